@@ -1,0 +1,81 @@
+"""The address of a context: the socket it listens on, and what its pids advertise."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+
+from compactor.errors import SocketError
+from compactor.links import Address
+from compactor.settings import Settings
+
+log = logging.getLogger("compactor")
+
+_BACKLOG = 1024  # connections that the kernel accepts before we do
+# Never dialled: asking the kernel which address it would use for them sends no packet.
+_ELSEWHERE = {socket.AF_INET: ("192.0.2.1", 9), socket.AF_INET6: ("2001:db8::1", 9)}
+_LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+
+
+def listen(settings: Settings) -> tuple[socket.socket, Address]:
+    """Bind and listen; connections wait in the kernel until a loop accepts them.
+
+    Returns:
+        The socket, and the (ip, port) that pids carry.
+
+    Raises:
+        SocketError: the address cannot be bound; the text names it and says what would help.
+    """
+    sock = _bind(settings.ip, settings.port)
+    bound: Address = sock.getsockname()[:2]
+    ip = settings.advertise_ip or bound[0]
+    if ip in ("0.0.0.0", "::"):
+        ip = _own_address(sock.family)
+    return sock, (ip, settings.advertise_port or bound[1])
+
+
+def _bind(ip: str, port: int) -> socket.socket:
+    host = ip.strip("[]")
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise SocketError(
+            errno.EADDRNOTAVAIL,
+            f"cannot resolve the address to bind, {ip!r} ({error}); "
+            "give a numeric one with ip= or LIBPROCESS_IP",
+        ) from None
+    family, kind, protocol, _, address = found[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(_BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        hint = {
+            errno.EADDRINUSE: "give another port, or 0 for any, with port= or LIBPROCESS_PORT",
+            errno.EADDRNOTAVAIL: "no interface has that address; see ip= or LIBPROCESS_IP",
+            errno.EACCES: "ports below 1024 need privileges; see port= or LIBPROCESS_PORT",
+        }.get(error.errno or 0, "see ip= and port=")
+        raise SocketError(
+            error.errno, f"cannot listen on {ip}:{port} ({error.strerror}); {hint}"
+        ) from None
+    return sock
+
+
+def _own_address(family: int) -> str:
+    """The address of the interface that leads elsewhere; no name is resolved to find it."""
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(_ELSEWHERE[socket.AddressFamily(family)])
+            return str(probe.getsockname()[0])
+        except OSError:
+            ip = _LOOPBACK[socket.AddressFamily(family)]
+            log.warning(
+                "no network leads out of this host, so pids advertise %s, which other hosts "
+                "cannot reach; set advertise_ip= or LIBPROCESS_ADVERTISE_IP to change that",
+                ip,
+            )
+            return ip

@@ -1,0 +1,571 @@
+"""``Context``: a listening address, an event loop, and the processes that live there."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from compactor import errors
+from compactor.address import listen
+from compactor.errors import ContextError, ContextStopped, InvalidMethod, InvalidProcess, Reason
+from compactor.frames import check_name
+from compactor.loop import Inbox, Timer, new_event_loop
+from compactor.messages import Dispatch, Future
+from compactor.metrics import DeadLetter, Metrics
+from compactor.peers import Peer
+from compactor.pid import NOBODY, PID
+from compactor.process import Process
+from compactor.runtime import Runtime
+from compactor.settings import Settings
+
+log = logging.getLogger("compactor")
+
+Hook = TypeVar("Hook", bound=Callable[[DeadLetter], Any])
+
+_running: weakref.WeakSet[Context] = weakref.WeakSet()
+
+
+class Context:
+    """A listening (ip, port) and an event loop, on which processes are spawned.
+
+    Every method may be called from any thread, from handlers too, and before the loop runs; none
+    waits for the loop.  The loop runs in a daemon thread, started by the first call that needs
+    it; or it is the caller's own::
+
+        async with Context() as context:
+            context.spawn(process)
+
+    Args:
+        delegate: id of the process that serves HTTP requests to unknown paths.
+        loop: an event loop to use instead of a new one.
+        ip: address to bind; default ``LIBPROCESS_IP``, else all interfaces.
+        port: port to bind; default ``LIBPROCESS_PORT``, else an ephemeral one.
+        advertise_ip: address that pids carry; default ``LIBPROCESS_ADVERTISE_IP``, else the bound
+            one, or that of the interface that leads out of this host.
+        advertise_port: port that pids carry; default ``LIBPROCESS_ADVERTISE_PORT``, else the
+            bound one.
+        settings: bounds and times, see :class:`compactor.Settings`.
+
+    Raises:
+        SettingsError: an argument or variable has a bad value.
+        SocketError: the address cannot be bound.
+    """
+
+    Error = errors.ContextError
+    SocketError = errors.SocketError
+    InvalidProcess = errors.InvalidProcess
+    InvalidMethod = errors.InvalidMethod
+    Stopped = errors.ContextStopped
+
+    CONNECT_TIMEOUT_SECS = 10
+
+    _singleton: Context | None = None
+    _singleton_lock = threading.Lock()
+
+    def __init__(
+        self,
+        delegate: str = "",
+        loop: asyncio.AbstractEventLoop | None = None,
+        ip: str | None = None,
+        port: int | None = None,
+        advertise_ip: str | None = None,
+        advertise_port: int | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        self.settings = Settings.from_environ(
+            base=settings,
+            ip=ip,
+            port=port,
+            advertise_ip=advertise_ip,
+            advertise_port=advertise_port,
+        )
+        self.delegate = delegate
+        self.lock = threading.Lock()
+        self._sock, (self.ip, self.port) = listen(self.settings)
+        self.name = f"CompactorContext({self.ip}:{self.port})"
+        self._given_loop = loop
+        self._runtime = Runtime((self.ip, self.port), self.settings, delegate)
+        self._inbox = Inbox()
+        self._thread: threading.Thread | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_started = False
+        self._is_stopping = False
+        self._stop_requested = asyncio.Event()
+        self._stopped = threading.Event()
+
+    @classmethod
+    def singleton(cls, delegate: str = "", **kw: Any) -> Context:
+        """The global context, made and started by the first call, and anew after it was stopped.
+
+        Args:
+            delegate, kw: what ``Context`` takes; ``kw`` counts only when it is made.
+
+        Raises:
+            RuntimeError: it exists and has another delegate.
+        """
+        with cls._singleton_lock:
+            context = cls._singleton
+            if context is None or context._is_stopping:
+                context = cls._singleton = cls(delegate=delegate, **kw)
+                context.start()
+            elif context.delegate != delegate:
+                raise RuntimeError(
+                    "Attempting to construct different singleton context: it has delegate "
+                    f"{context.delegate!r}, not {delegate!r}"
+                )
+            return context
+
+    @classmethod
+    def get_ip_port(cls, ip: str | None = None, port: int | None = None) -> tuple[str, int]:
+        """The address that these arguments and the environment ask to bind.
+
+        Raises:
+            SettingsError: one of them has a bad value.
+        """
+        settings = Settings.from_environ(ip=ip, port=port)
+        return settings.ip, settings.port
+
+    # Life
+
+    def start(self) -> None:
+        """Run the loop in a daemon thread; nothing happens if it runs already.
+
+        Raises:
+            ContextStopped: the context was stopped.
+        """
+        with self.lock:
+            self._check_usable()
+            if self._is_started:
+                return
+            self._is_started = True
+        _running.add(self)
+        loop = self._given_loop
+        if loop is not None and loop.is_running():
+            asyncio.run_coroutine_threadsafe(self._main(), loop)
+            return
+        self._thread = threading.Thread(target=self.run, name=self.name, daemon=True)
+        self._thread.start()
+
+    def run(self) -> None:
+        """Run the loop on the calling thread until the context is stopped; ``start`` does it."""
+        self._is_started = True
+        loop = self._given_loop or new_event_loop()
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_until_complete(self._main())
+        except Exception:
+            log.exception("%s failed", self)
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
+            self._stopped.set()
+
+    async def _main(self) -> None:
+        await self._open()
+        await self._serve()
+
+    async def _open(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            self._runtime.run_queue.attach(loop)
+            await self._runtime.server.listen(self._sock)
+            self._inbox.attach(loop)
+        except BaseException:
+            self._close()
+            raise
+
+    async def _serve(self) -> None:
+        try:
+            await self._stop_requested.wait()
+            await self._runtime.stop()
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        self._is_stopping = self._runtime.is_stopping = True
+        self._sock.close()
+        self._inbox.close()
+        _running.discard(self)
+        if self._thread is None:
+            self._stopped.set()
+
+    def stop(self) -> None:
+        """End all processes, let what was sent leave, and close the port and all sockets.
+
+        Returns at once; ``join`` waits for the end.  What has not left within
+        ``settings.linger`` seconds is given up and reported.
+        """
+        with self.lock:
+            if self._is_stopping:
+                return
+            self._is_stopping = True
+            if not self._is_started:
+                self._sock.close()
+                self._stopped.set()
+                return
+        log.info("stopping %s", self)
+        self._inbox.call(self._stop_requested.set)
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the context has been stopped; at once when called on its own loop.
+
+        Args:
+            timeout: seconds to wait at most.
+
+        Raises:
+            RuntimeError: it was never started.
+        """
+        if self._inbox.on_loop:
+            return
+        if not self._is_started and not self._is_stopping:
+            raise RuntimeError("cannot join a context before it is started")
+        self._stopped.wait(timeout)
+        if self._thread is not None and self._stopped.is_set():
+            self._thread.join(timeout)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether ``stop`` has been called."""
+        return self._is_stopping
+
+    def is_alive(self) -> bool:
+        """Whether the context has been started and has not ended."""
+        return self._is_started and not self._stopped.is_set()
+
+    async def __aenter__(self) -> Context:
+        with self.lock:
+            self._check_usable()
+            if self._is_started:
+                raise ContextError(
+                    "this context runs in its own thread already; enter it with 'async with' "
+                    "before anything is spawned on it, or use it without"
+                )
+            self._is_started = True
+        await self._open()
+        self._task = asyncio.create_task(self._serve())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop, and wait for the end without blocking the loop."""
+        self.stop()
+        if self._task is not None:
+            await self._task
+        else:
+            await asyncio.get_running_loop().run_in_executor(None, self._stopped.wait)
+
+    def _check_usable(self) -> None:
+        if self._is_stopping:
+            raise ContextStopped(f"{self} has been stopped; make a new one")
+
+    def _call(self, call: Callable[..., Any], *args: Any) -> None:
+        """Make a call on the loop's thread: now if this is it, else soon."""
+        if not self._is_started:
+            self.start()
+        self._inbox.call(call, *args)
+
+    # Processes
+
+    @property
+    def pid(self) -> PID:
+        """The pid of the only process.
+
+        Raises:
+            ContextError: there is none, or more than one; use ``process.pid``.
+        """
+        pids = [mailbox.pid for mailbox in list(self._runtime.live.values())]
+        if len(pids) != 1:
+            found = ", ".join(sorted(str(pid) for pid in pids[:5])) or "none"
+            raise ContextError(
+                f"context.pid is the pid of the only process, but {self} has {len(pids)} "
+                f"({found}); use the pid of the process that you mean"
+            )
+        return pids[0]
+
+    def spawn(self, process: Process) -> PID:
+        """Give a process its pid, run its ``initialize`` here and now, and let it receive.
+
+        What arrives before ``initialize`` returns waits.  If it raises, nothing has been spawned.
+
+        Raises:
+            InvalidProcess: a live process has that name, or this one lives already.
+            ContextStopped: the context was stopped.
+            TypeError: ``process`` is not a Process.
+        """
+        if not isinstance(process, Process):
+            raise TypeError(f"only a Process can be spawned, got {process!r}")
+        self._check_usable()
+        if not hasattr(process, "name"):
+            raise InvalidProcess(f"{type(process).__name__} did not call Process.__init__(name)")
+        pid = PID(self.ip, self.port, process.name)
+        if _is_live(process):
+            raise InvalidProcess(f"{process} lives already; a process is spawned once at a time")
+        mailbox = self._runtime.claim(process, pid)
+        try:
+            process.bind(self)
+            initialization = process.initialize()
+        except BaseException:
+            self._runtime.release(mailbox)
+            process.unbind()
+            self._call(mailbox.abandon, Reason.TERMINATED)
+            raise
+        if not asyncio.iscoroutine(initialization):
+            initialization = None
+        self._call(self._runtime.start_process, mailbox, initialization)
+        return pid
+
+    def terminate(self, pid: PID, inject: bool = True) -> None:
+        """End a process; nothing happens if it has ended already.
+
+        Args:
+            pid: a pid of this context.
+            inject: at once, dropping what is queued; False: after what is queued.
+
+        Raises:
+            InvalidProcess: the pid belongs to another context.
+        """
+        _check_pid(pid)
+        if not self._runtime.is_local(pid):
+            raise InvalidProcess(f"{pid} does not live on {self}: only its own processes end here")
+        mailbox = self._runtime.mailbox_of(pid)
+        if mailbox is not None:
+            self._call(mailbox.terminate, inject)
+
+    # Messages
+
+    def send(self, from_pid: PID, to_pid: PID, method: str, body: bytes | None = None) -> None:
+        """Send a message from a process of this context; ``Process.send`` does it.
+
+        Messages from one context to one other arrive in order, at most once.  What cannot be
+        delivered becomes a dead letter.
+
+        Args:
+            from_pid: the sender, a process of this context.
+            to_pid: the receiver.
+            method: the message name.
+            body: the content, or None for none.
+
+        Raises:
+            InvalidProcess: the sender is no process of this context.
+            TypeError, ValueError: the receiver, name or body cannot be sent.
+        """
+        if from_pid.__class__ is not PID or self._runtime.mailbox_of(from_pid) is None:
+            _check_pid(from_pid)
+            raise InvalidProcess(f"{from_pid} is not a live process of {self}, so it cannot send")
+        if to_pid.__class__ is not PID:
+            _check_pid(to_pid)
+        check_name(method)
+        if body.__class__ is not bytes:
+            body = _content(body)
+        self._call(self._runtime.send, from_pid, to_pid, method, body)
+
+    def post(self, to: PID, name: str, body: bytes | None = None) -> None:
+        """Send a message that names no sender, as libprocess's ``post`` does.
+
+        Raises:
+            TypeError, ValueError: the receiver, name or body cannot be sent.
+        """
+        _check_pid(to)
+        self._call(self._runtime.send, NOBODY, to, check_name(name), _content(body))
+
+    def delegated(self, process: Process, name: str, from_pid: PID, body: bytes) -> None:
+        """Forward a message that ``process`` does not handle to where it delegates it."""
+        self._call(self._runtime.delegated, process, name, from_pid, body)
+
+    def on_dead_letter(self, hook: Hook) -> Hook:
+        """Have ``hook(dead_letter)`` called, on the loop's thread, for every dead letter.
+
+        Returns:
+            The hook, so that this can decorate it.
+        """
+        self._runtime.metrics.hooks.append(hook)
+        return hook
+
+    @property
+    def metrics(self) -> Metrics:
+        """What this context has counted."""
+        return self._runtime.metrics
+
+    # Dispatches
+
+    def dispatch(self, pid: PID, method: str | Callable[..., Any], *args: Any) -> Future[Any]:
+        """Call a method of a local process, as an event of it.
+
+        Args:
+            pid: a process of this context.
+            method: the name of any method, installed or not; or a callable.
+            args: its arguments.
+
+        Returns:
+            A future for the result: ``result(timeout)`` in a thread, ``await`` in a coroutine.
+            It fails with ``ProcessTerminated`` if the process ends first.
+
+        Raises:
+            InvalidProcess: no live process of this context has that pid.
+            InvalidMethod: the process has no such method.
+        """
+        event = self._dispatch(pid, method, args)
+        self._call(event.mailbox.put_event, event)
+        return event.future
+
+    def delay(self, amount: float, pid: PID, method: str | Callable[..., Any], *args: Any) -> Timer:
+        """Dispatch after a time; not at all if the process has ended by then.
+
+        Args:
+            amount: seconds.
+            pid, method, args: what ``dispatch`` takes.
+
+        Returns:
+            A timer, whose ``cancel()`` calls it off from any thread.
+
+        Raises:
+            InvalidProcess, InvalidMethod: as ``dispatch``, at once.
+            ValueError: ``amount`` is not a number from 0 up.
+        """
+        if not isinstance(amount, (int, float)) or not 0 <= amount < float("inf"):
+            raise ValueError(f"a delay must be a number of seconds from 0 up, got {amount!r}")
+        event = self._dispatch(pid, method, args)
+        timer = Timer(self._inbox, lambda: event.mailbox.put_event(event))
+        self._call(self._start_timer, timer, amount)
+        return timer
+
+    def _dispatch(
+        self, pid: PID, method: str | Callable[..., Any], args: tuple[Any, ...]
+    ) -> Dispatch:
+        _check_pid(pid)
+        mailbox = self._runtime.mailbox_of(pid)
+        if mailbox is None:
+            raise InvalidProcess(f"Unknown process {pid}: it does not live on {self}")
+        function = method if callable(method) else getattr(mailbox.process, method, None)
+        name = getattr(method, "__name__", None) or str(method)
+        if not callable(function):
+            raise InvalidMethod(
+                f"Unknown method {name} on {pid} ({type(mailbox.process).__name__})"
+            )
+        return Dispatch(mailbox, name, function, args)
+
+    def _start_timer(self, timer: Timer, amount: float) -> None:
+        if not self._runtime.is_stopping:
+            timer.start(self._runtime.run_queue.loop, amount)
+
+    # Links
+
+    def link(self, pid: PID, to: PID, reconnect: bool = False) -> None:
+        """Let a process of this context watch another; ``Process.link`` does it.
+
+        Args:
+            pid: the linker, a process of this context.
+            to: the pid to watch, local or remote.
+            reconnect: replace the connection to its address.
+
+        Raises:
+            InvalidProcess: the linker is no process of this context.
+        """
+        _check_pid(pid)
+        _check_pid(to)
+        if self._runtime.mailbox_of(pid) is None:
+            raise InvalidProcess(f"{pid} is not a live process of {self}, so it cannot link")
+        self._call(self._runtime.link, pid, to, reconnect)
+
+    def disconnect(self, pid: PID) -> None:
+        """Cut the connection to the address of a pid; linkers of all pids there see an exit."""
+        _check_pid(pid)
+        self._call(self._disconnect, pid)
+
+    def _disconnect(self, pid: PID) -> None:
+        peer = self._runtime.peers.get(pid.address)
+        if peer is not None:
+            peer.disconnect()
+
+    # What 0.3.0's tests and pesos's reach for
+
+    @property
+    def _processes(self) -> dict[PID, Process]:
+        return {box.pid: box.process for box in list(self._runtime.live.values())}
+
+    @property
+    def _links(self) -> dict[PID, set[PID]]:
+        links: dict[PID, set[PID]] = {}
+        for to, linkers in self._runtime.links.items():
+            for linker in linkers:
+                links.setdefault(PID(self.ip, self.port, linker), set()).add(to)
+        return links
+
+    @property
+    def _connections(self) -> Mapping[PID, _Connection]:
+        return _Connections(self)
+
+    def __str__(self) -> str:
+        return f"Context({self.ip}:{self.port})"
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
+
+class _Connection:
+    """An open connection, as far as 0.3.0's users touched one."""
+
+    def __init__(self, context: Context, pid: PID) -> None:
+        self._context = context
+        self._pid = pid
+
+    def close(self) -> None:
+        self._context.disconnect(self._pid)
+
+
+class _Connections(Mapping[PID, _Connection]):
+    """The open connections by pid: every pid at a connected address has one."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._peers: dict[tuple[str, int], Peer] = dict(context._runtime.peers)
+
+    def __getitem__(self, pid: PID) -> _Connection:
+        if not self._peers[pid.address].is_connected:
+            raise KeyError(pid)
+        return _Connection(self._context, pid)
+
+    def __iter__(self) -> Iterator[PID]:
+        return (PID(*address, "") for address, peer in self._peers.items() if peer.is_connected)
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+def _is_live(process: Process) -> bool:
+    try:
+        context, pid = process.context, process.pid
+    except errors.UnboundProcess:
+        return False
+    mailbox = context._runtime.mailbox_of(pid)
+    return mailbox is not None and mailbox.process is process
+
+
+def _check_pid(pid: Any) -> None:
+    if not isinstance(pid, PID):
+        raise TypeError(f"expected a PID such as PID('192.0.2.7', 5050, 'master'), got {pid!r}")
+
+
+def _content(body: Any) -> bytes:
+    if body is None:
+        return b""
+    if not isinstance(body, (bytes, bytearray, memoryview)):
+        raise TypeError(f"Body must be a sequence of bytes, got {body!r}")
+    return bytes(body)
+
+
+@atexit.register
+def _stop_running() -> None:
+    """Let what the program sent leave before its daemon threads are cut off."""
+    contexts = list(_running)
+    for context in contexts:
+        context.stop()
+    for context in contexts:
+        context.join(context.settings.linger + 1)

@@ -1,0 +1,247 @@
+"""``FrameDecoder``: the bytes of one connection to requests.  No socket, no loop, no clock.
+
+Frames from one sender to one mailbox repeat the same head, byte for byte.  So the decoder
+compares the bytes at a message boundary with the last head first; only another head is searched
+for its end and parsed, and of those the parser remembers some thousands.  Bodies are framed here:
+a length, or chunks without trailers.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+
+from compactor.errors import RemoteProtocolError
+from compactor.heads import CHUNKED, Head, cached_head, parse_head
+
+_LAST_CHUNK = b"\r\n0\r\n\r\n"
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[^\r\n]*)?")
+_MAX_SIZE_LINE = 1024  # chunk size with its extensions; nobody who speaks to us sends any
+_MAX_CACHED_HEAD = 1024  # times the 4,096 heads of the cache: at most 4 MiB for a whole program
+_METHODS = (
+    b"DELETE|GET|HEAD|POST|PUT|CONNECT|OPTIONS|TRACE|COPY|LOCK|MKCOL|MOVE|PROPFIND|PROPPATCH"
+    b"|SEARCH|UNLOCK|BIND|REBIND|UNBIND|ACL|REPORT|MKACTIVITY|CHECKOUT|MERGE|M-SEARCH|NOTIFY"
+    b"|SUBSCRIBE|UNSUBSCRIBE|PATCH|PURGE|MKCALENDAR|LINK|UNLINK"
+)
+# What can still become a request: TLS and other garbage must not be waited on until it ends.
+_PLAUSIBLE_START = re.compile(rb"[A-Z-]{1,11}\Z|(?:" + _METHODS + rb") [^\r\n]*(?:\Z|\r\Z|\r?\n)")
+
+_IN_SIZE, _IN_DATA, _AFTER_DATA, _AFTER_LAST = range(4)
+
+_sizes: dict[bytes, int] = {}  # size lines seen, each checked once
+
+
+def _parse_size(line: bytes) -> int:
+    """The number in a chunk size line; ``int`` alone would take ``0x1f``, ``+1`` and ``1_0``."""
+    match = _SIZE_LINE.fullmatch(line)
+    if not match:
+        raise RemoteProtocolError(f"bad chunk size {line[:40]!r}")
+    size = int(match[1], 16)
+    if len(_sizes) < 4096 and len(line) <= 16:
+        _sizes[line] = size
+    return size
+
+
+class FrameDecoder:
+    """Turns the bytes of one connection into (head, body) pairs.
+
+    Invariants: ``_head`` is set exactly while a body is incomplete, its pieces in ``_parts``;
+    ``_tail`` holds what came of an incomplete head, size line or line end, never body bytes.
+
+    Args:
+        max_header_bytes: bound for request line to blank line.
+        max_body_bytes: bound for a body, before and after inflating it.
+    """
+
+    __slots__ = (
+        "_block",
+        "_head",
+        "_last_head",
+        "_max_body",
+        "_max_header",
+        "_missing",
+        "_parts",
+        "_received",
+        "_scanned",
+        "_state",
+        "_tail",
+        "error",
+    )
+
+    def __init__(self, max_header_bytes: int, max_body_bytes: int) -> None:
+        self._max_header = max_header_bytes
+        self._max_body = max_body_bytes
+        self._block = b""
+        self._last_head: Head | None = None
+        self._tail = b""
+        self._scanned = 0
+        self._head: Head | None = None
+        self._parts: list[bytes] = []
+        self._state = _IN_SIZE
+        self._missing = 0
+        self._received = 0
+        self.error: RemoteProtocolError | None = None
+
+    @property
+    def is_mid_message(self) -> bool:
+        """Whether a request has begun and not ended."""
+        return self._head is not None or bool(self._tail)
+
+    def feed(self, data: bytes) -> list[tuple[Head, bytes]]:
+        """Take the next bytes and return the requests that they complete, in order.
+
+        After malformed bytes ``error`` is set: what came before them is still returned, and
+        nothing that comes later is read.
+        """
+        events: list[tuple[Head, bytes]] = []
+        if self.error is None:
+            try:
+                self._decode(data, events)
+            except RemoteProtocolError as error:
+                self.error = error
+        return events
+
+    def _decode(self, data: bytes, events: list[tuple[Head, bytes]]) -> None:
+        pos = 0
+        if self._tail:
+            data = self._tail + data
+            self._tail = b""
+        if self._head is not None:
+            pos = self._continue_body(data, 0, events)
+            if pos < 0:
+                return
+        size = len(data)
+        block = self._block
+        head = self._last_head
+        while pos < size:
+            if head is not None and data.startswith(block, pos):
+                pos += len(block)
+            else:
+                start, end = self._find_head(data, pos)
+                if end < 0:
+                    return
+                block = data[start:end]
+                head = cached_head(block) if end - start <= _MAX_CACHED_HEAD else parse_head(block)
+                self._block = block
+                self._last_head = head
+                pos = end
+            length = head.length
+            if length == 0:
+                events.append((head, b""))
+                continue
+            if not head.gzip:
+                if length > 0:
+                    if pos + length <= size and length <= self._max_body:
+                        events.append((head, data[pos : pos + length]))
+                        pos += length
+                        continue
+                else:
+                    # The one shape that libprocess sends: a single chunk, here as a whole.
+                    line_end = data.find(b"\r\n", pos, pos + 18)
+                    if line_end > 0:
+                        chunk = _sizes.get(data[pos:line_end], 0)
+                        stop = line_end + 2 + chunk
+                        if chunk and data.startswith(_LAST_CHUNK, stop) and chunk <= self._max_body:
+                            events.append((head, data[line_end + 2 : stop]))
+                            pos = stop + 7
+                            continue
+            self._begin_body(head)
+            pos = self._continue_body(data, pos, events)
+            if pos < 0:
+                return
+
+    def _find_head(self, data: bytes, pos: int) -> tuple[int, int]:
+        """Where the next head starts and ends; (start, -1) if it is incomplete, and kept."""
+        start = pos
+        while data[start : start + 1] in (b"\r", b"\n"):
+            start += 1  # blank lines before a request are skipped, as http-parser does
+        search = max(start, pos + self._scanned - 3)
+        end = data.find(b"\n\r\n", search)
+        end = end + 3 if end >= 0 else -1
+        bare = data.find(b"\n\n", search, end if end >= 0 else len(data))
+        if bare >= 0:
+            end = bare + 2
+        if (len(data) if end < 0 else end) - start > self._max_header:
+            raise RemoteProtocolError(f"the head exceeds {self._max_header} bytes", 431)
+        if end < 0:
+            self._tail = data[start:]
+            self._scanned = len(self._tail)
+            if self._tail and not _PLAUSIBLE_START.match(self._tail):
+                raise RemoteProtocolError(f"{self._tail[:40]!r} does not begin an HTTP request")
+        else:
+            self._scanned = 0
+        return start, end
+
+    def _begin_body(self, head: Head) -> None:
+        self._head = head
+        self._received = 0
+        self._state = _IN_SIZE
+        if head.length != CHUNKED:
+            self._expect(head.length)
+
+    def _expect(self, count: int) -> None:
+        """Make ``count`` more body bytes the next thing to read."""
+        self._received += count
+        if self._received > self._max_body:
+            raise RemoteProtocolError(f"the body exceeds {self._max_body} bytes", 413)
+        self._missing = count
+        self._state = _IN_DATA
+
+    def _continue_body(self, data: bytes, pos: int, events: list[tuple[Head, bytes]]) -> int:
+        """Read on in a body; return the position behind it, or -1 if it is incomplete."""
+        head = self._head
+        assert head is not None
+        while True:
+            if self._state == _IN_DATA:
+                part = data[pos : pos + self._missing]
+                self._parts.append(part)
+                self._missing -= len(part)
+                pos += len(part)
+                if self._missing:
+                    return -1
+                if head.length != CHUNKED:
+                    break
+                self._state = _AFTER_DATA
+            elif self._state == _IN_SIZE:
+                line_end = data.find(b"\r\n", pos, pos + _MAX_SIZE_LINE)
+                if line_end < 0:
+                    if len(data) - pos >= _MAX_SIZE_LINE:
+                        raise RemoteProtocolError("a chunk size line is too long")
+                    self._tail = data[pos:]
+                    return -1
+                count = _parse_size(data[pos:line_end])
+                pos = line_end + 2
+                if count:
+                    self._expect(count)
+                else:
+                    self._state = _AFTER_LAST
+            else:
+                line = data[pos : pos + 2]
+                if not b"\r\n".startswith(line):
+                    what = "end of a chunk" if self._state == _AFTER_DATA else "end of the body"
+                    raise RemoteProtocolError(f"{line!r} where the {what} should be")
+                if len(line) < 2:
+                    self._tail = line
+                    return -1
+                pos += 2
+                if self._state == _AFTER_LAST:
+                    break
+                self._state = _IN_SIZE
+        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._head = None
+        self._parts = []
+        events.append((head, _inflate(body, self._max_body) if head.gzip else body))
+        return pos
+
+
+def _inflate(body: bytes, limit: int) -> bytes:
+    inflater = zlib.decompressobj(wbits=31)
+    try:
+        plain = inflater.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise RemoteProtocolError(f"failed to decode body: {error}") from None
+    if len(plain) > limit:
+        raise RemoteProtocolError(f"the inflated body exceeds {limit} bytes", 413)
+    if not inflater.eof or inflater.unused_data:
+        raise RemoteProtocolError("failed to decode body: truncated, or more than one gzip stream")
+    return plain

@@ -1,0 +1,85 @@
+"""The errors that compactor raises, and the reasons that it gives for what it could not deliver."""
+
+from __future__ import annotations
+
+import enum
+
+
+class CompactorError(Exception):
+    """The base of every error that compactor raises on purpose."""
+
+
+class ContextError(CompactorError):
+    """A context could not do what was asked; also known as ``Context.Error``."""
+
+
+class SettingsError(ContextError, ValueError):
+    """An argument or environment variable has a value that cannot be used."""
+
+
+class SocketError(ContextError, OSError):
+    """The listening socket could not be opened; also known as ``Context.SocketError``."""
+
+
+class InvalidProcess(ContextError):
+    """A pid does not name a live process of this context; ``Context.InvalidProcess``."""
+
+
+class InvalidMethod(ContextError):
+    """A process has no such method; also known as ``Context.InvalidMethod``."""
+
+
+class ContextStopped(ContextError):
+    """The context has been stopped; make a new one."""
+
+
+class ProcessError(CompactorError):
+    """A process was used in a way it does not allow; also known as ``Process.Error``."""
+
+
+class UnboundProcess(ProcessError):
+    """The process has not been spawned yet; also known as ``Process.UnboundProcess``."""
+
+
+class ProcessTerminated(ProcessError):
+    """The process ended before it could run what was dispatched to it."""
+
+
+class LocalProtocolError(CompactorError, ValueError):
+    """The caller gave something that cannot be put on the wire."""
+
+
+class RemoteProtocolError(CompactorError):
+    """The peer sent something that is not a request.
+
+    Args:
+        message: what was wrong.
+        status: the HTTP status to answer with before the connection is closed.
+    """
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Reason(str, enum.Enum):
+    """Why a linked process exited, or why a message became a dead letter.
+
+    Members are strings: ``reason == "refused"`` holds for ``Reason.REFUSED``.
+    """
+
+    REFUSED = "refused"  #: nobody listens at the address
+    RESET = "reset"  #: the connection was reset, or broke while writing
+    CLOSED = "closed"  #: the peer closed the connection
+    TIMEOUT = "timeout"  #: connecting took longer than the connect timeout
+    UNRESOLVED = "unresolved"  #: the host name has no address
+    UNREACHABLE = "unreachable"  #: no route, no descriptor, or another error of the system
+    TERMINATED = "terminated"  #: the process ended while its context lives on
+    NO_PROCESS = "no such process"  #: nobody of that name lives at the address
+    NO_HANDLER = "no handler"  #: the process has no handler for that name
+    OVERFLOW = "overflow"  #: more is waiting already than the bound allows
+    DISCONNECTED = "disconnected"  #: this side cut the connection
+    STOPPED = "stopped"  #: this context was stopped
+
+    def __str__(self) -> str:
+        return self.value

@@ -1,0 +1,100 @@
+"""One HTTP request on its way: the event in the mailbox, and the answer's place in the queue."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import inspect
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any
+
+from compactor.errors import Reason
+from compactor.http import Request, Response
+
+
+class Exchange:
+    """The place of one answer among those of its connection.
+
+    Args:
+        answered: called once, when the response is there.
+    """
+
+    __slots__ = ("_answered", "response")
+
+    def __init__(self, answered: Callable[[], None]) -> None:
+        self._answered = answered
+        self.response: Response | None = None
+
+    def respond(self, response: Response) -> None:
+        """Give the answer; a second one is ignored."""
+        if self.response is None:
+            self.response = response
+            self._answered()
+
+
+class Requested:
+    """A request to a route, as an event of its process."""
+
+    __slots__ = ("_exchange", "_request", "_route")
+
+    def __init__(self, route: str, request: Request, exchange: Exchange) -> None:
+        self._route = route
+        self._request = request
+        self._exchange = exchange
+
+    def serve(self, mailbox: Any) -> Any:
+        try:
+            result = mailbox.process.handle_http(self._route, self._request)
+            if inspect.isgenerator(result):
+                result = _drive(result)
+            if asyncio.iscoroutine(result):
+                return self._finish(result)
+            self._answer(result)
+        except BaseException:
+            self._exchange.respond(Response.error(500))
+            raise
+        return None
+
+    async def _finish(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        try:
+            self._answer(await coroutine)
+        except BaseException:
+            self._exchange.respond(Response.error(500))
+            raise
+
+    def _answer(self, result: Any) -> None:
+        request = self._request
+        self._exchange.respond(request.written() if result is None else Response.of(result))
+
+    def discard(self, reason: Reason) -> None:
+        self._exchange.respond(Response.error(500, f"The process has ended: {reason}."))
+
+    def __str__(self) -> str:
+        return f"request {self._request.method} {self._request.uri}"
+
+
+async def _drive(generator: Generator[Any, Any, Any]) -> Any:
+    """Run a generator route as 0.3.0 did: what it yields is awaited."""
+    send: Callable[[Any], Any] = generator.send
+    value: Any = None
+    while True:
+        try:
+            yielded = send(value)
+        except StopIteration as stop:
+            return stop.value
+        try:
+            value = await _yielded(yielded)
+            send = generator.send
+        except Exception as error:
+            value = error
+            send = generator.throw
+
+
+async def _yielded(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [await _yielded(item) for item in value]
+    if isinstance(value, concurrent.futures.Future):
+        return await asyncio.wrap_future(value)
+    if inspect.isawaitable(value):
+        return await value
+    return value

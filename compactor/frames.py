@@ -1,0 +1,108 @@
+"""Values to wire bytes: libprocess message frames and HTTP responses.  Pure functions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import quote
+
+from compactor.errors import LocalProtocolError
+from compactor.pid import PID
+
+CRLF = b"\r\n"
+
+# compactor 0.3.0 compares the raw path, so only what would break the request line, or what a
+# receiver would decode into something else, is escaped.
+_RAW_IN_ID = "()@:!$&'*,;=~"
+# Nobody decodes names, so what would need an escape cannot be sent at all.
+_FORBIDDEN_IN_NAME = re.compile(r"[^!-~]|[?#]")
+
+LINK_NAME = "compactor.link"
+"""The message name of a link frame: no C++ process has a handler for it, so none minds it."""
+
+
+def check_name(name: object) -> str:
+    """Return ``name`` if a message of that name can be sent.
+
+    Raises:
+        TypeError: it is not a ``str``.
+        LocalProtocolError: it is empty or has characters that cannot stand in a request line.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"a message name must be a str, got {name!r}")
+    found = _FORBIDDEN_IN_NAME.search(name)
+    if found:
+        raise LocalProtocolError(f"message name {name!r} must not contain {found.group()!r}")
+    if not name:
+        raise LocalProtocolError("a message name must not be empty")
+    return name
+
+
+def message_path(id_: str, name: str) -> str:
+    """The request target of a message: ``/id/name``, the id escaped where it must be."""
+    return f"/{quote(id_, safe=_RAW_IN_ID)}/{name}" if id_ else f"/{name}"
+
+
+def message_prefix(sender: PID, to: PID, name: str, extra: str = "") -> bytes:
+    """Everything of a message frame that does not depend on its body.
+
+    The frame is that of libprocess after Mesos 1.11::
+
+        POST /server(1)/ping HTTP/1.1
+        User-Agent: libprocess/client(1)@192.0.2.7:5050
+        Libprocess-From: client(1)@192.0.2.7:5050
+        Connection: Keep-Alive
+        Host: 192.0.2.8:5050
+
+    Args:
+        sender, to: the two pids.
+        name: a name that ``check_name`` let pass.
+        extra: further header lines, each ended by CRLF.
+    """
+    return (
+        f"POST {message_path(to.id, name)} HTTP/1.1\r\n"
+        f"User-Agent: libprocess/{sender}\r\n"
+        f"Libprocess-From: {sender}\r\n"
+        "Connection: Keep-Alive\r\n"
+        f"Host: {to.host}\r\n"
+        f"{extra}"
+    ).encode()
+
+
+def encode_message(prefix: bytes, body: bytes) -> bytes:
+    """One whole message frame.
+
+    Args:
+        prefix: what ``message_prefix`` returned.
+        body: sent as exactly one chunk, as C++ does; no framing header at all when empty.
+    """
+    if body:
+        return b"%bTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (
+            prefix,
+            len(body),
+            body,
+        )
+    return prefix + CRLF
+
+
+def encode_response(
+    status_line: bytes,
+    date: bytes,
+    headers: Iterable[tuple[bytes, bytes]],
+    body: bytes,
+    head_only: bool = False,
+) -> bytes:
+    """One whole HTTP response.
+
+    Args:
+        status_line: e.g. ``b"HTTP/1.1 200 OK"``.
+        date: the value of the ``Date`` header.
+        headers: further headers, without ``Content-Length``.
+        body: the content.
+        head_only: leave the body out, as the answer to HEAD wants it.
+    """
+    lines = [status_line, b"Date: " + date]
+    lines.extend(b"%b: %b" % header for header in headers)
+    lines.append(b"Content-Length: %d\r\n\r\n" % len(body))
+    head = CRLF.join(lines)
+    return head if head_only else head + body

@@ -1,0 +1,263 @@
+"""``Request`` and ``Response``: what a route is given and what it answers."""
+
+from __future__ import annotations
+
+import http
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from email.utils import formatdate
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from compactor.errors import LocalProtocolError
+
+TEXT: Final = "text/plain; charset=utf-8"
+HTML: Final = "text/html; charset=UTF-8"
+JSON: Final = "application/json"
+
+# libprocess keeps the phrases of RFC 2616 where later ones differ.
+_PHRASES = {408: "Request Time-out", 413: "Request Entity Too Large", 504: "Gateway Time-out"}
+
+
+def phrase(status: int) -> str:
+    """The reason phrase of a status, e.g. ``Accepted`` for 202."""
+    if status in _PHRASES:
+        return _PHRASES[status]
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
+
+
+STATUS_LINES: Final[dict[int, bytes]] = {
+    status: f"HTTP/1.1 {status} {phrase(status)}".encode() for status in range(100, 600)
+}
+
+
+class HttpDate:
+    """The value of the ``Date`` header, made once a second."""
+
+    __slots__ = ("_second", "_value")
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._value = b""
+
+    def now(self) -> bytes:
+        """The current time as RFC 1123 writes it."""
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._value = formatdate(second, usegmt=True).encode()
+        return self._value
+
+
+class Headers(Mapping[str, str]):
+    """Headers by name, whatever its case; of duplicates the last wins, as in libprocess."""
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, fields: Iterable[tuple[bytes, bytes]]) -> None:
+        self._fields = {n.decode("latin-1"): v.decode("latin-1") for n, v in fields}
+
+    def __getitem__(self, name: str) -> str:
+        return self._fields[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __repr__(self) -> str:
+        return f"Headers({self._fields})"
+
+
+class Response:
+    """What a route answers.
+
+    Args:
+        body: ``str`` is sent as UTF-8.
+        status: 200 to 599.
+        content_type: by default plain text for a ``str``, none for ``bytes``.
+        headers: further headers.
+
+    Raises:
+        LocalProtocolError: a status or header that cannot be sent.
+    """
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(
+        self,
+        body: str | bytes = b"",
+        status: int = 200,
+        content_type: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        if not isinstance(status, int) or not 200 <= status <= 599:
+            raise LocalProtocolError(f"the status of a response must be 200 to 599, got {status!r}")
+        if isinstance(body, str):
+            body = body.encode()
+            content_type = content_type or TEXT
+        elif not isinstance(body, bytes):
+            raise TypeError(f"the body of a response must be str or bytes, got {body!r}")
+        self.status = status
+        self.body = body
+        self.headers = dict(headers or {})
+        if content_type:
+            self.headers["Content-Type"] = content_type
+        for name, value in self.headers.items():
+            if any(c in f"{name}{value}" for c in "\r\n\0") or not name or " " in name:
+                raise LocalProtocolError(f"header {name!r}: {value!r} cannot be sent")
+
+    @classmethod
+    def json(cls, value: Any, status: int = 200) -> Response:
+        """Answer ``value`` as JSON.
+
+        Raises:
+            TypeError: JSON has no form for it.
+        """
+        return cls(json.dumps(value).encode(), status, JSON)
+
+    @classmethod
+    def error(cls, status: int, text: str = "") -> Response:
+        """Answer an error; the text is by default libprocess's ``404 Not Found.``"""
+        return cls(text or f"{status} {phrase(status)}.", status)
+
+    @classmethod
+    def of(cls, value: Any) -> Response:
+        """Make a response of what a route returned: a Response, str, bytes or JSON-able value.
+
+        Raises:
+            TypeError: it is none of these.
+        """
+        if isinstance(value, Response):
+            return value
+        if isinstance(value, (str, bytes)):
+            return cls(value)
+        if isinstance(value, (bytearray, memoryview)):
+            return cls(bytes(value))
+        return cls.json(value)
+
+
+class Request:
+    """One HTTP request to a route.
+
+    Routes of compactor 0.3.0 were handed a tornado handler; what they used of it (``write``,
+    ``set_status``, ``set_header``, ``get_argument``, ``finish``, ``request``) works here too.
+
+    Attributes:
+        method: e.g. ``GET``.
+        path: the raw path of the target, ``/id/route``.
+        query_string: what follows the ``?``, raw.
+        headers: by name, whatever its case.
+        body: the content, inflated if it came as gzip.
+        peer: (ip, port) of the other end of the connection.
+    """
+
+    __slots__ = (
+        "_extra_headers",
+        "_status",
+        "_written",
+        "body",
+        "headers",
+        "method",
+        "path",
+        "peer",
+        "query_string",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        query_string: str = "",
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        body: bytes = b"",
+        peer: tuple[str, int] = ("", 0),
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.query_string = query_string
+        self.headers = Headers(headers)
+        self.body = body
+        self.peer = peer
+        self._written: list[bytes] = []
+        self._status = 200
+        self._extra_headers: dict[str, str] = {}
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query, percent-decoded; of duplicates the last wins, a missing value is empty."""
+        text = self.query_string.replace(";", "&")
+        return dict(parse_qsl(text, keep_blank_values=True))
+
+    def json(self) -> Any:
+        """The body parsed as JSON.
+
+        Raises:
+            ValueError: it is not JSON.
+        """
+        return json.loads(self.body)
+
+    # What 0.3.0's routes called on their tornado handler.
+
+    @property
+    def request(self) -> Request:
+        """This request itself, where tornado's handler kept its."""
+        return self
+
+    @property
+    def uri(self) -> str:
+        """Path and query, as the client sent them."""
+        return f"{self.path}?{self.query_string}" if self.query_string else self.path
+
+    @property
+    def arguments(self) -> dict[str, list[bytes]]:
+        """All query arguments, each with the list of its values."""
+        found: dict[str, list[bytes]] = {}
+        for name, value in parse_qsl(self.query_string, keep_blank_values=True):
+            found.setdefault(name, []).append(value.encode())
+        return found
+
+    def get_argument(self, name: str, *default: Any) -> Any:
+        """The last value of a query argument.
+
+        Raises:
+            KeyError: it is missing and no default was given.
+        """
+        return self.query.get(name, default[0]) if default else self.query[name]
+
+    def write(self, chunk: Any) -> None:
+        """Add ``str``, ``bytes`` or a JSON-able ``dict`` to the answer."""
+        if isinstance(chunk, dict):
+            chunk = json.dumps(chunk)
+            self._extra_headers.setdefault("Content-Type", "application/json; charset=UTF-8")
+        if isinstance(chunk, str):
+            chunk = chunk.encode()
+        if not isinstance(chunk, (bytes, bytearray, memoryview)):
+            raise TypeError(f"write() takes str, bytes or dict, got {chunk!r}")
+        self._written.append(bytes(chunk))
+
+    def set_status(self, status: int, reason: str | None = None) -> None:
+        """Set the status of the answer; ``reason`` is ignored."""
+        self._status = status
+
+    def set_header(self, name: str, value: Any) -> None:
+        """Set a header of the answer."""
+        self._extra_headers[name] = str(value)
+
+    def finish(self, chunk: Any = None) -> None:
+        """Add a last piece to the answer, which leaves when the route returns."""
+        if chunk is not None:
+            self.write(chunk)
+
+    def written(self) -> Response:
+        """The response that ``write`` and its companions have put together."""
+        headers = {"Content-Type": HTML, **self._extra_headers}
+        return Response(b"".join(self._written), self._status, headers=headers)
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.uri}>"

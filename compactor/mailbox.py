@@ -1,0 +1,330 @@
+"""``Mailbox``, the FIFO of one process, and ``RunQueue``, which gives mailboxes their turns."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from compactor.errors import Reason
+from compactor.messages import Event, serve
+from compactor.pid import PID
+from compactor.routes import Call
+
+Entry = tuple[Callable[[Any, Any], Any], Any, Any]
+
+# The states of a mailbox.  READY is zero because every put asks for it.
+READY, IDLE, CLOSED, SUSPENDED, ENDED = range(5)
+
+LARGE = 4096
+"""Bodies beyond this many bytes are accounted for one by one; smaller ones by their number."""
+
+_BATCH = 64  # events of one mailbox before the next mailbox has its turn
+_TURN_SECONDS = 0.005  # of handlers before sockets have theirs: requests elsewhere wait no longer
+
+
+class Flushable(Protocol):
+    """Something that gathers writes and sends them once a turn."""
+
+    def flush(self) -> None: ...
+
+
+class Owner(Protocol):
+    """What a mailbox reports to: the runtime of its context."""
+
+    def handler_failed(self, mailbox: Mailbox, entry: Entry, error: BaseException) -> None: ...
+    def message_dropped(self, mailbox: Mailbox, entry: Entry, reason: Reason) -> None: ...
+    def process_ended(self, mailbox: Mailbox) -> None: ...
+
+
+class Feeder(Protocol):
+    """A socket's reading side, which a full mailbox has stopped."""
+
+    def release(self, reason: object) -> None: ...
+
+
+class RunQueue:
+    """Mailboxes with something to do, and peers with something to write, of one event loop."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ready: deque[Mailbox] = deque()
+        self._dirty: list[Flushable] = []
+        self._scheduled = False
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take turns on ``loop`` from now on; what was scheduled before comes first."""
+        self._loop = loop
+        if self._ready or self._dirty:
+            self._scheduled = True
+            loop.call_soon(self.run)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        assert self._loop is not None
+        return self._loop
+
+    def schedule(self, mailbox: Mailbox) -> None:
+        """Give ``mailbox`` a turn."""
+        self._ready.append(mailbox)
+        if not self._scheduled and self._loop is not None:
+            self._scheduled = True
+            self._loop.call_soon(self.run)
+
+    def flush_soon(self, flushable: Flushable) -> None:
+        """Flush ``flushable`` at the end of this turn."""
+        self._dirty.append(flushable)
+        if not self._scheduled and self._loop is not None:
+            self._scheduled = True
+            self._loop.call_soon(self.run)
+
+    def run(self) -> None:
+        """Serve mailboxes until none is ready or the time of a turn is over, then flush."""
+        ready = self._ready
+        end = time.perf_counter() + _TURN_SECONDS
+        try:
+            while ready:
+                ready.popleft().drain(_BATCH)
+                if time.perf_counter() > end:
+                    break
+            dirty, self._dirty = self._dirty, []
+            for flushable in dirty:
+                flushable.flush()
+        finally:
+            self._scheduled = False
+            if (ready or self._dirty) and self._loop is not None:
+                self._scheduled = True
+                self._loop.call_soon(self.run)
+
+
+class Mailbox:
+    """The FIFO of one process: one event at a time, whoever it came from.
+
+    All of it is touched on the loop's thread only.
+
+    Attributes:
+        pid: the pid of the process.
+        process: the process.
+        queue: entries that wait.
+        outgoing: encoded frame beginnings by (receiver, name), for the sending side.
+        paths: this mailbox's entries in the table of message paths.
+        large_bytes: bytes of waiting bodies beyond ``LARGE``.
+    """
+
+    __slots__ = (
+        "_bind",
+        "_calls",
+        "_finalizing",
+        "_owner",
+        "_run_queue",
+        "_task",
+        "exited_takes_reason",
+        "feeders",
+        "large_bytes",
+        "low_water",
+        "low_water_bytes",
+        "outgoing",
+        "paths",
+        "pid",
+        "process",
+        "queue",
+        "state",
+    )
+
+    def __init__(
+        self,
+        process: Any,
+        pid: PID,
+        owner: Owner,
+        run_queue: RunQueue,
+        bind: Callable[[Any, str], Call | None],
+        exited_takes_reason: bool,
+        low_water: int,
+        low_water_bytes: int,
+    ) -> None:
+        self.process = process
+        self.pid = pid
+        self.queue: deque[Entry] = deque()
+        self.state = CLOSED
+        self.outgoing: dict[tuple[PID, str], tuple[Any, bytes]] = {}
+        self.paths: list[bytes] = []
+        self.large_bytes = 0
+        self.low_water = low_water
+        self.low_water_bytes = low_water_bytes
+        self.exited_takes_reason = exited_takes_reason
+        self.feeders: dict[Feeder, None] | None = None
+        self._owner = owner
+        self._run_queue = run_queue
+        self._bind = bind
+        self._calls: dict[str, Call] = {}
+        self._task: asyncio.Task[Any] | None = None
+        self._finalizing = False
+
+    def call_for(self, name: str) -> Call | None:
+        """The bound handler of a message name, or None if there is none."""
+        call = self._calls.get(name)
+        if call is None:
+            call = self._bind(self.process, name)
+            if call is not None:
+                self._calls[name] = call
+        return call
+
+    def name_of(self, entry: Entry) -> str | None:
+        """The message name of a waiting message, found by its handler."""
+        call = self._large_call(entry)
+        for name, known in self._calls.items():
+            if known == call:
+                return name
+        args = getattr(call, "args", ())  # a partial that carries the name of an unhandled message
+        return args[0] if args and isinstance(args[0], str) else None
+
+    # Putting
+
+    def put(self, call: Call, a: Any, b: Any) -> None:
+        """Add an entry; a mailbox of an ended process turns it into a dead letter."""
+        self.queue.append((call, a, b))
+        if self.state:
+            self._wake()
+
+    def put_event(self, event: Event) -> None:
+        """Add an event that is not a message."""
+        self.put(serve, event, self)
+
+    def put_large(self, call: Call, sender: PID, body: bytes) -> None:
+        """Add a message whose body is beyond ``LARGE`` bytes."""
+        self.large_bytes += len(body)
+        self.put(self._serve_large, (call, sender), body)
+
+    def _serve_large(self, message: tuple[Call, PID], body: bytes) -> Any:
+        self.large_bytes -= len(body)
+        call, sender = message
+        return call(sender, body)
+
+    @staticmethod
+    def _large_call(entry: Entry) -> Call:
+        return entry[1][0] if isinstance(entry[1], tuple) else entry[0]
+
+    def _wake(self) -> None:
+        if self.state == IDLE:
+            self.state = READY
+            self._run_queue.schedule(self)
+        elif self.state == ENDED:
+            self._discard(Reason.TERMINATED)
+
+    # Draining
+
+    def open(self) -> None:
+        """Let events through, once ``initialize`` has returned."""
+        if self.state == CLOSED:
+            self._resume()
+
+    def drain(self, limit: int) -> None:
+        """Serve up to ``limit`` entries, fewer if a handler has to be awaited."""
+        queue = self.queue
+        while queue and limit:
+            limit -= 1
+            entry = queue.popleft()
+            call, a, b = entry
+            try:
+                result = call(a, b)
+            except KeyboardInterrupt:
+                self._resume()
+                raise
+            except BaseException as error:
+                self._owner.handler_failed(self, entry, error)
+            else:
+                if result is not None and asyncio.iscoroutine(result):
+                    self._suspend(result, entry)
+                    return
+        if (
+            self.feeders is not None
+            and len(queue) <= self.low_water
+            and self.large_bytes <= self.low_water_bytes
+        ):
+            self._release_feeders()
+        if self.state == READY:
+            if queue:
+                self._run_queue.schedule(self)
+            else:
+                self.state = IDLE
+
+    def _suspend(self, coroutine: Coroutine[Any, Any, Any], entry: Entry) -> None:
+        """Serve nothing more until ``coroutine`` is done."""
+        self.state = SUSPENDED
+        self._task = self._run_queue.loop.create_task(coroutine)
+        self._task.add_done_callback(lambda task: self._handler_done(task, entry))
+
+    def _handler_done(self, task: asyncio.Task[Any], entry: Entry) -> None:
+        self._task = None
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._owner.handler_failed(self, entry, error)
+        if self.state != ENDED:
+            self._resume()
+
+    def _resume(self) -> None:
+        self.state = READY if self.queue else IDLE
+        if self.queue:
+            self._run_queue.schedule(self)
+
+    # Ending
+
+    def terminate(self, inject: bool) -> None:
+        """End the process after ``finalize``: at once, or after what is queued.
+
+        Args:
+            inject: drop what is queued, and cancel a handler that is being awaited.
+        """
+        if self.state == ENDED or self._finalizing:
+            return
+        if inject:
+            self._discard(Reason.TERMINATED)
+            if self._task is not None:
+                self._task.cancel()
+        self.put(self._finalize, None, None)
+        self.put(self._end, None, None)
+
+    def _finalize(self, _a: None, _b: None) -> Any:
+        if self._finalizing:
+            return None
+        self._finalizing = True
+        return self.process.finalize()
+
+    def _end(self, _a: None, _b: None) -> None:
+        if self.state == ENDED:
+            return
+        self.state = ENDED
+        self._owner.process_ended(self)
+        self._discard(Reason.TERMINATED)
+
+    def abandon(self, reason: Reason) -> None:
+        """End at once and without ``finalize``: the process never started, or time is up."""
+        self.state = ENDED
+        if self._task is not None:
+            self._task.cancel()
+        self._owner.process_ended(self)
+        self._discard(reason)
+
+    def _discard(self, reason: Reason) -> None:
+        """Empty the queue; what waited is reported."""
+        entries, kept = list(self.queue), (self._finalize, self._end)
+        self.queue.clear()
+        self.large_bytes = 0
+        for entry in entries:
+            if entry[0] is serve:
+                entry[1].discard(reason)
+            elif entry[0] not in kept:
+                self._owner.message_dropped(self, self._small(entry), reason)
+        self._release_feeders()
+
+    def _release_feeders(self) -> None:
+        feeders, self.feeders = self.feeders, None
+        for feeder in feeders or ():
+            feeder.release(self)
+
+    def _small(self, entry: Entry) -> Entry:
+        if isinstance(entry[1], tuple):
+            return (*entry[1], entry[2])
+        return entry

@@ -1,0 +1,92 @@
+"""What a context counts, and the dead letters among it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from compactor.errors import Reason
+from compactor.pid import PID
+
+log = logging.getLogger("compactor")
+
+_LOG_INTERVAL = 1.0  # seconds between two lines of one reason and address; the rest is counted
+_MAX_LOG_KEYS = 1024  # addresses remembered for that
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A message that was not, and will not be, handled.
+
+    Attributes:
+        reason: why.
+        to: the receiver, as far as it is known.
+        sender: the sender, as far as it is known.
+        name: the message name, as far as it is known.
+        size: bytes of the body, or of the frame if it was already encoded.
+    """
+
+    reason: Reason
+    to: PID | None = None
+    sender: PID | None = None
+    name: str | None = None
+    size: int = 0
+
+
+class Metrics:
+    """The counters of one context.
+
+    Attributes:
+        handler_failures: handlers, routes and dispatched calls that raised.
+        malformed: connections closed because the peer sent no valid request.
+        dead_letters: dead letters by reason.
+    """
+
+    def __init__(self) -> None:
+        self.handler_failures = 0
+        self.malformed = 0
+        self.dead_letters: Counter[Reason] = Counter()
+        self.hooks: list[Callable[[DeadLetter], Any]] = []
+        self._logged: dict[tuple[Reason, object], tuple[float, int]] = {}
+
+    def dead_letter(self, letter: DeadLetter) -> None:
+        """Count a dead letter, log it at a bounded rate and tell the hooks."""
+        self.dead_letters[letter.reason] += 1
+        self._log(letter)
+        for hook in self.hooks:
+            try:
+                hook(letter)
+            except Exception:
+                log.exception("a dead letter hook failed on %s", letter)
+
+    def snapshot(self) -> dict[str, int]:
+        """All counters by name, e.g. ``dead_letters/refused``."""
+        counts = {f"dead_letters/{r.value}": n for r, n in sorted(self.dead_letters.items())}
+        counts["dead_letters"] = sum(self.dead_letters.values())
+        counts["handler_failures"] = self.handler_failures
+        counts["malformed"] = self.malformed
+        return counts
+
+    def _log(self, letter: DeadLetter) -> None:
+        key = (letter.reason, letter.to.address if letter.to else None)
+        now = time.monotonic()
+        last, skipped = self._logged.get(key, (-_LOG_INTERVAL, 0))
+        if now - last < _LOG_INTERVAL:
+            self._logged[key] = (last, skipped + 1)
+            return
+        if len(self._logged) >= _MAX_LOG_KEYS:
+            self._logged.clear()
+        self._logged[key] = (now, 0)
+        log.warning(
+            "dead letter (%s): %s from %s to %s, %d bytes%s",
+            letter.reason,
+            letter.name or "a message",
+            letter.sender or "an unknown sender",
+            letter.to or "an unknown receiver",
+            letter.size,
+            f"; {skipped} more like it since the last line" if skipped else "",
+        )

@@ -1,0 +1,395 @@
+"""``Process`` and ``ProtobufProcess``: what users subclass, and the handler tables of a class."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, KeysView
+from types import MethodType
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+from compactor.errors import ProcessError, UnboundProcess
+from compactor.frames import check_name
+from compactor.pid import PID, check_id
+from compactor.routes import Call
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+_ROUTE_ATTRIBUTE = "__route__"
+_INSTALL_ATTRIBUTE = "__mailbox__"
+
+
+@runtime_checkable
+class ContextLike(Protocol):
+    """What a process asks of its context."""
+
+    ip: str
+    port: int
+
+    def send(self, from_pid: PID, to_pid: PID, method: str, body: bytes | None = None) -> None: ...
+    def link(self, pid: PID, to: PID, reconnect: bool = False) -> None: ...
+    def terminate(self, pid: PID, inject: bool = True) -> None: ...
+    def delegated(self, process: Any, name: str, from_pid: PID, body: bytes) -> None: ...
+
+
+class HandlerTable(NamedTuple):
+    """What a class handles, worked out once per class.
+
+    Attributes:
+        messages: message name to (attribute that handles it, protobuf type or None).
+        routes: route path to the attribute that serves it.
+        overrides_dispatch: whether the class has its own ``handle_message``.
+        exited_takes_reason: whether its ``exited`` takes a reason besides the pid.
+    """
+
+    messages: dict[str, tuple[str, Any]]
+    routes: dict[str, str]
+    overrides_dispatch: bool
+    exited_takes_reason: bool
+
+
+def handler_table(cls: type[Process]) -> HandlerTable:
+    """The handlers of a class, its bases and mixins; an override wins.
+
+    An override that is decorated itself is installed under its own names only; one that is not
+    keeps those of the method that it overrides.
+    """
+    table: HandlerTable | None = cls.__dict__.get("_compactor_handlers")
+    if table is None:
+        table = _collect_handlers(cls)
+        setattr(cls, "_compactor_handlers", table)  # noqa: B010  (no attribute of instances)
+    return table
+
+
+def _collect_handlers(cls: type[Process]) -> HandlerTable:
+    messages: dict[str, tuple[str, Any]] = {}
+    routes: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        for attribute, value in vars(base).items():
+            installed = getattr(value, _INSTALL_ATTRIBUTE, None)
+            routed = getattr(value, _ROUTE_ATTRIBUTE, None)
+            if installed is not None or routed is not None or value is None:
+                messages = {n: m for n, m in messages.items() if m[0] != attribute}
+                routes = {p: a for p, a in routes.items() if a != attribute}
+            messages.update((name, (attribute, kind)) for name, kind in installed or ())
+            routes.update((path, attribute) for path in routed or ())
+    return HandlerTable(
+        messages,
+        routes,
+        cls.handle_message is not Process.handle_message,
+        _takes_reason(cls.exited),
+    )
+
+
+def _takes_reason(exited: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(exited).bind(None, None, None)
+    except TypeError:
+        return False
+    return True
+
+
+def bind_handler(process: Process, name: str) -> Call | None:
+    """The call that hands a message named ``name`` to ``process``, or None.
+
+    An attribute of the instance that shadows an installed method is not looked at.
+    """
+    table = handler_table(type(process))
+    if table.overrides_dispatch:
+        return functools.partial(process.handle_message, name)
+    if name not in table.messages:
+        return None
+    attribute, message_type = table.messages[name]
+    call = MethodType(getattr(type(process), attribute), process)
+    if message_type is None:
+        return call
+    return functools.partial(_call_with_message, call, message_type)
+
+
+def _mark(function: Method, attribute: str, value: Any) -> Method:
+    setattr(function, attribute, (*getattr(function, attribute, ()), value))
+    return function
+
+
+class Process:
+    """An actor: it handles one event at a time, and is reached by its pid.
+
+    Subclass it, install methods, and spawn it on a :class:`compactor.Context`::
+
+        class Ping(Process):
+            @Process.install("ping")
+            def ping(self, from_pid, body):
+                self.send(from_pid, "pong", body)
+
+    Handlers, routes and dispatched methods may be ``async def``: the next event waits until such
+    a one is done, and ``terminate`` cancels it.
+
+    Args:
+        name: the id of its pid.
+
+    Raises:
+        TypeError, ValueError: the name cannot stand in a pid.
+    """
+
+    ROUTE_ATTRIBUTE: ClassVar[str] = _ROUTE_ATTRIBUTE
+    INSTALL_ATTRIBUTE: ClassVar[str] = _INSTALL_ATTRIBUTE
+
+    Error = ProcessError
+    UnboundProcess = UnboundProcess
+
+    # Names without a leading "__" belong to subclasses: pesos and others use many.
+    __context: Any = None
+    __pid: PID | None = None
+    __delegates: dict[str, PID] | None = None
+
+    @classmethod
+    def route(cls, path: str) -> Callable[[Method], Method]:
+        """Decorate a method to serve HTTP requests to ``/<id><path>``, whatever their method.
+
+        The method takes a :class:`compactor.http.Request`; it returns ``str``, ``bytes``, a
+        JSON-able value or a :class:`compactor.http.Response`, or calls ``request.write``.
+
+        Raises:
+            ValueError: ``path`` does not start with ``/``, or ends with it.
+        """
+        if not isinstance(path, str) or not path.startswith("/"):
+            raise ValueError(f'Routes must start with "/", got {path!r}')
+        if path != "/" and path.endswith("/"):
+            raise ValueError(f'Routes must not end with "/", got {path!r}')
+        return lambda function: _mark(function, _ROUTE_ATTRIBUTE, path)
+
+    @classmethod
+    def install(cls, mbox: Any) -> Callable[[Method], Method]:
+        """Decorate a method to handle messages named ``mbox``; it takes ``from_pid`` and ``body``.
+
+        One method can be installed under several names.
+
+        Raises:
+            TypeError, ValueError: no message can have that name.
+        """
+        name = check_name(mbox)
+        return lambda function: _mark(function, _INSTALL_ATTRIBUTE, (name, None))
+
+    def __init__(self, name: str) -> None:
+        self.name = check_id(name)
+
+    @property
+    def pid(self) -> PID:
+        """The pid of this process.
+
+        Raises:
+            UnboundProcess: it has not been spawned.
+        """
+        if self.__pid is None:
+            raise UnboundProcess("Cannot get pid of unbound process.")
+        return self.__pid
+
+    @property
+    def context(self) -> Any:
+        """The context that this process was spawned on.
+
+        Raises:
+            UnboundProcess: it has not been spawned.
+        """
+        if self.__context is None:
+            raise UnboundProcess("Cannot get context of unbound process.")
+        return self.__context
+
+    @property
+    def route_paths(self) -> KeysView[str]:
+        """The paths of all routes."""
+        return handler_table(type(self)).routes.keys()
+
+    @property
+    def message_names(self) -> KeysView[str]:
+        """The names of all messages that are handled."""
+        return handler_table(type(self)).messages.keys()
+
+    def iter_routes(self) -> Iterator[tuple[str, Callable[..., Any]]]:
+        """Yield (path, bound method) of every route."""
+        for path, attribute in handler_table(type(self)).routes.items():
+            yield path, MethodType(getattr(type(self), attribute), self)
+
+    def iter_handlers(self) -> Iterator[tuple[str, Callable[..., Any]]]:
+        """Yield (message name, bound method) of every installed method."""
+        for name, (attribute, _) in handler_table(type(self)).messages.items():
+            yield name, MethodType(getattr(type(self), attribute), self)
+
+    def bind(self, context: ContextLike) -> None:
+        """Tie this process to a context; ``spawn`` does it.
+
+        Raises:
+            TypeError: ``context`` is no context.
+        """
+        if not isinstance(context, ContextLike):
+            raise TypeError(f"Can only bind to a Context, got {type(context)}")
+        if not hasattr(self, "name"):
+            raise ProcessError(f"{type(self).__name__} did not call Process.__init__(name)")
+        self.__pid = PID(context.ip, context.port, self.name)
+        self.__context = context
+
+    def unbind(self) -> None:
+        """Undo ``bind``, after ``initialize`` has failed."""
+        self.__pid = self.__context = None
+
+    def delegate(self, name: str, pid: PID) -> None:
+        """Forward messages named ``name``, if no method handles them, to ``pid``.
+
+        The receiver sees the original sender.
+        """
+        if self.__delegates is None:
+            self.__delegates = {}
+        self.__delegates[check_name(name)] = pid
+
+    def delegate_of(self, name: str) -> PID | None:
+        """The pid that messages named ``name`` are delegated to, or None."""
+        return self.__delegates.get(name) if self.__delegates else None
+
+    def handle_message(self, name: str, from_pid: PID, body: bytes) -> Any:
+        """Handle one message; override it to see every message of the process."""
+        table = handler_table(type(self))
+        if name in table.messages:
+            attribute, message_type = table.messages[name]
+            call = MethodType(getattr(type(self), attribute), self)
+            if message_type is not None:
+                return _call_with_message(call, message_type, from_pid, body)
+            return call(from_pid, body)
+        self.context.delegated(self, name, from_pid, body)
+        return None
+
+    def handle_http(self, route: str, handler: Any, *args: Any, **kw: Any) -> Any:
+        """Serve one HTTP request; override it to see every request of the process."""
+        attribute = handler_table(type(self)).routes[route]
+        return MethodType(getattr(type(self), attribute), self)(handler, *args, **kw)
+
+    def initialize(self) -> Any:
+        """Called on spawning, on the caller's thread, before any event.
+
+        An ``async def initialize`` runs on the loop instead, as the first event.
+        """
+
+    def finalize(self) -> Any:
+        """Called on the loop as the last event, once the process is being terminated."""
+
+    def exited(self, pid: PID) -> Any:
+        """Called when a linked process has exited, or can no longer be reached.
+
+        Override it as ``exited(self, pid, reason)`` to be told a :class:`compactor.Reason` too.
+        The link is used up: link again to watch ``pid`` again.
+        """
+
+    def send(self, to: PID, method: Any, body: Any = None) -> None:
+        """Send a message; at most once, in order per receiver, without waiting.
+
+        Args:
+            to: the receiver.
+            method: the message name.
+            body: the content, ``bytes`` or ``None`` for none.
+
+        Raises:
+            UnboundProcess: this process has not been spawned.
+            TypeError, ValueError: the receiver, name or body cannot be sent.
+        """
+        if self.__context is None:
+            raise UnboundProcess("Cannot send from unbound process.")
+        self.__context.send(self.__pid, to, method, body)
+
+    def link(self, to: PID, reconnect: bool = False) -> None:
+        """Have ``exited`` called once when ``to`` exits or its context is lost.
+
+        Args:
+            to: the pid to watch, local or remote.
+            reconnect: replace the connection to its address by a new one, unnoticed by other
+                linkers (libprocess's ``RemoteConnection::RECONNECT``).
+
+        Raises:
+            UnboundProcess: this process has not been spawned.
+        """
+        self.context.link(self.pid, to, reconnect)
+
+    def terminate(self, inject: bool = True) -> None:
+        """End this process.
+
+        Args:
+            inject: at once, dropping what is queued; False: after what is queued.
+
+        Raises:
+            UnboundProcess: this process has not been spawned.
+        """
+        self.context.terminate(self.pid, inject)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.__pid or getattr(self, 'name', 'without a name')}>"
+
+
+def _call_with_message(call: Call, message_type: Any, from_pid: PID, body: bytes) -> Any:
+    return call(from_pid, _parse(message_type, body))
+
+
+def _parse(message_type: Any, body: bytes) -> Any:
+    """Parse a protocol buffer; one without its required fields does not parse, as in libprocess."""
+    name = message_type.DESCRIPTOR.full_name
+    try:
+        message = message_type.FromString(body)
+    except Exception as error:
+        raise ValueError(f"{len(body)} bytes do not parse as {name}: {error}") from error
+    if not message.IsInitialized():
+        missing = ", ".join(message.FindInitializationErrors())
+        raise ValueError(f"{len(body)} bytes do not parse as {name}: {missing} missing")
+    return message
+
+
+class ProtobufProcess(Process):
+    """A process whose messages are protocol buffers, named by their full type name.
+
+    Example::
+
+        class Service(ProtobufProcess):
+            @ProtobufProcess.install(RequestMessage)
+            def request(self, from_pid, message):
+                self.send(from_pid, ResponseMessage(id=message.id))
+    """
+
+    @classmethod
+    def install(cls, message_type: Any) -> Callable[[Any], Any]:
+        """Decorate a method to handle messages of a protocol buffer type.
+
+        The method takes ``from_pid`` and the parsed message.  What does not parse is logged and
+        counted, and does not reach it.
+
+        Raises:
+            TypeError: ``message_type`` is not a generated message type.
+        """
+        descriptor = getattr(message_type, "DESCRIPTOR", None)
+        if descriptor is None or not hasattr(message_type, "FromString"):
+            raise TypeError(
+                f"ProtobufProcess.install takes a protobuf message type, got {message_type!r}"
+            )
+
+        def wrap(function: Any) -> Any:
+            @functools.wraps(function)
+            def parsed(self: Any, from_pid: PID, message: Any) -> Any:
+                if isinstance(message, (bytes, bytearray)):
+                    message = _parse(message_type, bytes(message))
+                return function(self, from_pid, message)
+
+            return _mark(parsed, _INSTALL_ATTRIBUTE, (descriptor.full_name, message_type))
+
+        return wrap
+
+    def send(self, to: PID, message: Any) -> None:
+        """Send a protocol buffer.
+
+        Args:
+            to: the receiver.
+            message: a protocol buffer with all required fields.
+
+        Raises:
+            UnboundProcess: this process has not been spawned.
+            TypeError: ``message`` is not a protocol buffer.
+            google.protobuf.message.EncodeError: a required field is missing.
+        """
+        descriptor = getattr(message, "DESCRIPTOR", None)
+        if descriptor is None or not hasattr(message, "SerializeToString"):
+            raise TypeError(f"ProtobufProcess.send takes a protobuf message, got {message!r}")
+        super().send(to, descriptor.full_name, message.SerializeToString())

@@ -1,0 +1,380 @@
+"""``Runtime``: the state of one context on its loop; it joins processes, links, peers and server.
+
+All of it is touched on the loop's thread, except ``live``, in which any thread may look up or
+claim an id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import threading
+from collections.abc import Iterable
+from typing import Any
+from weakref import WeakValueDictionary
+
+from compactor.errors import InvalidProcess, Reason, RemoteProtocolError
+from compactor.frames import LINK_NAME, message_prefix
+from compactor.links import Address, Links
+from compactor.mailbox import LARGE, Entry, Mailbox, RunQueue
+from compactor.messages import Exited, serve
+from compactor.metrics import DeadLetter, Metrics
+from compactor.peers import Peer
+from compactor.pid import PID
+from compactor.process import Process, bind_handler, handler_table
+from compactor.routes import match_route, split_path
+from compactor.server import Server, ServerConnection
+from compactor.settings import Settings
+from compactor.wire import FrameDecoder, Head, RouteTable, encode_message
+
+log = logging.getLogger("compactor")
+
+_MAX_OUTGOING = 1024  # encoded frame beginnings that one process remembers
+
+
+class Runtime:
+    """Everything that one context does on its loop.
+
+    Args:
+        address: the advertised (ip, port).
+        settings: the bounds.
+        delegate: id of the process that serves requests to unknown paths, or empty.
+    """
+
+    def __init__(self, address: Address, settings: Settings, delegate: str) -> None:
+        self.ip, self.port = address
+        self.settings = settings
+        self.delegate = delegate
+        self.metrics = Metrics()
+        self.links = Links()
+        self.run_queue = RunQueue()
+        self.live: dict[str, Mailbox] = {}
+        self.peers: WeakValueDictionary[Address, Peer] = WeakValueDictionary()
+        self.routes = RouteTable(self.live.get)
+        self.server = Server(self)
+        self.is_stopping = False
+        self._observers: dict[str, set[ServerConnection]] = {}
+        self._claiming = threading.Lock()
+        self._ended = asyncio.Event()
+
+    # Processes
+
+    def claim(self, process: Process, pid: PID) -> Mailbox:
+        """Register a process, its mailbox closed.  Any thread may call this.
+
+        Raises:
+            InvalidProcess: a live process has that id.
+        """
+        mailbox = Mailbox(
+            process,
+            pid,
+            self,
+            self.run_queue,
+            bind_handler,
+            handler_table(type(process)).exited_takes_reason,
+            self.settings.mailbox_high_water // 4,
+            self.settings.mailbox_high_water_bytes // 4,
+        )
+        with self._claiming:
+            if pid.id in self.live:
+                raise InvalidProcess(
+                    f"a process {pid.id!r} lives on {pid.host} already; "
+                    "choose another name, or wait until it has ended"
+                )
+            self.live[pid.id] = mailbox
+        return mailbox
+
+    def release(self, mailbox: Mailbox) -> None:
+        """Take back a claim: its process could not be initialized.  Any thread may call this."""
+        with self._claiming:
+            if self.live.get(mailbox.pid.id) is mailbox:
+                del self.live[mailbox.pid.id]
+
+    def mailbox_of(self, pid: PID) -> Mailbox | None:
+        """The mailbox of a live local process.  Any thread may call this."""
+        mailbox = self.live.get(pid.id)
+        if mailbox is not None and (mailbox.pid is pid or mailbox.pid == pid):
+            return mailbox
+        return None
+
+    def is_local(self, pid: PID) -> bool:
+        """Whether a pid carries the advertised address of this context."""
+        return pid.port == self.port and pid.ip == self.ip
+
+    def start_process(self, mailbox: Mailbox, initialization: Any) -> None:
+        """Open the mailbox of a claimed process; first run what ``initialize`` has left to do."""
+        if self.is_stopping:
+            mailbox.abandon(Reason.STOPPED)
+            return
+        if initialization is not None:
+            mailbox.queue.appendleft((serve, _Initialization(initialization), mailbox))
+        mailbox.open()
+
+    def process_ended(self, mailbox: Mailbox) -> None:
+        """A mailbox has ended: forget the process, and tell whoever watches it."""
+        pid = mailbox.pid
+        self.release(mailbox)
+        self.routes.forget(mailbox)
+        mailbox.outgoing.clear()
+        self.links.drop(pid.id)
+        self._notify(pid, self.links.exited(pid), Reason.TERMINATED)
+        for observer in self._observers.pop(pid.id, ()):
+            observer.observed_ended(pid.id)
+        if not self.live:
+            self._ended.set()
+
+    def handler_failed(self, mailbox: Mailbox, entry: Entry, error: BaseException) -> None:
+        """A handler raised: log and count it."""
+        self.metrics.handler_failures += 1
+        call, a, b = entry
+        if call is serve:
+            what = str(a)
+        elif isinstance(a, (PID, tuple)):
+            sender = a[1] if isinstance(a, tuple) else a
+            what = f"message {mailbox.name_of(entry)!r} from {sender} ({len(b)} bytes)"
+        else:
+            what = "finalize"
+        log.error("process %s failed in %s", mailbox.pid, what, exc_info=error)
+
+    def message_dropped(self, mailbox: Mailbox, entry: Entry, reason: Reason) -> None:
+        """A message will not be handled."""
+        _, sender, body = entry
+        self.metrics.dead_letter(
+            DeadLetter(reason, mailbox.pid, sender, mailbox.name_of(entry), len(body))
+        )
+
+    # Sending
+
+    def send(self, sender: PID, to: PID, name: str, body: bytes) -> None:
+        """Send a message for a live process, or for nobody in particular."""
+        if to.port == self.port and to.ip == self.ip:
+            self._send_locally(sender, to, name, body)
+            return
+        mailbox = self.live.get(sender.id)
+        if mailbox is None:
+            self._send_uncached(sender, to, name, body)
+            return
+        try:
+            peer, prefix = mailbox.outgoing[to, name]
+        except KeyError:
+            if not self._can_dial(to, sender, name, body):
+                return
+            peer, prefix = self.peer(to.address), message_prefix(sender, to, name)
+            if mailbox.pid == sender:
+                if len(mailbox.outgoing) >= _MAX_OUTGOING:
+                    mailbox.outgoing.clear()
+                mailbox.outgoing[to, name] = (peer, prefix)
+        peer.write(encode_message(prefix, body))
+
+    def _send_uncached(self, sender: PID, to: PID, name: str, body: bytes) -> None:
+        if self._can_dial(to, sender, name, body):
+            prefix = message_prefix(sender, to, name)
+            self.peer(to.address).write(encode_message(prefix, body))
+
+    def _can_dial(self, to: PID, sender: PID, name: str, body: bytes) -> bool:
+        reason = self._undialable(to)
+        if reason is not None:
+            self.metrics.dead_letter(DeadLetter(reason, to, sender, name, len(body)))
+        return reason is None
+
+    def _undialable(self, to: PID) -> Reason | None:
+        if self.is_stopping:
+            return Reason.STOPPED
+        return Reason.UNREACHABLE if to.port == 0 or to.ip in ("0.0.0.0", "::") else None
+
+    def _send_locally(self, sender: PID, to: PID, name: str, body: bytes) -> None:
+        mailbox = self.live.get(to.id)
+        if mailbox is None:
+            reason = Reason.STOPPED if self.is_stopping else Reason.NO_PROCESS
+            self.metrics.dead_letter(DeadLetter(reason, to, sender, name, len(body)))
+            return
+        if len(mailbox.queue) >= self.settings.max_mailbox_events:
+            self.metrics.dead_letter(DeadLetter(Reason.OVERFLOW, to, sender, name, len(body)))
+            return
+        call = mailbox.call_for(name)
+        if call is None:
+            self.message_unknown(mailbox, name, sender, body)
+        elif len(body) > LARGE:
+            mailbox.put_large(call, sender, body)
+        else:
+            mailbox.put(call, sender, body)
+
+    def peer(self, address: Address) -> Peer:
+        """The peer at an address; there is one as long as somebody uses it."""
+        peer = self.peers.get(address)
+        if peer is None:
+            peer = self.peers[address] = Peer(address, self, self.run_queue, self.settings)
+        return peer
+
+    def delegated(self, process: Process, name: str, sender: PID, body: bytes) -> None:
+        """Forward a message that ``process`` does not handle, or report it as a dead letter."""
+        to = process.delegate_of(name)
+        if to is None:
+            letter = DeadLetter(Reason.NO_HANDLER, process.pid, sender, name, len(body))
+            self.metrics.dead_letter(letter)
+        elif self.is_local(to):
+            self._send_locally(sender, to, name, body)
+        else:
+            self._send_uncached(sender, to, name, body)
+
+    # Links and exits
+
+    def link(self, linker: PID, to: PID, reconnect: bool) -> None:
+        """Let a local process watch a pid."""
+        mailbox = self.live.get(linker.id)
+        if mailbox is None:
+            return  # it ended before its call was made
+        if self.is_local(to):
+            if to.id in self.live:
+                self.links.add(linker.id, to)
+            else:
+                mailbox.put_event(Exited(to, Reason.NO_PROCESS))
+            return
+        reason = self._undialable(to)
+        if reason is not None:
+            mailbox.put_event(Exited(to, reason))
+            return
+        self.links.add(linker.id, to)
+        peer = self.peer(to.address)
+        if reconnect and not peer.is_idle:
+            watched = self.links.watched_at(to.address)
+            peer.reconnect([(pid.id, _link_frame(linker, pid)) for pid in watched])
+        else:
+            peer.write_link(to.id, _link_frame(linker, to))
+
+    def peer_lost(self, peer: Peer, reason: Reason) -> None:
+        """An address is gone: every linker of every pid there hears of it once."""
+        for pid, linkers in self.links.lost(peer.address):
+            self._notify(pid, linkers, reason)
+
+    def link_exited(self, address: Address, id_: str, reason: Reason) -> None:
+        """One process at an address is gone, while its context lives."""
+        for pid in self.links.watched_at(address):
+            if pid.id == id_:
+                self._notify(pid, self.links.exited(pid), reason)
+
+    def frames_dropped(self, address: Address, frames: Iterable[bytes], reason: Reason) -> None:
+        """Encoded messages will not be written: read back what they were."""
+        for frame in frames:
+            decoder = FrameDecoder(len(frame), len(frame))
+            for head, body in decoder.feed(frame):
+                id_, name = split_path(head.path)
+                to = PID(address[0], address[1], id_)
+                self.metrics.dead_letter(DeadLetter(reason, to, head.sender, name, len(body)))
+
+    def message_refused(self, address: Address) -> None:
+        """A peer answered one of our messages with 404."""
+        self.metrics.dead_letter(DeadLetter(Reason.NO_PROCESS, PID(*address, "")))
+
+    def _notify(self, pid: PID, linkers: Iterable[str], reason: Reason) -> None:
+        for linker in linkers:
+            mailbox = self.live.get(linker)
+            if mailbox is not None:
+                mailbox.put_event(Exited(pid, reason))
+
+    def observe(self, id_: str, observer: ServerConnection) -> bool:
+        """Tell ``observer`` when a process ends; False if it does not live."""
+        if id_ not in self.live:
+            return False
+        self._observers.setdefault(id_, set()).add(observer)
+        return True
+
+    def stop_observing(self, id_: str, observer: ServerConnection) -> None:
+        """The observer's connection is gone."""
+        observers = self._observers.get(id_)
+        if observers is not None:
+            observers.discard(observer)
+            if not observers:
+                del self._observers[id_]
+
+    # Receiving
+
+    def message_for_nobody(self, head: Head, body: bytes, name: str) -> None:
+        """A message arrived for a process that does not live here."""
+        id_, name = split_path(head.path)
+        self.metrics.dead_letter(
+            DeadLetter(Reason.NO_PROCESS, _pid_of(self.ip, self.port, id_), head.sender, name)
+        )
+
+    def message_unknown(self, mailbox: Mailbox, name: str, sender: PID, body: bytes) -> None:
+        """A message has no handler: the process may delegate it when its turn comes."""
+        mailbox.put(functools.partial(mailbox.process.handle_message, name), sender, body)
+
+    def find_route(self, path: bytes) -> tuple[Mailbox, str] | None:
+        """The mailbox and route that serve an HTTP path, the delegate's if there is no other."""
+        if b"/.." in path:
+            return None
+        try:
+            id_, rest = split_path(path)
+        except RemoteProtocolError:
+            return None
+        mailbox = self.live.get(id_)
+        if mailbox is None and self.delegate:
+            mailbox = self.live.get(self.delegate)
+            rest = path.decode("utf-8", "surrogateescape")
+        if mailbox is None:
+            return None
+        found = match_route(handler_table(type(mailbox.process)).routes, rest)
+        return (mailbox, found[0]) if found else None
+
+    # Stopping
+
+    async def stop(self) -> None:
+        """End all processes, let messages and answers leave, close all sockets."""
+        self.is_stopping = True
+        linger = self.settings.linger
+        self._ended = asyncio.Event()
+        for mailbox in list(self.live.values()):
+            mailbox.terminate(inject=True)
+        if self.live:
+            await _within(linger, self._ended.wait())
+        for mailbox in list(self.live.values()):
+            log.warning("process %s did not end within %s s", mailbox.pid, linger)
+            mailbox.abandon(Reason.STOPPED)
+        peers = list(self.peers.values())
+        if peers:
+            await _within(linger, asyncio.gather(*(peer.finish() for peer in peers)))
+        self.server.close()
+        for peer in peers:
+            peer.abort(Reason.STOPPED)
+        self.server.abort()
+
+
+def _pid_of(ip: str, port: int, id_: str) -> PID | None:
+    try:
+        return PID(ip, port, id_)
+    except ValueError:
+        return None
+
+
+def _link_frame(linker: PID, to: PID) -> bytes:
+    """The frame that asks a peer whether a process lives, and to tell when it ends.
+
+    libprocess takes it for a message that the process has no handler for: it answers 202 or 404
+    and drops it.
+    """
+    return encode_message(message_prefix(linker, to, LINK_NAME, "Compactor-Link: 1\r\n"), b"")
+
+
+async def _within(seconds: float, awaitable: Any) -> None:
+    try:
+        await asyncio.wait_for(awaitable, seconds)
+    except asyncio.TimeoutError:
+        log.info("gave up after %s s while stopping", seconds)
+
+
+class _Initialization:
+    """The rest of an ``async def initialize``, as the first event."""
+
+    def __init__(self, coroutine: Any) -> None:
+        self._coroutine = coroutine
+
+    def serve(self, mailbox: Mailbox) -> Any:
+        return self._coroutine
+
+    def discard(self, reason: Reason) -> None:
+        self._coroutine.close()
+
+    def __str__(self) -> str:
+        return "initialize"

@@ -1,0 +1,354 @@
+"""The listening socket and its accepted connections: messages in, answers out in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import Any, Protocol, cast
+from urllib.parse import quote
+
+from compactor.errors import RemoteProtocolError
+from compactor.exchange import Exchange, Requested
+from compactor.flow import ReadGate, unread_data
+from compactor.http import STATUS_LINES, HttpDate, Request, Response
+from compactor.mailbox import LARGE, Mailbox
+from compactor.metrics import Metrics
+from compactor.pid import PID
+from compactor.routes import RouteTable, split_path
+from compactor.settings import Settings
+from compactor.wire import FrameDecoder, Head, encode_response
+
+log = logging.getLogger("compactor")
+
+LINK_HEADER = b"Compactor-Link"
+
+
+class Receiver(Protocol):
+    """What a server asks of its runtime."""
+
+    routes: RouteTable
+    metrics: Metrics
+    settings: Settings
+
+    def message_for_nobody(self, head: Head, body: bytes, name: str) -> None: ...
+    def message_unknown(self, mailbox: Mailbox, name: str, sender: PID, body: bytes) -> None: ...
+    def find_route(self, path: bytes) -> tuple[Mailbox, str] | None: ...
+    def observe(self, id_: str, observer: ServerConnection) -> bool: ...
+    def stop_observing(self, id_: str, observer: ServerConnection) -> None: ...
+
+
+class Server:
+    """The accepted connections of one context.
+
+    Args:
+        receiver: where messages and requests go.
+    """
+
+    def __init__(self, receiver: Receiver) -> None:
+        self.receiver = receiver
+        self.connections: set[ServerConnection] = set()
+        self.date = HttpDate()
+        self._listener: asyncio.Server | None = None
+
+    async def listen(self, sock: Any) -> None:
+        """Accept connections on a bound socket."""
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(
+            lambda: ServerConnection(self, loop), sock=sock, backlog=1024
+        )
+
+    def close(self) -> None:
+        """Accept no more, and close every connection once its finished answers have left."""
+        if self._listener is not None:
+            self._listener.close()
+        for connection in list(self.connections):
+            connection.close()
+
+    def abort(self) -> None:
+        """Cut every connection that is left."""
+        for connection in list(self.connections):
+            connection.abort()
+
+
+class ServerConnection(asyncio.Protocol):
+    """One accepted connection.
+
+    A silent one is a peer watching whether we live: it is never closed for being idle.
+
+    Invariants: answers leave in the order of their requests; while ``_waiting`` is not empty,
+    whatever is answered later queues behind it.  ``_out`` is empty outside ``data_received``
+    and ``_send_ready``.
+    """
+
+    def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
+        receiver = server.receiver
+        self._server = server
+        self._loop = loop
+        self._receiver = receiver
+        self._known = receiver.routes.known
+        self._settings = receiver.settings
+        self._decoder = FrameDecoder(
+            receiver.settings.max_header_bytes, receiver.settings.max_body_bytes
+        )
+        self._transport: asyncio.Transport
+        self._gate: ReadGate
+        self._peer: tuple[str, int] = ("", 0)
+        self._out: list[bytes] = []
+        self._waiting: deque[tuple[Exchange | bytes, Head | None]] = deque()
+        self._observed: set[str] = set()
+        self._no_more_answers = False
+        self._eof = False
+        self._shut = False
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
+        self._gate = ReadGate(self._transport)
+        peer = transport.get_extra_info("peername")
+        self._peer = (peer[0], peer[1]) if peer else ("", 0)
+        self._server.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._shut:
+            self._receive(data)
+            self._send_out()
+
+    def eof_received(self) -> bool:
+        self._eof = True
+        if self._decoder.is_mid_message and not self._shut:
+            self._malformed(RemoteProtocolError("the connection ended in mid-message"))
+            self._send_out()
+        return bool(self._waiting) and not self._shut
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and not self._shut:
+            for data in unread_data(self._transport):
+                self._receive(data)
+        self._out.clear()
+        self._waiting.clear()
+        self._shut = True
+        self._server.connections.discard(self)
+        for id_ in self._observed:
+            self._receiver.stop_observing(id_, self)
+
+    def pause_writing(self) -> None:
+        self._gate.hold("answers are not read")
+
+    def resume_writing(self) -> None:
+        self._gate.release("answers are not read")
+
+    # Receiving
+
+    def _receive(self, data: bytes) -> None:
+        known = self._known
+        settings = self._settings
+        high_water = settings.mailbox_high_water
+        for head, body in self._decoder.feed(data):
+            sender = head.sender
+            if sender is None:
+                self._request(head, body)
+                continue
+            target = known.get(head.path)
+            if target is None or head.is_link:
+                self._unusual_message(head, sender, body)
+                continue
+            mailbox, call = target
+            if len(body) > LARGE:
+                mailbox.put_large(call, sender, body)
+                if mailbox.large_bytes > settings.mailbox_high_water_bytes:
+                    self._hold_for(mailbox)
+            else:
+                mailbox.put(call, sender, body)
+            if len(mailbox.queue) > high_water:
+                self._hold_for(mailbox)
+            if head.wants_answer:
+                self._answer(202, b"", head)
+        error = self._decoder.error
+        if error is not None and not self._shut:
+            self._malformed(error)
+
+    def _hold_for(self, mailbox: Mailbox) -> None:
+        """Read no more until ``mailbox`` has worked off most of what it holds."""
+        if mailbox.feeders is None:
+            mailbox.feeders = {}
+        mailbox.feeders[self._gate] = None
+        self._gate.hold(mailbox)
+
+    def _unusual_message(self, head: Head, sender: PID, body: bytes) -> None:
+        """A link frame, or a message whose path is not in the table."""
+        try:
+            if head.is_link:
+                self._open_link(split_path(head.path)[0], head)
+                return
+            target = self._receiver.routes.resolve(head.path)
+        except RemoteProtocolError as error:
+            self._receiver.metrics.malformed += 1
+            log.warning("%s sent a message that cannot be delivered: %s", self._name, error)
+            self._answer(400, str(error).encode(), head)
+            return
+        if target is None:
+            self._receiver.message_for_nobody(head, body, head.path.decode("utf-8", "replace"))
+            self._answer(404, b"404 Not Found.", head)
+            return
+        mailbox, call, name = target
+        if call is None:
+            self._receiver.message_unknown(mailbox, name, sender, body)
+        else:
+            mailbox.put(call, sender, body)
+        if len(mailbox.queue) > self._settings.mailbox_high_water:
+            self._hold_for(mailbox)
+        self._answer(202, b"", head)
+
+    def _request(self, head: Head, body: bytes) -> None:
+        found = self._receiver.find_route(head.path)
+        if found is None:
+            self._answer(404, b"404 Not Found.", head)
+            return
+        mailbox, route = found
+        request = Request(
+            head.method,
+            head.path.decode("utf-8", "surrogateescape"),
+            head.query.decode("utf-8", "surrogateescape"),
+            head.headers,
+            body,
+            self._peer,
+        )
+        exchange = Exchange(self._send_ready)
+        self._queue_answer(exchange, head)
+        mailbox.put_event(Requested(route, request, exchange))
+        if len(mailbox.queue) > self._settings.mailbox_high_water:
+            self._hold_for(mailbox)
+
+    def _malformed(self, error: RemoteProtocolError) -> None:
+        """Answer what is no request, and close: what follows it cannot be told apart."""
+        self._receiver.metrics.malformed += 1
+        log.warning("%s is cut off: %s", self._name, error)
+        response = Response.error(error.status, f"{error}\n")
+        response.headers["Connection"] = "close"
+        self._queue_answer(self._encode(response, None), None)
+        self._no_more_answers = True
+        self._send_answers()
+
+    # Links of other compactors
+
+    def _open_link(self, id_: str, head: Head) -> None:
+        """Tell whether a process lives, and from now on when it ends.
+
+        The answers carry a header of ours, so that the linker knows them from answers to
+        messages: 202 it lives, 404 there is none, 410 it has ended.
+        """
+        alive = self._receiver.observe(id_, self)
+        if alive:
+            self._observed.add(id_)
+        self._tell_link(id_, 202 if alive else 404)
+
+    def observed_ended(self, id_: str) -> None:
+        """A process that the peer is linked to has ended."""
+        self._observed.discard(id_)
+        self._tell_link(id_, 410)
+        self._send_out()
+
+    def _tell_link(self, id_: str, status: int) -> None:
+        header = (LINK_HEADER, quote(id_, errors="surrogateescape").encode())
+        date = self._server.date.now()
+        self._queue_answer(encode_response(STATUS_LINES[status], date, [header], b""), None)
+
+    # Answering
+
+    def _answer(self, status: int, body: bytes, head: Head) -> None:
+        """Answer a message, or a request that reached no route."""
+        if head.sender is not None and not head.wants_answer:
+            return
+        headers = [(b"Content-Type", b"text/plain; charset=utf-8")] if body else []
+        head_only = head.method == "HEAD"
+        date = self._server.date.now()
+        self._queue_answer(
+            encode_response(STATUS_LINES[status], date, headers, body, head_only), head
+        )
+
+    def _encode(self, response: Response, head: Head | None) -> bytes:
+        return encode_response(
+            STATUS_LINES[response.status],
+            self._server.date.now(),
+            [(n.encode("latin-1"), v.encode("latin-1")) for n, v in response.headers.items()],
+            response.body,
+            head is not None and head.method == "HEAD",
+        )
+
+    def _queue_answer(self, answer: Exchange | bytes, head: Head | None) -> None:
+        """Put an answer in its place; nothing is answered behind the last one."""
+        if self._no_more_answers:
+            return
+        if head is not None and not head.keep_alive:
+            self._no_more_answers = True
+        if self._waiting or not isinstance(answer, bytes) or self._no_more_answers:
+            self._waiting.append((answer, head))
+            if len(self._waiting) > self._settings.max_pipelined:
+                self._gate.hold("too many requests wait for their answers")
+            self._send_answers()
+        else:
+            self._out.append(answer)
+
+    def _send_answers(self) -> None:
+        """Move the answers that are complete, from the oldest on, to the output."""
+        waiting = self._waiting
+        while waiting:
+            answer, head = waiting[0]
+            if isinstance(answer, bytes):
+                self._out.append(answer)
+            elif answer.response is None:
+                break
+            else:
+                self._out.append(self._encode(answer.response, head))
+                if answer.response.headers.get("Connection") == "close":
+                    self._no_more_answers = True
+                    waiting.clear()
+                    break
+            waiting.popleft()
+        if len(waiting) <= self._settings.max_pipelined // 2:
+            self._gate.release("too many requests wait for their answers")
+
+    def _send_ready(self) -> None:
+        """An answer that was waited for is there."""
+        if not self._shut:
+            self._send_answers()
+            self._send_out()
+
+    def _send_out(self) -> None:
+        """Write what was answered, in one go; then close if that was the last."""
+        if self._out:
+            if not self._transport.is_closing():
+                self._transport.write(b"".join(self._out))
+            self._out.clear()
+        if not self._waiting and not self._shut:
+            if self._no_more_answers:
+                self._shut_down()
+            elif self._eof:
+                self._transport.close()
+
+    # Closing
+
+    @property
+    def _name(self) -> str:
+        return f"connection from {self._peer[0]}:{self._peer[1]}"
+
+    def _shut_down(self) -> None:
+        """Send the end, and wait for the peer's: closing at once would reset the last answer."""
+        self._shut = True
+        if self._eof or self._transport.is_closing():
+            self._transport.close()
+        else:
+            self._transport.write_eof()
+            self._loop.call_later(self._settings.linger, self._transport.abort)
+
+    def close(self) -> None:
+        """Close once what has been answered has left; the context stops."""
+        self._shut = True
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._shut = True
+        self._transport.abort()
