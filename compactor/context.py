@@ -446,9 +446,7 @@ class Context:
         function = method if callable(method) else getattr(mailbox.process, method, None)
         name = getattr(method, "__name__", None) or str(method)
         if not callable(function):
-            raise InvalidMethod(
-                f"Unknown method {name} on {pid} ({type(mailbox.process).__name__})"
-            )
+            raise InvalidMethod(f"Unknown method {name} on {pid}: {mailbox.process!r} has none")
         return Dispatch(mailbox, name, function, args)
 
     def _start_timer(self, timer: Timer, amount: float) -> None:

@@ -46,20 +46,26 @@ class Feeder(Protocol):
 
 
 class RunQueue:
-    """Mailboxes with something to do, and peers with something to write, of one event loop."""
+    """Mailboxes with something to do, and peers with something to write, of one event loop.
+
+    Serving happens in turns.  A turn is a callback of the loop: ``run``, or the arrival of data,
+    which is bracketed by ``begin_turn`` and ``end_turn``.  What is written in a turn leaves at its
+    end, in one write per destination.
+    """
+
+    __slots__ = ("_dirty", "_in_turn", "_loop", "_ready", "_scheduled")
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ready: deque[Mailbox] = deque()
         self._dirty: list[Flushable] = []
         self._scheduled = False
+        self._in_turn = False
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take turns on ``loop`` from now on; what was scheduled before comes first."""
         self._loop = loop
-        if self._ready or self._dirty:
-            self._scheduled = True
-            loop.call_soon(self.run)
+        self._schedule()
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -69,34 +75,53 @@ class RunQueue:
     def schedule(self, mailbox: Mailbox) -> None:
         """Give ``mailbox`` a turn."""
         self._ready.append(mailbox)
-        if not self._scheduled and self._loop is not None:
-            self._scheduled = True
-            self._loop.call_soon(self.run)
+        if not self._in_turn:
+            self._schedule()
 
     def flush_soon(self, flushable: Flushable) -> None:
         """Flush ``flushable`` at the end of this turn."""
         self._dirty.append(flushable)
-        if not self._scheduled and self._loop is not None:
+        if not self._in_turn:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled and self._loop is not None and (self._ready or self._dirty):
             self._scheduled = True
             self._loop.call_soon(self.run)
 
+    def begin_turn(self) -> None:
+        """Hold writes back until ``end_turn``."""
+        self._in_turn = True
+
+    def end_turn(self) -> None:
+        """Write what the turn has gathered, unless more mailboxes are ready to add to it."""
+        if not self._ready:
+            while self._dirty:
+                dirty, self._dirty = self._dirty, []
+                for flushable in dirty:
+                    flushable.flush()
+        self._in_turn = False
+        if self._ready or self._dirty:
+            self._schedule()
+
     def run(self) -> None:
-        """Serve mailboxes until none is ready or the time of a turn is over, then flush."""
+        """Serve mailboxes until none is ready or the time of a turn is over."""
+        self._scheduled = False
+        self.begin_turn()
         ready = self._ready
-        end = time.perf_counter() + _TURN_SECONDS
+        end = turn_end()
         try:
             while ready:
                 ready.popleft().drain(_BATCH)
                 if time.perf_counter() > end:
                     break
-            dirty, self._dirty = self._dirty, []
-            for flushable in dirty:
-                flushable.flush()
         finally:
-            self._scheduled = False
-            if (ready or self._dirty) and self._loop is not None:
-                self._scheduled = True
-                self._loop.call_soon(self.run)
+            self.end_turn()
+
+
+def turn_end() -> float:
+    """When a turn that begins now is to be over, as ``time.perf_counter`` tells it."""
+    return time.perf_counter() + _TURN_SECONDS
 
 
 class Mailbox:
@@ -187,6 +212,27 @@ class Mailbox:
         self.queue.append((call, a, b))
         if self.state:
             self._wake()
+
+    def serve_now(self, call: Call, sender: PID, body: bytes) -> None:
+        """Serve a message without queueing it.  Only an idle mailbox may be asked to, and only
+        outside of all handlers.
+        """
+        self.state = READY
+        try:
+            result = call(sender, body)
+        except KeyboardInterrupt:
+            self._resume()
+            raise
+        except BaseException as error:
+            self._owner.handler_failed(self, (call, sender, body), error)
+        else:
+            if result is not None and asyncio.iscoroutine(result):
+                self._suspend(result, (call, sender, body))
+                return
+        if self.queue:
+            self._run_queue.schedule(self)
+        else:
+            self.state = IDLE
 
     def put_event(self, event: Event) -> None:
         """Add an event that is not a message."""

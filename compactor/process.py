@@ -377,7 +377,7 @@ class ProtobufProcess(Process):
 
         return wrap
 
-    def send(self, to: PID, message: Any) -> None:
+    def send(self, to: PID, message: Any) -> None:  # type: ignore[override]
         """Send a protocol buffer.
 
         Args:

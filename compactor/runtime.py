@@ -257,11 +257,10 @@ class Runtime:
     def frames_dropped(self, address: Address, frames: Iterable[bytes], reason: Reason) -> None:
         """Encoded messages will not be written: read back what they were."""
         for frame in frames:
-            decoder = FrameDecoder(len(frame), len(frame))
-            for head, body in decoder.feed(frame):
-                id_, name = split_path(head.path)
-                to = PID(address[0], address[1], id_)
-                self.metrics.dead_letter(DeadLetter(reason, to, head.sender, name, len(body)))
+            head, body = FrameDecoder(len(frame), len(frame)).feed(frame)
+            id_, name = split_path(head.path)
+            to = PID(*address, id_)
+            self.metrics.dead_letter(DeadLetter(reason, to, head.sender, name, len(body)))
 
     def message_refused(self, address: Address) -> None:
         """A peer answered one of our messages with 404."""
@@ -334,7 +333,7 @@ class Runtime:
             mailbox.abandon(Reason.STOPPED)
         peers = list(self.peers.values())
         if peers:
-            await _within(linger, asyncio.gather(*(peer.finish() for peer in peers)))
+            await _within(linger, asyncio.gather(*(p.finish() for p in peers), return_exceptions=True))
         self.server.close()
         for peer in peers:
             peer.abort(Reason.STOPPED)

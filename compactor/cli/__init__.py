@@ -1,0 +1,18 @@
+"""The ``compactor`` command; it needs the extra ``compactor[cli]``."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; without click, say what to install."""
+    try:
+        from compactor.cli.commands import compactor
+    except ModuleNotFoundError as error:
+        if error.name != "click":
+            raise
+        sys.exit(
+            "compactor: the command needs click; install it with: pip install 'compactor[cli]'"
+        )
+    compactor(prog_name="compactor")

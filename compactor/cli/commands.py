@@ -1,0 +1,79 @@
+"""The commands, and what they print."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib import metadata
+
+import click
+
+from compactor._version import __version__
+from compactor.cli.demo import Demo, DemoError
+from compactor.cli.parts import run_follower, run_leader
+from compactor.loop import new_event_loop
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def compactor() -> None:
+    """Actors that speak libprocess, the wire of Apache Mesos."""
+
+
+@compactor.command()
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=20.0,
+    show_default=True,
+    help="Seconds to wait for each step.",
+)
+def demo(timeout: float) -> None:
+    """Run a leader and two followers, kill one, and watch the leader notice."""
+    click.echo("compactor demo: a leader and two followers, each an OS process of its own\n")
+    with Demo(timeout, _print_step) as play:
+        try:
+            summary = play.run()
+        except DemoError as error:
+            raise click.ClickException(f"the demo failed: {error}") from None
+    click.echo(f"\n{click.style('Done.', fg='green', bold=True)} {summary}")
+
+
+def _print_step(number: int, who: str, what: str) -> None:
+    click.echo(f"{number:3}. {click.style(f'{who:<11}', bold=True)} {what}")
+
+
+@compactor.command()
+def version() -> None:
+    """Print the versions of compactor and of what it runs on."""
+    loop = new_event_loop()
+    kind = type(loop).__module__.partition(".")[0]
+    loop.close()
+    for name, value in (
+        ("compactor", __version__),
+        ("python", f"{platform.python_version()} ({platform.python_implementation()})"),
+        ("loop", f"uvloop {_installed('uvloop')}" if kind == "uvloop" else "asyncio"),
+        ("httptools", _installed("httptools")),
+        ("protobuf", _installed("protobuf")),
+    ):
+        click.echo(f"{name:<10} {value}")
+
+
+def _installed(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+@compactor.command(hidden=True)
+def demo_leader() -> None:
+    """Be the leader of a demo until stdin is closed."""
+    sys.exit(run_leader())
+
+
+@compactor.command(hidden=True)
+@click.argument("name")
+@click.argument("leader")
+def demo_follower(name: str, leader: str) -> None:
+    """Be a follower of LEADER until it exits, or until stdin is closed."""
+    sys.exit(run_follower(name, leader))

@@ -1,0 +1,100 @@
+"""The parts that the demo's processes play.  Each tells what it sees, one line per event."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+from compactor.context import Context
+from compactor.errors import Reason
+from compactor.pid import PID
+from compactor.process import Process
+
+
+def tell(event: str, *args: object) -> None:
+    """Write one line for the demo to read."""
+    sys.stdout.write("\t".join([event, *map(str, args)]) + "\n")
+    sys.stdout.flush()
+
+
+class Leader(Process):
+    """Answers every follower that registers, and watches it."""
+
+    def __init__(self) -> None:
+        super().__init__("leader")
+        self.followers: dict[PID, str] = {}
+
+    @Process.install("register")
+    def register(self, from_pid: PID, body: bytes) -> None:
+        self.followers[from_pid] = body.decode()
+        self.link(from_pid)
+        self.send(from_pid, "registered")
+        tell("registered", body.decode())
+
+    def exited(self, pid: PID, reason: Reason) -> None:  # type: ignore[override]
+        tell("exited", self.followers.pop(pid), reason)
+        for follower in self.followers:
+            self.send(follower, "ping")
+
+    @Process.install("pong")
+    def pong(self, from_pid: PID, body: bytes) -> None:
+        tell("pong", self.followers[from_pid])
+
+
+class Follower(Process):
+    """Registers with a leader and watches it; ends when the leader does."""
+
+    def __init__(self, name: str, leader: PID) -> None:
+        super().__init__(name)
+        self.leader = leader
+        self.over = threading.Event()
+
+    def initialize(self) -> None:
+        self.send(self.leader, "register", self.name.encode())
+
+    @Process.install("registered")
+    def registered(self, from_pid: PID, body: bytes) -> None:
+        self.link(from_pid)
+        tell("linked")
+
+    @Process.install("ping")
+    def ping(self, from_pid: PID, body: bytes) -> None:
+        self.send(from_pid, "pong")
+
+    def exited(self, pid: PID, reason: Reason) -> None:  # type: ignore[override]
+        tell("exited", pid.id, reason)
+        self.over.set()
+
+
+def run_leader() -> int:
+    """Play the leader; return the exit status."""
+    context = Context(ip="127.0.0.1", port=0)
+    tell("pid", context.spawn(Leader()))
+    _wait_for_end_of_stdin()
+    context.stop()
+    context.join()
+    return 0
+
+
+def run_follower(name: str, leader: str) -> int:
+    """Play a follower; return the exit status."""
+    context = Context(ip="127.0.0.1", port=0)
+    follower = Follower(name, PID.from_string(leader))
+    tell("pid", context.spawn(follower))
+    threading.Thread(target=_set_at_end_of_stdin, args=(follower.over,), daemon=True).start()
+    follower.over.wait()
+    context.stop()
+    context.join()
+    return 0
+
+
+def _wait_for_end_of_stdin() -> None:
+    """The demo holds the other end: when it ends, however that happens, so do its parts."""
+    while os.read(0, 1024):
+        pass
+
+
+def _set_at_end_of_stdin(over: threading.Event) -> None:
+    _wait_for_end_of_stdin()
+    over.set()
