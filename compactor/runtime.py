@@ -333,7 +333,9 @@ class Runtime:
             mailbox.abandon(Reason.STOPPED)
         peers = list(self.peers.values())
         if peers:
-            await _within(linger, asyncio.gather(*(p.finish() for p in peers), return_exceptions=True))
+            await _within(
+                linger, asyncio.gather(*(p.finish() for p in peers), return_exceptions=True)
+            )
         self.server.close()
         for peer in peers:
             peer.abort(Reason.STOPPED)

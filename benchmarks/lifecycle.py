@@ -1,0 +1,155 @@
+"""What a process costs: to spawn and terminate, and to keep when it has nothing to do."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import tracemalloc
+from collections.abc import Callable
+from math import nan
+from pathlib import Path
+
+from benchmarks.floors import Actor, Node
+from benchmarks.harness import Meter, Metric, Report, Scenario, Values, alone
+from compactor import PID, Context, Process, install
+
+BATCH = 1_000  # processes alive at once while spawning and terminating
+IDLE = 10_000
+
+
+class Idle(Process):
+    @install("one")
+    def one(self, from_pid: PID, body: bytes) -> None: ...
+
+    @install("two")
+    def two(self, from_pid: PID, body: bytes) -> None: ...
+
+    @install("three")
+    def three(self, from_pid: PID, body: bytes) -> None: ...
+
+
+class Mortal(Idle):
+    def __init__(self, name: str, bury: Callable[[], None]) -> None:
+        super().__init__(name)
+        self.bury = bury
+
+    def finalize(self) -> None:
+        self.bury()
+
+
+class Graves:
+    """Counts ends on the loop's thread; lets another thread wait for a full batch of them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.full = threading.Event()
+
+    def bury(self) -> None:
+        self.count += 1
+        if self.count % BATCH == 0:
+            self.full.set()
+
+    def wait(self) -> int:
+        self.full.wait()
+        self.full.clear()
+        return self.count
+
+
+def compactor_churn(report: Report, seconds: float) -> None:
+    context = Context(ip="127.0.0.1", port=0)
+    graves = Graves()
+    meter = Meter(seconds, report)
+    while True:
+        pids = [context.spawn(Mortal(f"mortal({n})", graves.bury)) for n in range(BATCH)]
+        for pid in pids:
+            context.terminate(pid)
+        meter.mark(graves.wait())
+
+
+class SketchIdle(Actor):
+    def __init__(self, node: Node, name: str) -> None:
+        super().__init__(node, name, one=self.one, two=self.two, three=self.three)
+
+    def one(self, from_pid: str, body: bytes) -> None: ...
+
+    def two(self, from_pid: str, body: bytes) -> None: ...
+
+    def three(self, from_pid: str, body: bytes) -> None: ...
+
+
+def sketch_churn(report: Report, seconds: float) -> None:
+    node = Node()
+    graves = Graves()
+    meter = Meter(seconds, report)
+
+    def end(name: str) -> None:
+        for message in ("one", "two", "three"):
+            del node.handlers[f"/{name}/{message}"]
+        graves.bury()
+
+    node.start_thread()
+    while True:
+        names = [f"mortal({n})" for n in range(BATCH)]
+        for name in names:
+            node.loop.call_soon_threadsafe(SketchIdle, node, name)
+        for name in names:
+            node.loop.call_soon_threadsafe(end, name)
+        meter.mark(graves.wait())
+
+
+def resident() -> float:
+    """Bytes of physical memory in use; NaN where there is no /proc."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * 4096.0 if statm.exists() else nan
+
+
+def weigh(report: Report, spawn: Callable[[int], object], trace: bool) -> None:
+    """Report the bytes that each of IDLE spawned processes adds."""
+    kept = [spawn(n) for n in range(100)]
+    if trace:
+        tracemalloc.start()
+    gc.collect()
+    before = resident()
+    kept += [spawn(n) for n in range(100, IDLE + 100)]
+    gc.collect()
+    grown = tracemalloc.get_traced_memory()[0] if trace else resident() - before
+    report(grown / IDLE)
+
+
+def compactor_idle(report: Report, trace: bool) -> None:
+    context = Context(ip="127.0.0.1", port=0)
+
+    def spawn(n: int) -> PID:
+        return context.spawn(Idle(f"idle({n})"))
+
+    weigh(report, spawn, trace)
+
+
+def sketch_idle(report: Report, trace: bool) -> None:
+    node = Node()
+    weigh(report, lambda n: SketchIdle(node, f"idle({n})"), trace)
+
+
+def both_weights(role: Callable[[Report, bool], None]) -> Values:
+    return {"traced": alone(role, True), "resident": alone(role, False)}
+
+
+SPAWN = Scenario(
+    "spawn",
+    {"rate": Metric("spawn and terminate", "processes/s")},
+    {
+        "compactor": lambda seconds: {"rate": alone(compactor_churn, seconds)},
+        "sketch": lambda seconds: {"rate": alone(sketch_churn, seconds)},
+    },
+)
+IDLING = Scenario(
+    "idle",
+    {
+        "traced": Metric("idle process, 3 handlers, tracemalloc", "bytes", higher_is_better=False),
+        "resident": Metric("idle process, 3 handlers, RSS", "bytes", higher_is_better=False),
+    },
+    {
+        "compactor": lambda seconds: both_weights(compactor_idle),
+        "sketch": lambda seconds: both_weights(sketch_idle),
+    },
+)

@@ -1,0 +1,129 @@
+"""Fixtures: contexts on both event loops, and the foreign peers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from compactor import Context
+
+from . import legacy_fixture, mesos_fixture
+from .legacy_fixture import Legacy
+from .mesos_fixture import Cluster, Mesos
+from .programs import TIMEOUT, Program, Unavailable, free_port
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+
+def _unavailable(reason: Unavailable) -> NoReturn:
+    if os.environ.get("COMPACTOR_REQUIRE_INTEROP"):
+        pytest.fail(f"COMPACTOR_REQUIRE_INTEROP is set, but: {reason}")
+    pytest.skip(str(reason))
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def new_loop(request: pytest.FixtureRequest) -> LoopFactory:
+    """What makes a fresh event loop of each library."""
+    if request.param == "asyncio":
+        return asyncio.new_event_loop
+    factory: LoopFactory = pytest.importorskip("uvloop").new_event_loop
+    return factory
+
+
+@pytest.fixture
+def new_context(new_loop: LoopFactory) -> Iterator[Callable[..., Context]]:
+    """What makes contexts; they are stopped at the end."""
+    made: list[tuple[Context, asyncio.AbstractEventLoop]] = []
+
+    def make(port: int = 0) -> Context:
+        loop = new_loop()
+        made.append((Context(ip="127.0.0.1", port=port, loop=loop), loop))
+        return made[-1][0]
+
+    yield make
+    for context, _ in made:
+        context.stop()
+    for context, loop in made:
+        context.join(TIMEOUT)
+        loop.close()  # a context that was never used has not closed it
+
+
+@pytest.fixture
+def context(new_context: Callable[..., Context]) -> Context:
+    """A context."""
+    return new_context()
+
+
+@pytest.fixture(scope="session")
+def mesos() -> Mesos:
+    """Mesos' library, prepared to run here."""
+    try:
+        return mesos_fixture.prepare()
+    except Unavailable as reason:
+        _unavailable(reason)
+
+
+@pytest.fixture
+def mesos_cluster(mesos: Mesos, tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
+    """What starts a master with an agent, on a given or any port; killed at the end."""
+    started: list[Cluster] = []
+
+    def start(port: int | None = None) -> Cluster:
+        port = port or free_port()
+        program = mesos.run("local", tmp_path / f"cluster{len(started)}", port)
+        started.append(Cluster(program, port))
+        started[-1].wait_until_ready()
+        return started[-1]
+
+    yield start
+    for cluster in started:
+        cluster.program.kill()
+
+
+@pytest.fixture
+def cluster(mesos_cluster: Callable[..., Cluster]) -> Cluster:
+    """A running master with an agent."""
+    return mesos_cluster()
+
+
+@pytest.fixture
+def mesos_driver(mesos: Mesos, tmp_path: Path) -> Iterator[Callable[..., Program]]:
+    """What starts Mesos' scheduler driver against the pid of a master; killed at the end."""
+    started: list[Program] = []
+
+    def start(master: object, burst: int = 0) -> Program:
+        work = tmp_path / f"driver{len(started)}"
+        started.append(mesos.run(str(master), work, burst=burst))
+        return started[-1]
+
+    yield start
+    for program in started:
+        program.kill()
+
+
+@pytest.fixture(scope="session")
+def legacy() -> Legacy:
+    """compactor 0.3.0, installed for Python 2.7."""
+    try:
+        return legacy_fixture.prepare()
+    except Unavailable as reason:
+        _unavailable(reason)
+
+
+@pytest.fixture
+def legacy_peer(legacy: Legacy, tmp_path: Path) -> Iterator[Callable[[], Program]]:
+    """What starts a compactor 0.3.0 with one process; killed at the end."""
+    started: list[Program] = []
+
+    def start() -> Program:
+        started.append(legacy.run(tmp_path / f"legacy{len(started)}.log"))
+        return started[-1]
+
+    yield start
+    for program in started:
+        program.kill()
