@@ -16,6 +16,7 @@ CRLF = b"\r\n"
 _RAW_IN_ID = "()@:!$&'*,;=~"
 # Nobody decodes names, so what would need an escape cannot be sent at all.
 _FORBIDDEN_IN_NAME = re.compile(r"[^!-~]|[?#]")
+_checked_names: set[str] = set()  # names that passed: a program sends few, over and over
 
 LINK_NAME = "compactor.link"
 """The message name of a link frame: no C++ process has a handler for it, so none minds it."""
@@ -30,11 +31,15 @@ def check_name(name: object) -> str:
     """
     if not isinstance(name, str):
         raise TypeError(f"a message name must be a str, got {name!r}")
+    if name in _checked_names:
+        return name
     found = _FORBIDDEN_IN_NAME.search(name)
     if found:
         raise LocalProtocolError(f"message name {name!r} must not contain {found.group()!r}")
     if not name:
         raise LocalProtocolError("a message name must not be empty")
+    if len(_checked_names) < 4096:
+        _checked_names.add(name)
     return name
 
 

@@ -284,12 +284,8 @@ class Mailbox:
                 if result is not None and asyncio.iscoroutine(result):
                     self._suspend(result, entry)
                     return
-        if (
-            self.feeders is not None
-            and len(queue) <= self.low_water
-            and self.large_bytes <= self.low_water_bytes
-        ):
-            self._release_feeders()
+        if self.feeders is not None:
+            self._release_feeders_if_low()
         if self.state == READY:
             if queue:
                 self._run_queue.schedule(self)
@@ -311,6 +307,8 @@ class Mailbox:
             self._resume()
 
     def _resume(self) -> None:
+        if self.feeders is not None:
+            self._release_feeders_if_low()
         self.state = READY if self.queue else IDLE
         if self.queue:
             self._run_queue.schedule(self)
@@ -364,6 +362,10 @@ class Mailbox:
             elif entry[0] not in kept:
                 self._owner.message_dropped(self, self._small(entry), reason)
         self._release_feeders()
+
+    def _release_feeders_if_low(self) -> None:
+        if len(self.queue) <= self.low_water and self.large_bytes <= self.low_water_bytes:
+            self._release_feeders()
 
     def _release_feeders(self) -> None:
         feeders, self.feeders = self.feeders, None

@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, KeysView
 from types import MethodType
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from compactor.errors import ProcessError, UnboundProcess
 from compactor.frames import check_name
@@ -19,7 +19,6 @@ _ROUTE_ATTRIBUTE = "__route__"
 _INSTALL_ATTRIBUTE = "__mailbox__"
 
 
-@runtime_checkable
 class ContextLike(Protocol):
     """What a process asks of its context."""
 
@@ -82,6 +81,7 @@ def _collect_handlers(cls: type[Process]) -> HandlerTable:
 
 
 def _takes_reason(exited: Callable[..., Any]) -> bool:
+    """Whether ``exited(self, pid, reason)`` can be called; wrappers count as what they wrap."""
     try:
         inspect.signature(exited).bind(None, None, None)
     except TypeError:
@@ -221,7 +221,7 @@ class Process:
         Raises:
             TypeError: ``context`` is no context.
         """
-        if not isinstance(context, ContextLike):
+        if not all(hasattr(context, name) for name in ("ip", "port", "send", "link")):
             raise TypeError(f"Can only bind to a Context, got {type(context)}")
         if not hasattr(self, "name"):
             raise ProcessError(f"{type(self).__name__} did not call Process.__init__(name)")
@@ -271,7 +271,7 @@ class Process:
     def finalize(self) -> Any:
         """Called on the loop as the last event, once the process is being terminated."""
 
-    def exited(self, pid: PID) -> Any:
+    def exited(self, pid: PID, *reason: Any) -> Any:
         """Called when a linked process has exited, or can no longer be reached.
 
         Override it as ``exited(self, pid, reason)`` to be told a :class:`compactor.Reason` too.

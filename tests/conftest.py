@@ -1,0 +1,78 @@
+"""Fixtures of the whole suite: both event loops, contexts that end, raw sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from compactor import Context
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+
+@pytest.fixture(autouse=True)
+def loopback_and_no_thread_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Contexts bind loopback unless told otherwise, and none outlives its test."""
+    for name in [name for name in os.environ if name.startswith("LIBPROCESS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("LIBPROCESS_IP", "127.0.0.1")
+    before = set(threading.enumerate())
+    yield
+    left = [t for t in set(threading.enumerate()) - before if t.name.startswith("CompactorContext")]
+    for thread in left:
+        thread.join(5)
+    assert not [thread for thread in left if thread.is_alive()]
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def new_loop(request: pytest.FixtureRequest) -> LoopFactory:
+    """What makes a fresh event loop of each library."""
+    if request.param == "asyncio":
+        return asyncio.new_event_loop
+    factory: LoopFactory = pytest.importorskip("uvloop").new_event_loop
+    return factory
+
+
+@pytest.fixture
+def make_context(new_loop: LoopFactory) -> Iterator[Callable[..., Context]]:
+    """What makes started contexts; they are stopped at the end."""
+    made: list[Context] = []
+
+    def make(**kw: Any) -> Context:
+        context = Context(**{"ip": "127.0.0.1", "port": 0, "loop": new_loop(), **kw})
+        context.start()
+        made.append(context)
+        return context
+
+    yield make
+    for context in made:
+        context.stop()
+    for context in made:
+        context.join(10)
+        assert not context.is_alive()
+
+
+@pytest.fixture
+def context(make_context: Callable[..., Context]) -> Context:
+    """A started context on loopback."""
+    return make_context()
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[[Context], socket.socket]]:
+    """What opens raw connections to a context."""
+    opened: list[socket.socket] = []
+
+    def open_one(context: Context) -> socket.socket:
+        opened.append(socket.create_connection((context.ip, context.port), timeout=10))
+        return opened[-1]
+
+    yield open_one
+    for sock in opened:
+        sock.close()
