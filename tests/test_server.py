@@ -225,7 +225,9 @@ def test_http_1_0_without_keep_alive_is_answered_and_closed(
     assert read_until_end(sock).endswith(b"\r\n\r\nroute GET")
 
 
-def test_stop_closes_the_port_and_accepted_connections(make_context: Callable[..., Context]) -> None:
+def test_stop_closes_the_port_and_accepted_connections(
+    make_context: Callable[..., Context],
+) -> None:
     context = make_context()
     sock = socket.create_connection((context.ip, context.port), timeout=SECONDS)
     sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
@@ -310,9 +312,7 @@ def test_a_flood_meets_back_pressure_and_nothing_of_it_is_lost(
     assert busy.handled == sent
 
 
-def test_answers_that_nobody_reads_stop_the_reading(
-    context: Context, connect: Connect
-) -> None:
+def test_answers_that_nobody_reads_stop_the_reading(context: Context, connect: Connect) -> None:
     recorder = Recorder()
     context.spawn(recorder)
     sock = connect(context)
