@@ -148,6 +148,9 @@ class Context:
         if loop is not None and loop.is_running():
             asyncio.run_coroutine_threadsafe(self._main(), loop)
             return
+        if loop is None:
+            # Made here, for a thread may not import any more while the interpreter ends.
+            self._given_loop = new_event_loop()
         self._thread = threading.Thread(target=self.run, name=self.name, daemon=True)
         self._thread.start()
 
