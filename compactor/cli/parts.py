@@ -32,7 +32,7 @@ class Leader(Process):
         self.send(from_pid, "registered")
         tell("registered", body.decode())
 
-    def exited(self, pid: PID, reason: Reason) -> None:  # type: ignore[override]
+    def exited(self, pid: PID, reason: Reason) -> None:
         tell("exited", self.followers.pop(pid), reason)
         for follower in self.followers:
             self.send(follower, "ping")
@@ -62,7 +62,7 @@ class Follower(Process):
     def ping(self, from_pid: PID, body: bytes) -> None:
         self.send(from_pid, "pong")
 
-    def exited(self, pid: PID, reason: Reason) -> None:  # type: ignore[override]
+    def exited(self, pid: PID, reason: Reason) -> None:
         tell("exited", pid.id, reason)
         self.over.set()
 
