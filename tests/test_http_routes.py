@@ -1,0 +1,154 @@
+"""Routes over real sockets: what they may answer, how paths match, whom they reach."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import threading
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import pytest
+
+from compactor import Context, Process, Request, Response
+from tests.recorder import SECONDS
+
+Get = Callable[..., tuple[int, str | None, bytes]]
+
+
+class Site(Process):
+    """One route for each way to answer."""
+
+    def __init__(self, name: str = "site") -> None:
+        super().__init__(name)
+        self.entered = threading.Event()
+
+    @Process.route("/")
+    def index(self, request: Request) -> str:
+        return "index"
+
+    @Process.route("/text")
+    def text(self, request: Request) -> str:
+        return "text é"
+
+    @Process.route("/bytes")
+    def bytes_(self, request: Request) -> bytes:
+        return b"\x00\x01"
+
+    @Process.route("/json")
+    def json_(self, request: Request) -> dict[str, Any]:
+        return {"query": request.query, "body": request.body.decode()}
+
+    @Process.route("/response")
+    def response(self, request: Request) -> Response:
+        return Response("made", status=201, headers={"X-Test": "yes"})
+
+    @Process.route("/written")
+    def written(self, handler: Any) -> Any:
+        handler.set_status(202)
+        handler.set_header("X-Test", handler.get_argument("x", "none"))
+        return handler.write("<html>written</html>")
+
+    @Process.route("/generator")
+    def generator(self, handler: Any) -> Generator[Any, Any, None]:
+        value = yield asyncio.sleep(0, "waited")
+        handler.write(value)
+
+    @Process.route("/async")
+    async def async_(self, request: Request) -> str:
+        await asyncio.sleep(0)
+        return "async"
+
+    @Process.route("/nested/deep")
+    def deep(self, request: Request) -> str:
+        return "deep"
+
+    @Process.route("/nested")
+    def nested(self, request: Request) -> str:
+        return "nested"
+
+    @Process.route("/strange")
+    def strange(self, request: Request) -> object:
+        return object()
+
+    @Process.route("/hang")
+    async def hang(self, request: Request) -> None:
+        self.entered.set()
+        await asyncio.Event().wait()
+
+
+@pytest.fixture
+def get(make_context: Callable[..., Context]) -> Iterator[Get]:
+    context = make_context(delegate="site")
+    context.spawn(Site())
+    connection = http.client.HTTPConnection(context.ip, context.port, timeout=SECONDS)
+
+    def request(path: str, method: str = "GET", body: bytes | None = None) -> Any:
+        connection.request(method, path, body)
+        answer = connection.getresponse()
+        return answer.status, answer.getheader("Content-Type"), answer.read()
+
+    yield request
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/site/text", (200, "text/plain; charset=utf-8", "text é".encode())),
+        ("/site/bytes", (200, None, b"\x00\x01")),
+        ("/site/response", (201, "text/plain; charset=utf-8", b"made")),
+        ("/site/written?x=1", (202, "text/html; charset=UTF-8", b"<html>written</html>")),
+        ("/site/generator", (200, "text/html; charset=UTF-8", b"waited")),
+        ("/site/async", (200, "text/plain; charset=utf-8", b"async")),
+        ("/site", (200, "text/plain; charset=utf-8", b"index")),
+        ("/site/", (200, "text/plain; charset=utf-8", b"index")),
+        ("/site/nested/deep/er", (200, "text/plain; charset=utf-8", b"deep")),
+        ("/site/nested/other", (200, "text/plain; charset=utf-8", b"nested")),
+        ("/s%69te/nested/", (200, "text/plain; charset=utf-8", b"nested")),
+        ("/text", (200, "text/plain; charset=utf-8", "text é".encode())),  # by the delegate
+        ("/site/unknown", (404, "text/plain; charset=utf-8", b"404 Not Found.")),
+        ("/site/../site/text", (404, "text/plain; charset=utf-8", b"404 Not Found.")),
+        ("/site/strange", (500, "text/plain; charset=utf-8", b"500 Internal Server Error.")),
+    ],
+)
+def test_routes_answer(get: Get, path: str, expected: tuple[int, str | None, bytes]) -> None:
+    assert get(path) == expected
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH"])
+def test_query_and_body_are_there_whatever_the_method(get: Get, method: str) -> None:
+    status, kind, body = get("/site/json?a=1&b=%20x&a=2&c", method, b"content")
+    assert (status, kind) == (200, "application/json")
+    assert json.loads(body) == {"query": {"a": "2", "b": " x", "c": ""}, "body": "content"}
+
+
+def test_head_is_answered_without_a_body(get: Get) -> None:
+    assert get("/site/text", "HEAD") == (200, "text/plain; charset=utf-8", b"")
+    assert get("/site/text")[2] == "text é".encode()  # the connection is still in step
+
+
+def test_a_request_that_waits_when_its_process_ends_is_answered_500(context: Context) -> None:
+    site = Site()
+    context.spawn(site)
+    connections = []
+    for path in ("/site/hang", "/site/text"):
+        connection = http.client.HTTPConnection(context.ip, context.port, timeout=SECONDS)
+        connection.request("GET", path)
+        connections.append(connection)
+        assert site.entered.wait(SECONDS)
+    site.terminate()
+    for connection in connections:
+        status = connection.getresponse().status
+        assert status in (404, 500)  # 404 if it arrived after the end
+        connection.close()
+
+
+def test_headers_that_cannot_be_sent_are_refused() -> None:
+    with pytest.raises(ValueError, match="cannot be sent"):
+        Response(headers={"X": "a\r\nb"})
+    with pytest.raises(ValueError, match="200 to 599"):
+        Response(status=99)
+    with pytest.raises(ValueError, match='start with "/"'):
+        Process.route("x")
