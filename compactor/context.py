@@ -359,15 +359,18 @@ class Context:
             InvalidProcess: the sender is no process of this context.
             TypeError, ValueError: the receiver, name or body cannot be sent.
         """
-        if from_pid.__class__ is not PID or self._runtime.mailbox_of(from_pid) is None:
+        runtime = self._runtime
+        mailbox = runtime.mailbox_of(from_pid) if isinstance(from_pid, PID) else None
+        if mailbox is None:
             _check_pid(from_pid)
             raise InvalidProcess(f"{from_pid} is not a live process of {self}, so it cannot send")
-        if to_pid.__class__ is not PID:
-            _check_pid(to_pid)
+        _check_pid(to_pid)
         check_name(method)
-        if body.__class__ is not bytes:
-            body = _content(body)
-        self._call(self._runtime.send, from_pid, to_pid, method, body)
+        content = body if isinstance(body, bytes) else _content(body)
+        if self._inbox.on_loop:
+            runtime.send(mailbox, to_pid, method, content)
+        else:
+            self._call(runtime.send, mailbox, to_pid, method, content)
 
     def post(self, to: PID, name: str, body: bytes | None = None) -> None:
         """Send a message that names no sender, as libprocess's ``post`` does.
@@ -376,7 +379,7 @@ class Context:
             TypeError, ValueError: the receiver, name or body cannot be sent.
         """
         _check_pid(to)
-        self._call(self._runtime.send, NOBODY, to, check_name(name), _content(body))
+        self._call(self._runtime.forward, NOBODY, to, check_name(name), _content(body))
 
     def delegated(self, process: Process, name: str, from_pid: PID, body: bytes) -> None:
         """Forward a message that ``process`` does not handle to where it delegates it."""

@@ -146,29 +146,28 @@ class Runtime:
 
     # Sending
 
-    def send(self, sender: PID, to: PID, name: str, body: bytes) -> None:
-        """Send a message for a live process, or for nobody in particular."""
+    def send(self, mailbox: Mailbox, to: PID, name: str, body: bytes) -> None:
+        """Send a message from the process of a mailbox."""
         if to.port == self.port and to.ip == self.ip:
-            self._send_locally(sender, to, name, body)
-            return
-        mailbox = self.live.get(sender.id)
-        if mailbox is None:
-            self._send_uncached(sender, to, name, body)
+            self._send_locally(mailbox.pid, to, name, body)
             return
         try:
             peer, prefix = mailbox.outgoing[to, name]
         except KeyError:
+            sender = mailbox.pid
             if not self._can_dial(to, sender, name, body):
                 return
+            if len(mailbox.outgoing) >= _MAX_OUTGOING:
+                mailbox.outgoing.clear()
             peer, prefix = self.peer(to.address), message_prefix(sender, to, name)
-            if mailbox.pid == sender:
-                if len(mailbox.outgoing) >= _MAX_OUTGOING:
-                    mailbox.outgoing.clear()
-                mailbox.outgoing[to, name] = (peer, prefix)
+            mailbox.outgoing[to, name] = (peer, prefix)
         peer.write(encode_message(prefix, body))
 
-    def _send_uncached(self, sender: PID, to: PID, name: str, body: bytes) -> None:
-        if self._can_dial(to, sender, name, body):
+    def forward(self, sender: PID, to: PID, name: str, body: bytes) -> None:
+        """Send a message whose sender is not, or need not be, a process of this context."""
+        if self.is_local(to):
+            self._send_locally(sender, to, name, body)
+        elif self._can_dial(to, sender, name, body):
             prefix = message_prefix(sender, to, name)
             self.peer(to.address).write(encode_message(prefix, body))
 
@@ -213,10 +212,8 @@ class Runtime:
         if to is None:
             letter = DeadLetter(Reason.NO_HANDLER, process.pid, sender, name, len(body))
             self.metrics.dead_letter(letter)
-        elif self.is_local(to):
-            self._send_locally(sender, to, name, body)
         else:
-            self._send_uncached(sender, to, name, body)
+            self.forward(sender, to, name, body)
 
     # Links and exits
 
