@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import logging
 import socket
@@ -152,12 +153,16 @@ class Peer:
             reason = Reason.REFUSED
         except socket.gaierror:
             reason = Reason.UNRESOLVED
+        except ConnectionError:
+            reason = Reason.RESET  # it was accepted, and broke before it could be used
         except OSError as error:
+            if error.errno == errno.ENOTCONN:
+                reason = Reason.RESET
             log.warning("cannot connect to %s:%d: %s", *self.address, error)
         else:
             self._dialling = None
-            if connection.is_lost:
-                self._lost(Reason.CLOSED)
+            if connection.lost is not None:
+                self._lost(connection.lost)
             else:
                 self._connection = connection
                 self.flush()
@@ -199,7 +204,7 @@ class Peer:
             await asyncio.wait([self._dialling])
         connection = self._connection
         if connection is not None:
-            while self._parked and not connection.is_lost:
+            while self._parked and connection.lost is None:
                 await connection.drained()
                 self.flush()
             self._retire()
@@ -288,7 +293,7 @@ class PeerConnection(asyncio.Protocol):
         self._loop = loop
         self.ended: asyncio.Future[None] = loop.create_future()
         self.is_full = False
-        self.is_lost = False
+        self.lost: Reason | None = None  # why, once it is
 
     def write(self, data: bytes, frames: int) -> None:
         """Write some whole frames."""
@@ -309,7 +314,7 @@ class PeerConnection(asyncio.Protocol):
     def retire(self, timeout: float) -> None:
         """Send the end, and read on until the peer has sent its own, for at most ``timeout``."""
         self._peer = None
-        if self._transport is not None and not self.is_lost:
+        if self._transport is not None and self.lost is None:
             self._transport.write_eof()
             self._loop.call_later(timeout, self._transport.abort)
 
@@ -350,7 +355,7 @@ class PeerConnection(asyncio.Protocol):
             self.ended.set_result(None)
 
     def _lost(self, reason: Reason) -> None:
-        self.is_lost = True
+        self.lost = self.lost or reason
         self._wake_drain()
         peer, self._peer = self._peer, None
         if peer is not None:
