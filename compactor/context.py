@@ -7,7 +7,7 @@ import atexit
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any, TypeVar
 
 from compactor import errors
@@ -165,8 +165,10 @@ class Context:
             log.exception("%s failed", self)
         finally:
             asyncio.set_event_loop(None)
-            loop.close()
-            self._stopped.set()
+            try:
+                loop.close()
+            finally:
+                self._stopped.set()
 
     async def _main(self) -> None:
         await self._open()
@@ -223,13 +225,19 @@ class Context:
         Raises:
             RuntimeError: it was never started.
         """
-        if self._inbox.on_loop:
+        if self._inbox.on_loop or self._loop_is_running_here():
             return
         if not self._is_started and not self._is_stopping:
             raise RuntimeError("cannot join a context before it is started")
         self._stopped.wait(timeout)
         if self._thread is not None and self._stopped.is_set():
             self._thread.join(timeout)
+
+    def _loop_is_running_here(self) -> bool:
+        try:
+            return asyncio.get_running_loop() is self._given_loop
+        except RuntimeError:
+            return False
 
     @property
     def is_stopping(self) -> bool:
@@ -249,6 +257,7 @@ class Context:
                     "before anything is spawned on it, or use it without"
                 )
             self._is_started = True
+        self._given_loop = asyncio.get_running_loop()
         await self._open()
         self._task = asyncio.create_task(self._serve())
         return self
@@ -260,7 +269,7 @@ class Context:
         """Stop, and wait for the end without blocking the loop."""
         self.stop()
         if self._task is not None:
-            await self._task
+            await asyncio.shield(self._task)  # whoever waits may be cancelled; the end may not
         else:
             await asyncio.get_running_loop().run_in_executor(None, self._stopped.wait)
 
@@ -319,7 +328,7 @@ class Context:
             process.unbind()
             self._call(mailbox.abandon, Reason.TERMINATED)
             raise
-        if not asyncio.iscoroutine(initialization):
+        if not isinstance(initialization, Coroutine):
             initialization = None
         self._call(self._runtime.start_process, mailbox, initialization)
         return pid

@@ -111,6 +111,8 @@ class FrameDecoder:
         if self._tail:
             data = self._tail + data
             self._tail = b""
+        else:
+            self._scanned = 0
         if self._head is not None:
             pos = self._continue_body(data, 0, events)
             if pos < 0:
@@ -160,7 +162,8 @@ class FrameDecoder:
         start = pos
         while data[start : start + 1] in (b"\r", b"\n"):
             start += 1  # blank lines before a request are skipped, as http-parser does
-        search = max(start, pos + self._scanned - 3)
+        # What was kept stands at the beginning, and only a head there has been looked through.
+        search = max(start, self._scanned - 3) if pos == 0 else start
         end = data.find(b"\n\r\n", search)
         end = end + 3 if end >= 0 else -1
         bare = data.find(b"\n\n", search, end if end >= 0 else len(data))

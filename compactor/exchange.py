@@ -47,7 +47,7 @@ class Requested:
             result = mailbox.process.handle_http(self._route, self._request)
             if inspect.isgenerator(result):
                 result = _drive(result)
-            if asyncio.iscoroutine(result):
+            if isinstance(result, Coroutine):
                 return self._finish(result)
             self._answer(result)
         except BaseException:
@@ -64,7 +64,9 @@ class Requested:
 
     def _answer(self, result: Any) -> None:
         request = self._request
-        self._exchange.respond(request.written() if result is None else Response.of(result))
+        response = request.written() if result is None else Response.of(result)
+        response.check()
+        self._exchange.respond(response)
 
     def discard(self, reason: Reason) -> None:
         self._exchange.respond(Response.error(500, f"The process has ended: {reason}."))

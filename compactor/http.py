@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http
 import json
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from email.utils import formatdate
@@ -15,6 +16,9 @@ from compactor.errors import LocalProtocolError
 TEXT: Final = "text/plain; charset=utf-8"
 HTML: Final = "text/html; charset=UTF-8"
 JSON: Final = "application/json"
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\t -~\x80-\xff]*")
 
 # libprocess keeps the phrases of RFC 2616 where later ones differ.
 _PHRASES = {408: "Request Time-out", 413: "Request Entity Too Large", 504: "Gateway Time-out"}
@@ -96,8 +100,6 @@ class Response:
         content_type: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        if not isinstance(status, int) or not 200 <= status <= 599:
-            raise LocalProtocolError(f"the status of a response must be 200 to 599, got {status!r}")
         if isinstance(body, str):
             body = body.encode()
             content_type = content_type or TEXT
@@ -108,9 +110,29 @@ class Response:
         self.headers = dict(headers or {})
         if content_type:
             self.headers["Content-Type"] = content_type
+        self.check()
+
+    def check(self) -> None:
+        """Check what may have been changed since it was made.
+
+        Raises:
+            LocalProtocolError: a status or header that cannot be sent.
+        """
+        if not isinstance(self.status, int) or not 200 <= self.status <= 599:
+            raise LocalProtocolError(
+                f"the status of a response must be 200 to 599, got {self.status!r}"
+            )
         for name, value in self.headers.items():
-            if any(c in f"{name}{value}" for c in "\r\n\0") or not name or " " in name:
+            if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
                 raise LocalProtocolError(f"header {name!r}: {value!r} cannot be sent")
+
+    @property
+    def closes(self) -> bool:
+        """Whether it is the last on its connection."""
+        return any(
+            name.lower() == "connection" and value.lower() == "close"
+            for name, value in self.headers.items()
+        )
 
     @classmethod
     def json(cls, value: Any, status: int = 200) -> Response:
@@ -191,8 +213,10 @@ class Request:
     @property
     def query(self) -> dict[str, str]:
         """The query, percent-decoded; of duplicates the last wins, a missing value is empty."""
-        text = self.query_string.replace(";", "&")
-        return dict(parse_qsl(text, keep_blank_values=True))
+        return dict(self._query_items())
+
+    def _query_items(self) -> list[tuple[str, str]]:
+        return parse_qsl(self.query_string.replace(";", "&"), keep_blank_values=True)
 
     def json(self) -> Any:
         """The body parsed as JSON.
@@ -218,7 +242,7 @@ class Request:
     def arguments(self) -> dict[str, list[bytes]]:
         """All query arguments, each with the list of its values."""
         found: dict[str, list[bytes]] = {}
-        for name, value in parse_qsl(self.query_string, keep_blank_values=True):
+        for name, value in self._query_items():
             found.setdefault(name, []).append(value.encode())
         return found
 

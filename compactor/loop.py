@@ -48,7 +48,6 @@ class Inbox:
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Make the calls on ``loop``, whose thread is the calling one, from now on."""
-        self._thread = threading.get_ident()
         self._loop = loop
         self._woken = True
         loop.call_soon(self._drain)
@@ -89,6 +88,9 @@ class Inbox:
     def _drain(self) -> None:
         self._woken = False
         self._make_calls(_BATCH)
+        if not self._calls and not self._closed:
+            # Only now: what this thread asked for before the loop was attached comes first.
+            self._thread = threading.get_ident()
         if self._calls and not self._woken and self._loop is not None:
             self._woken = True
             self._loop.call_soon(self._drain)

@@ -200,7 +200,7 @@ class Mailbox:
         """The message name of a waiting message, found by its handler."""
         call = self._large_call(entry)
         for name, known in self._calls.items():
-            if known == call:
+            if known is call:
                 return name
         args = getattr(call, "args", ())  # a partial that carries the name of an unhandled message
         return args[0] if args and isinstance(args[0], str) else None
@@ -226,7 +226,7 @@ class Mailbox:
         except BaseException as error:
             self._owner.handler_failed(self, (call, sender, body), error)
         else:
-            if result is not None and asyncio.iscoroutine(result):
+            if result is not None and isinstance(result, Coroutine):
                 self._suspend(result, (call, sender, body))
                 return
         if self.queue:
@@ -281,7 +281,7 @@ class Mailbox:
             except BaseException as error:
                 self._owner.handler_failed(self, entry, error)
             else:
-                if result is not None and asyncio.iscoroutine(result):
+                if result is not None and isinstance(result, Coroutine):
                     self._suspend(result, entry)
                     return
         if self.feeders is not None:
@@ -325,8 +325,7 @@ class Mailbox:
             return
         if inject:
             self._discard(Reason.TERMINATED)
-            if self._task is not None:
-                self._task.cancel()
+            self._cancel_task()
         self.put(self._finalize, None, None)
         self.put(self._end, None, None)
 
@@ -346,10 +345,16 @@ class Mailbox:
     def abandon(self, reason: Reason) -> None:
         """End at once and without ``finalize``: the process never started, or time is up."""
         self.state = ENDED
-        if self._task is not None:
-            self._task.cancel()
+        self._cancel_task()
         self._owner.process_ended(self)
         self._discard(reason)
+
+    def _cancel_task(self) -> None:
+        """Cancel a handler that is being awaited, though not before its first step: it would
+        never learn of it, nor those who wait for what it returns.
+        """
+        if self._task is not None:
+            self._run_queue.loop.call_soon(self._task.cancel)
 
     def _discard(self, reason: Reason) -> None:
         """Empty the queue; what waited is reported."""

@@ -64,7 +64,7 @@ class Dispatch:
         except BaseException as error:
             self.future.set_exception(error)
             raise
-        if asyncio.iscoroutine(result):
+        if isinstance(result, Coroutine):
             return self._finish(result)
         self.future.set_result(result)
         return None

@@ -27,7 +27,13 @@ _WRITE_BYTES = 256 * 1024
 
 
 class PeerOwner(Protocol):
-    """What a peer reports to: the runtime of its context."""
+    """What a peer reports to: the runtime of its context.
+
+    Attributes:
+        outgoing: the open connections of all peers, those that they have given up too.
+    """
+
+    outgoing: set[PeerConnection]
 
     def peer_lost(self, peer: Peer, reason: Reason) -> None: ...
     def link_exited(self, address: Address, id_: str, reason: Reason) -> None: ...
@@ -144,14 +150,14 @@ class Peer:
         reason = Reason.UNREACHABLE
         try:
             connection = await asyncio.wait_for(
-                _open(loop, self.address, lambda: PeerConnection(self, loop)),
+                _open(loop, self.address, lambda: PeerConnection(self, loop, self._owner.outgoing)),
                 self._settings.connect_timeout,
             )
         except asyncio.TimeoutError:
             reason = Reason.TIMEOUT
         except ConnectionRefusedError:
             reason = Reason.REFUSED
-        except socket.gaierror:
+        except (socket.gaierror, UnicodeError):  # UnicodeError: no name can look like that
             reason = Reason.UNRESOLVED
         except ConnectionError:
             reason = Reason.RESET  # it was accepted, and broke before it could be used
@@ -258,7 +264,10 @@ async def _open(
         ipaddress.ip_address(host)
         hosts = [host]
     except ValueError:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        try:
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except RuntimeError:  # the interpreter ends and starts no threads: waiting is all right
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         hosts = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     error: OSError = socket.gaierror(f"{host} has no address")
     for candidate in hosts:
@@ -280,8 +289,11 @@ class PeerConnection(asyncio.Protocol):
     marks those answers.  So an answer without the mark belongs to the frame of its number.
     """
 
-    def __init__(self, peer: Peer, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, peer: Peer, loop: asyncio.AbstractEventLoop, all_open: set[PeerConnection]
+    ) -> None:
         self._peer: Peer | None = peer
+        self._all_open = all_open
         self._transport: asyncio.Transport | None = None
         self._parser: Any = httptools.HttpResponseParser(self)
         self._frames = 0
@@ -327,6 +339,7 @@ class PeerConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
+        self._all_open.add(self)
 
     def pause_writing(self) -> None:
         self.is_full = True
@@ -350,6 +363,7 @@ class PeerConnection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._all_open.discard(self)
         self._lost(Reason.CLOSED if exc is None else _reason_of(exc))
         if not self.ended.done():
             self.ended.set_result(None)

@@ -6,7 +6,9 @@ import functools
 import re
 from typing import Any, NoReturn
 
-_FORBIDDEN = re.compile(r"[\x00-\x20\x7f@]")
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f@\ud800-\udfff]")
+
+_BLANKS = " \t\r\n\f\v"  # not what else str.strip() takes: an id may begin with it
 
 
 def check_id(id_: object) -> str:
@@ -59,7 +61,7 @@ class PID:
         """
         if not isinstance(pid, str):
             raise TypeError(f"a PID is parsed from a str, got {pid!r}")
-        id_, at, address = pid.strip().partition("@")
+        id_, at, address = pid.strip(_BLANKS).partition("@")
         host, colon, port = address.rpartition(":")
         if not (at and colon and host and port.isascii() and port.isdigit()):
             raise ValueError(f"Invalid PID: {pid!r} is not of the form id@ip:port")
@@ -77,7 +79,7 @@ class PID:
             raise TypeError(f"the ip of a PID must be a str, got {ip!r}")
         if _FORBIDDEN.search(ip) or not ip or "[" in ip or "/" in ip:
             raise ValueError(f"{ip!r} is not an IP address or host name")
-        if not isinstance(port, int):
+        if not isinstance(port, int) or isinstance(port, bool):
             raise TypeError(f"the port of a PID must be an int, got {port!r}")
         if not 0 <= port <= 65535:
             raise ValueError(f"port {port} is not from 0 to 65535")

@@ -95,10 +95,10 @@ def bind_handler(process: Process, name: str) -> Call | None:
     An attribute of the instance that shadows an installed method is not looked at.
     """
     table = handler_table(type(process))
+    if name not in table.messages:
+        return None  # ``handle_message`` sees it; nothing remembers a name that a peer made up
     if table.overrides_dispatch:
         return functools.partial(process.handle_message, name)
-    if name not in table.messages:
-        return None
     attribute, message_type = table.messages[name]
     call = MethodType(getattr(type(process), attribute), process)
     if message_type is None:
@@ -237,6 +237,8 @@ class Process:
 
         The receiver sees the original sender.
         """
+        if not isinstance(pid, PID):
+            raise TypeError(f"a message is delegated to a PID, got {pid!r}")
         if self.__delegates is None:
             self.__delegates = {}
         self.__delegates[check_name(name)] = pid

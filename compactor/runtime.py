@@ -20,7 +20,7 @@ from compactor.links import Address, Links
 from compactor.mailbox import LARGE, Entry, Mailbox, RunQueue
 from compactor.messages import Exited, serve
 from compactor.metrics import DeadLetter, Metrics
-from compactor.peers import Peer
+from compactor.peers import Peer, PeerConnection
 from compactor.pid import PID
 from compactor.process import Process, bind_handler, handler_table
 from compactor.routes import match_route, split_path
@@ -30,6 +30,10 @@ from compactor.wire import FrameDecoder, Head, RouteTable, encode_message
 
 log = logging.getLogger("compactor")
 
+_ACCEPTING_TURNS = 4  # of asyncio's loop, from accepting a connection to aborting it
+# asyncio drops, unclosed, a connection that it accepted in the turn before its server is closed.
+# A timer, unlike sleep(0), comes after the sockets of a turn, so nothing is in that state then.
+_AFTER_SOCKETS = 1e-6
 _MAX_OUTGOING = 1024  # encoded frame beginnings that one process remembers
 
 
@@ -51,6 +55,7 @@ class Runtime:
         self.run_queue = RunQueue()
         self.live: dict[str, Mailbox] = {}
         self.peers: WeakValueDictionary[Address, Peer] = WeakValueDictionary()
+        self.outgoing: set[PeerConnection] = set()
         self.routes = RouteTable(self.live.get)
         self.server = Server(self)
         self.is_stopping = False
@@ -290,7 +295,9 @@ class Runtime:
         """A message arrived for a process that does not live here."""
         id_, name = split_path(head.path)
         self.metrics.dead_letter(
-            DeadLetter(Reason.NO_PROCESS, _pid_of(self.ip, self.port, id_), head.sender, name)
+            DeadLetter(
+                Reason.NO_PROCESS, _pid_of(self.ip, self.port, id_), head.sender, name, len(body)
+            )
         )
 
     def message_unknown(self, mailbox: Mailbox, name: str, sender: PID, body: bytes) -> None:
@@ -329,14 +336,18 @@ class Runtime:
             log.warning("process %s did not end within %s s", mailbox.pid, linger)
             mailbox.abandon(Reason.STOPPED)
         peers = list(self.peers.values())
-        if peers:
-            await _within(
-                linger, asyncio.gather(*(p.finish() for p in peers), return_exceptions=True)
-            )
+        leaving = [p.finish() for p in peers] + [c.ended for c in self.outgoing]
+        if leaving:
+            await _within(linger, asyncio.gather(*leaving, return_exceptions=True))
+        await asyncio.sleep(_AFTER_SOCKETS)
         self.server.close()
         for peer in peers:
             peer.abort(Reason.STOPPED)
+        for connection in list(self.outgoing):
+            connection.abort()
         self.server.abort()
+        for _ in range(_ACCEPTING_TURNS):
+            await asyncio.sleep(0)
 
 
 def _pid_of(ip: str, port: int, id_: str) -> PID | None:

@@ -24,6 +24,8 @@ log = logging.getLogger("compactor")
 
 LINK_HEADER = b"Compactor-Link"
 
+_OWN_HEADERS = {"content-length", "date", "transfer-encoding"}  # known better here
+
 _CHECK_EVERY = 32  # messages served as they arrive, between two looks at the clock
 
 
@@ -53,6 +55,7 @@ class Server:
         self.receiver = receiver
         self.connections: set[ServerConnection] = set()
         self.date = HttpDate()
+        self.is_closed = False
         self._listener: asyncio.Server | None = None
 
     async def listen(self, sock: Any) -> None:
@@ -64,6 +67,7 @@ class Server:
 
     def close(self) -> None:
         """Accept no more, and close every connection once its finished answers have left."""
+        self.is_closed = True
         if self._listener is not None:
             self._listener.close()
         for connection in list(self.connections):
@@ -114,6 +118,8 @@ class ServerConnection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self._peer = (peer[0], peer[1]) if peer else ("", 0)
         self._server.connections.add(self)
+        if self._server.is_closed:
+            self.abort()  # it was accepted in the moment that the context was stopped
 
     def data_received(self, data: bytes) -> None:
         if not self._shut:
@@ -293,7 +299,11 @@ class ServerConnection(asyncio.Protocol):
         return encode_response(
             STATUS_LINES[response.status],
             self._server.date.now(),
-            [(n.encode("latin-1"), v.encode("latin-1")) for n, v in response.headers.items()],
+            [
+                (n.encode("latin-1"), v.encode("latin-1"))
+                for n, v in response.headers.items()
+                if n.lower() not in _OWN_HEADERS
+            ],
             response.body,
             head is not None and head.method == "HEAD",
         )
@@ -323,7 +333,7 @@ class ServerConnection(asyncio.Protocol):
                 break
             else:
                 self._out.append(self._encode(answer.response, head))
-                if answer.response.headers.get("Connection") == "close":
+                if answer.response.closes:
                     self._no_more_answers = True
                     waiting.clear()
                     break

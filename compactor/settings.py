@@ -62,11 +62,12 @@ class Settings:
         if not isinstance(self.ip, str) or not self.ip:
             raise SettingsError(f"ip={self.ip!r} must be an IP address or host name to bind")
         if self.advertise_ip is not None:
-            _check_ip("advertise_ip", self.advertise_ip, unspecified=False)
+            advertised = _check_ip("advertise_ip", self.advertise_ip, unspecified=False)
+            object.__setattr__(self, "advertise_ip", advertised)
         for field in fields(self):
             if field.name.startswith(("max_", "mailbox_", "connect_", "linger")):
                 value = getattr(self, field.name)
-                if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+                if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
                     raise SettingsError(f"{field.name}={value!r} must be a number above 0")
 
     @classmethod
@@ -110,7 +111,7 @@ def _check_range(name: str, number: int, low: int, high: int) -> int:
 
 def _parse_port(name: str, text: str) -> int:
     low = 1 if name == "LIBPROCESS_ADVERTISE_PORT" else 0
-    if not (text.isascii() and text.isdigit() and low <= int(text) <= 65535):
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= 65535):
         raise SettingsError(f"{name}={text!r} must be a whole number from {low} to 65535")
     return int(text)
 

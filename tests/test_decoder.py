@@ -359,3 +359,14 @@ def test_mutated_frames_decode_alike_whole_and_split(data: st.DataObject) -> Non
     split, split_error = decode(*(bytes(stream[i : i + 1]) for i in range(len(stream))))
     assert seen(whole) == seen(split)
     assert (error is None) == (split_error is None)
+
+
+def test_another_head_behind_a_repeated_one_is_found_however_the_stream_is_cut() -> None:
+    to = PID("10.0.0.1", 5050, "x")
+    repeated, other = message_prefix(SENDER, to, "a"), message_prefix(SENDER, to, "b")
+    stream = encode_message(repeated, b"1") * 2 + encode_message(other, b"") * 2
+
+    for cut in range(len(stream)):
+        pairs, error = decode(stream[:cut], stream[cut:])
+        assert error is None
+        assert [body for _, body in pairs] == [b"1", b"1", b"", b""], f"cut at {cut}"
