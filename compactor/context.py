@@ -164,6 +164,10 @@ class Context:
         except Exception:
             log.exception("%s failed", self)
         finally:
+            if not self._runtime.is_stopping:  # interrupted: nobody will run this loop again
+                for mailbox in list(self._runtime.live.values()):
+                    mailbox.abandon(Reason.STOPPED)
+                self._close()
             asyncio.set_event_loop(None)
             try:
                 loop.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -220,11 +221,8 @@ class Mailbox:
         self.state = READY
         try:
             result = call(sender, body)
-        except KeyboardInterrupt:
-            self._resume()
-            raise
         except BaseException as error:
-            self._owner.handler_failed(self, (call, sender, body), error)
+            self._failed((call, sender, body), error)
         else:
             if result is not None and isinstance(result, Coroutine):
                 self._suspend(result, (call, sender, body))
@@ -275,11 +273,8 @@ class Mailbox:
             call, a, b = entry
             try:
                 result = call(a, b)
-            except KeyboardInterrupt:
-                self._resume()
-                raise
             except BaseException as error:
-                self._owner.handler_failed(self, entry, error)
+                self._failed(entry, error)
             else:
                 if result is not None and isinstance(result, Coroutine):
                     self._suspend(result, entry)
@@ -291,6 +286,14 @@ class Mailbox:
                 self._run_queue.schedule(self)
             else:
                 self.state = IDLE
+
+    def _failed(self, entry: Entry, error: BaseException) -> None:
+        """Report a handler that raised.  Control-C, which only a main thread gets, goes on."""
+        self._owner.handler_failed(self, entry, error)
+        is_main = threading.current_thread() is threading.main_thread()
+        if isinstance(error, KeyboardInterrupt) and is_main:
+            self._resume()
+            raise error
 
     def _suspend(self, coroutine: Coroutine[Any, Any, Any], entry: Entry) -> None:
         """Serve nothing more until ``coroutine`` is done."""

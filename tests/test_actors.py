@@ -475,6 +475,41 @@ def test_all_interfaces_advertise_an_address_that_can_be_dialled() -> None:
         socket.create_connection((context.ip, context.port), timeout=SECONDS).close()
 
 
+def test_a_keyboard_interrupt_raised_on_a_context_s_thread_is_a_failure_like_others(
+    context: Context,
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    one = Recorder("one")
+    context.spawn(one)
+    with pytest.raises(KeyboardInterrupt):
+        context.dispatch(one.pid, interrupt).result(SECONDS)
+    one.send(one.pid, "ping", b"alive")
+    assert one.next_message()[1] == b"alive"
+    assert context.metrics.handler_failures == 1
+
+
+def test_control_c_in_a_handler_ends_a_context_that_runs_on_the_main_thread() -> None:
+    program = (
+        "from compactor import Context, Process\n"
+        "class Interrupted(Process):\n"
+        "    @Process.install('x')\n"
+        "    def x(self, from_pid, body): raise KeyboardInterrupt\n"
+        "context = Context(ip='127.0.0.1')\n"
+        "context._is_started = True  # the loop is this thread's, not one of its own\n"
+        "process = Interrupted('p')\n"
+        "context.spawn(process)\n"
+        "process.send(process.pid, 'x')\n"
+        "try: context.run()\n"
+        "except KeyboardInterrupt: print(context.is_alive(), context.is_stopping)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=SECONDS
+    )
+    assert done.stdout.split() == ["False", "True"]
+
+
 def test_the_mailbox_of_a_process_is_bounded(make_context: MakeContext) -> None:
     context = make_context(settings=Settings(max_mailbox_events=100))
     one, two = Recorder("one"), Recorder("two")
