@@ -22,12 +22,8 @@ class Source:
     outstanding = 0
     waiting = False
 
-    def send(self, to: Any, name: str, body: bytes) -> None:
-        raise NotImplementedError
-
-    def again(self) -> None:
-        """Have `pump` called once more, after the loop had its turn."""
-        raise NotImplementedError
+    send: Any  # of the actor that this is mixed into
+    again: Any  # has `pump` called once more, after the loop had its turn
 
     def pump(self) -> None:
         for _ in range(BURST):
@@ -50,8 +46,7 @@ class Sink:
     acks = True
     count = 0
 
-    def send(self, to: Any, name: str, body: bytes) -> None:
-        raise NotImplementedError
+    send: Any  # of the actor that this is mixed into
 
     def work(self, from_pid: Any, body: bytes) -> None:
         self.count += 1

@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
-import logging
 import threading
-import weakref
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from compactor import errors
 from compactor.address import listen
-from compactor.errors import ContextError, ContextStopped, InvalidMethod, InvalidProcess, Reason
+from compactor.errors import ContextError, InvalidMethod, InvalidProcess, Reason
 from compactor.frames import check_name
-from compactor.loop import Inbox, Timer, new_event_loop
+from compactor.legacy import Connection, Connections
+from compactor.lifecycle import LoopOwner
+from compactor.loop import Timer
 from compactor.messages import Dispatch, Future
 from compactor.metrics import DeadLetter, Metrics
-from compactor.peers import Peer
 from compactor.pid import NOBODY, PID
 from compactor.process import Process
 from compactor.runtime import Runtime
 from compactor.settings import Settings
 
-log = logging.getLogger("compactor")
-
 Hook = TypeVar("Hook", bound=Callable[[DeadLetter], Any])
 
-_running: weakref.WeakSet[Context] = weakref.WeakSet()
 
-
-class Context:
+class Context(LoopOwner):
     """A listening (ip, port) and an event loop, on which processes are spawned.
 
     Every method may be called from any thread, from handlers too, and before the loop runs; none
@@ -62,7 +56,7 @@ class Context:
     InvalidMethod = errors.InvalidMethod
     Stopped = errors.ContextStopped
 
-    CONNECT_TIMEOUT_SECS = 10
+    CONNECT_TIMEOUT_SECS = int(Settings.connect_timeout)
 
     _singleton: Context | None = None
     _singleton_lock = threading.Lock()
@@ -85,18 +79,9 @@ class Context:
             advertise_port=advertise_port,
         )
         self.delegate = delegate
-        self.lock = threading.Lock()
-        self._sock, (self.ip, self.port) = listen(self.settings)
-        self.name = f"CompactorContext({self.ip}:{self.port})"
-        self._given_loop = loop
-        self._runtime = Runtime((self.ip, self.port), self.settings, delegate)
-        self._inbox = Inbox()
-        self._thread: threading.Thread | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._is_started = False
-        self._is_stopping = False
-        self._stop_requested = asyncio.Event()
-        self._stopped = threading.Event()
+        sock, (self.ip, self.port) = listen(self.settings)
+        runtime = Runtime((self.ip, self.port), self.settings, delegate)
+        super().__init__(runtime, sock, f"CompactorContext({self.ip}:{self.port})", loop)
 
     @classmethod
     def singleton(cls, delegate: str = "", **kw: Any) -> Context:
@@ -129,163 +114,6 @@ class Context:
         """
         settings = Settings.from_environ(ip=ip, port=port)
         return settings.ip, settings.port
-
-    # Life
-
-    def start(self) -> None:
-        """Run the loop in a daemon thread; nothing happens if it runs already.
-
-        Raises:
-            ContextStopped: the context was stopped.
-        """
-        with self.lock:
-            self._check_usable()
-            if self._is_started:
-                return
-            self._is_started = True
-        _running.add(self)
-        loop = self._given_loop
-        if loop is not None and loop.is_running():
-            asyncio.run_coroutine_threadsafe(self._main(), loop)
-            return
-        if loop is None:
-            # Made here, for a thread may not import any more while the interpreter ends.
-            self._given_loop = new_event_loop()
-        self._thread = threading.Thread(target=self.run, name=self.name, daemon=True)
-        self._thread.start()
-
-    def run(self) -> None:
-        """Run the loop on the calling thread until the context is stopped; ``start`` does it."""
-        self._is_started = True
-        loop = self._given_loop or new_event_loop()
-        asyncio.set_event_loop(loop)
-        try:
-            loop.run_until_complete(self._main())
-        except Exception:
-            log.exception("%s failed", self)
-        finally:
-            if not self._runtime.is_stopping:  # interrupted: nobody will run this loop again
-                for mailbox in list(self._runtime.live.values()):
-                    mailbox.abandon(Reason.STOPPED)
-                self._close()
-            asyncio.set_event_loop(None)
-            try:
-                loop.close()
-            finally:
-                self._stopped.set()
-
-    async def _main(self) -> None:
-        await self._open()
-        await self._serve()
-
-    async def _open(self) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            self._runtime.run_queue.attach(loop)
-            await self._runtime.server.listen(self._sock)
-            self._inbox.attach(loop)
-        except BaseException:
-            self._close()
-            raise
-
-    async def _serve(self) -> None:
-        try:
-            await self._stop_requested.wait()
-            await self._runtime.stop()
-        finally:
-            self._close()
-
-    def _close(self) -> None:
-        self._is_stopping = self._runtime.is_stopping = True
-        self._sock.close()
-        self._inbox.close()
-        _running.discard(self)
-        if self._thread is None:
-            self._stopped.set()
-
-    def stop(self) -> None:
-        """End all processes, let what was sent leave, and close the port and all sockets.
-
-        Returns at once; ``join`` waits for the end.  What has not left within
-        ``settings.linger`` seconds is given up and reported.
-        """
-        with self.lock:
-            if self._is_stopping:
-                return
-            self._is_stopping = True
-            if not self._is_started:
-                self._sock.close()
-                self._stopped.set()
-                return
-        log.info("stopping %s", self)
-        self._inbox.call(self._stop_requested.set)
-
-    def join(self, timeout: float | None = None) -> None:
-        """Wait until the context has been stopped; at once when called on its own loop.
-
-        Args:
-            timeout: seconds to wait at most.
-
-        Raises:
-            RuntimeError: it was never started.
-        """
-        if self._inbox.on_loop or self._loop_is_running_here():
-            return
-        if not self._is_started and not self._is_stopping:
-            raise RuntimeError("cannot join a context before it is started")
-        self._stopped.wait(timeout)
-        if self._thread is not None and self._stopped.is_set():
-            self._thread.join(timeout)
-
-    def _loop_is_running_here(self) -> bool:
-        try:
-            return asyncio.get_running_loop() is self._given_loop
-        except RuntimeError:
-            return False
-
-    @property
-    def is_stopping(self) -> bool:
-        """Whether ``stop`` has been called."""
-        return self._is_stopping
-
-    def is_alive(self) -> bool:
-        """Whether the context has been started and has not ended."""
-        return self._is_started and not self._stopped.is_set()
-
-    async def __aenter__(self) -> Context:
-        with self.lock:
-            self._check_usable()
-            if self._is_started:
-                raise ContextError(
-                    "this context runs in its own thread already; enter it with 'async with' "
-                    "before anything is spawned on it, or use it without"
-                )
-            self._is_started = True
-        self._given_loop = asyncio.get_running_loop()
-        await self._open()
-        self._task = asyncio.create_task(self._serve())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Stop, and wait for the end without blocking the loop."""
-        self.stop()
-        if self._task is not None:
-            await asyncio.shield(self._task)  # whoever waits may be cancelled; the end may not
-        else:
-            await asyncio.get_running_loop().run_in_executor(None, self._stopped.wait)
-
-    def _check_usable(self) -> None:
-        if self._is_stopping:
-            raise ContextStopped(f"{self} has been stopped; make a new one")
-
-    def _call(self, call: Callable[..., Any], *args: Any) -> None:
-        """Make a call on the loop's thread: now if this is it, else soon."""
-        if not self._is_started:
-            self.start()
-        self._inbox.call(call, *args)
 
     # Processes
 
@@ -516,44 +344,14 @@ class Context:
         return links
 
     @property
-    def _connections(self) -> Mapping[PID, _Connection]:
-        return _Connections(self)
+    def _connections(self) -> Mapping[PID, Connection]:
+        return Connections(dict(self._runtime.peers), self.disconnect)
 
     def __str__(self) -> str:
         return f"Context({self.ip}:{self.port})"
 
     def __repr__(self) -> str:
         return f"<{self}>"
-
-
-class _Connection:
-    """An open connection, as far as 0.3.0's users touched one."""
-
-    def __init__(self, context: Context, pid: PID) -> None:
-        self._context = context
-        self._pid = pid
-
-    def close(self) -> None:
-        self._context.disconnect(self._pid)
-
-
-class _Connections(Mapping[PID, _Connection]):
-    """The open connections by pid: every pid at a connected address has one."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._peers: dict[tuple[str, int], Peer] = dict(context._runtime.peers)
-
-    def __getitem__(self, pid: PID) -> _Connection:
-        if not self._peers[pid.address].is_connected:
-            raise KeyError(pid)
-        return _Connection(self._context, pid)
-
-    def __iter__(self) -> Iterator[PID]:
-        return (PID(*address, "") for address, peer in self._peers.items() if peer.is_connected)
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
 
 
 def _is_live(process: Process) -> bool:
@@ -576,13 +374,3 @@ def _content(body: Any) -> bytes:
     if not isinstance(body, (bytes, bytearray, memoryview)):
         raise TypeError(f"Body must be a sequence of bytes, got {body!r}")
     return bytes(body)
-
-
-@atexit.register
-def _stop_running() -> None:
-    """Let what the program sent leave before its daemon threads are cut off."""
-    contexts = list(_running)
-    for context in contexts:
-        context.stop()
-    for context in contexts:
-        context.join(context.settings.linger + 1)

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
-from compactor.errors import Reason
+from compactor.errors import Reason, RemoteProtocolError
 from compactor.http import Request, Response
 
 
@@ -50,17 +50,23 @@ class Requested:
             if isinstance(result, Coroutine):
                 return self._finish(result)
             self._answer(result)
-        except BaseException:
-            self._exchange.respond(Response.error(500))
-            raise
+        except BaseException as error:
+            self._fail(error)
         return None
 
     async def _finish(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         try:
             self._answer(await coroutine)
-        except BaseException:
+        except BaseException as error:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Answer 400 or the like to what the client did wrong, and 500 to what the route did."""
+        if isinstance(error, RemoteProtocolError):
+            self._exchange.respond(Response.error(error.status, str(error)))
+        else:
             self._exchange.respond(Response.error(500))
-            raise
+            raise error
 
     def _answer(self, result: Any) -> None:
         request = self._request

@@ -11,7 +11,7 @@ from email.utils import formatdate
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from compactor.errors import LocalProtocolError
+from compactor.errors import LocalProtocolError, RemoteProtocolError
 
 TEXT: Final = "text/plain; charset=utf-8"
 HTML: Final = "text/html; charset=UTF-8"
@@ -250,9 +250,12 @@ class Request:
         """The last value of a query argument.
 
         Raises:
-            KeyError: it is missing and no default was given.
+            RemoteProtocolError: it is missing and no default was given; answered with 400.
         """
-        return self.query.get(name, default[0]) if default else self.query[name]
+        query = self.query
+        if name not in query and not default:
+            raise RemoteProtocolError(f"the query argument {name!r} is missing")
+        return query.get(name, *default)
 
     def write(self, chunk: Any) -> None:
         """Add ``str``, ``bytes`` or a JSON-able ``dict`` to the answer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 import time
 from collections import deque
@@ -197,6 +198,12 @@ class Mailbox:
                 self._calls[name] = call
         return call
 
+    def call_for_unhandled(self, name: str) -> Call:
+        """The call for messages without a handler: when its turn comes, the process may have
+        delegated the name.
+        """
+        return functools.partial(self.process.handle_message, name)
+
     def name_of(self, entry: Entry) -> str | None:
         """The message name of a waiting message, found by its handler."""
         call = self._large_call(entry)
@@ -236,10 +243,13 @@ class Mailbox:
         """Add an event that is not a message."""
         self.put(serve, event, self)
 
-    def put_large(self, call: Call, sender: PID, body: bytes) -> None:
-        """Add a message whose body is beyond ``LARGE`` bytes."""
-        self.large_bytes += len(body)
-        self.put(self._serve_large, (call, sender), body)
+    def put_message(self, call: Call, sender: PID, body: bytes) -> None:
+        """Add a message; a body beyond ``LARGE`` bytes is accounted for."""
+        if len(body) > LARGE:
+            self.large_bytes += len(body)
+            self.put(self._serve_large, (call, sender), body)
+        else:
+            self.put(call, sender, body)
 
     def _serve_large(self, message: tuple[Call, PID], body: bytes) -> Any:
         self.large_bytes -= len(body)

@@ -267,7 +267,8 @@ class Process:
     def initialize(self) -> Any:
         """Called on spawning, on the caller's thread, before any event.
 
-        An ``async def initialize`` runs on the loop instead, as the first event.
+        An ``async def initialize`` runs on the loop instead, as the first event; if it raises, the
+        process ends.
         """
 
     def finalize(self) -> Any:

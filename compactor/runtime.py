@@ -7,20 +7,20 @@ claim an id.
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Any
 from weakref import WeakValueDictionary
 
 from compactor.errors import InvalidProcess, Reason, RemoteProtocolError
 from compactor.frames import LINK_NAME, message_prefix
 from compactor.links import Address, Links
-from compactor.mailbox import LARGE, Entry, Mailbox, RunQueue
+from compactor.mailbox import Entry, Mailbox, RunQueue
 from compactor.messages import Exited, serve
 from compactor.metrics import DeadLetter, Metrics
-from compactor.peers import Peer, PeerConnection
+from compactor.peer_connection import PeerConnection
+from compactor.peers import Peer
 from compactor.pid import PID
 from compactor.process import Process, bind_handler, handler_table
 from compactor.routes import match_route, split_path
@@ -113,15 +113,17 @@ class Runtime:
             mailbox.abandon(Reason.STOPPED)
             return
         if initialization is not None:
-            mailbox.queue.appendleft((serve, _Initialization(initialization), mailbox))
+            mailbox.queue.appendleft((serve, _Initialization(self, initialization), mailbox))
         mailbox.open()
 
     def process_ended(self, mailbox: Mailbox) -> None:
         """A mailbox has ended: forget the process, and tell whoever watches it."""
         pid = mailbox.pid
-        self.release(mailbox)
         self.routes.forget(mailbox)
         mailbox.outgoing.clear()
+        if self.live.get(pid.id) not in (None, mailbox):
+            return  # it never lived, and another process has taken its id since
+        self.release(mailbox)
         self.links.drop(pid.id)
         self._notify(pid, self.links.exited(pid), Reason.TERMINATED)
         for observer in self._observers.pop(pid.id, ()):
@@ -196,13 +198,8 @@ class Runtime:
         if len(mailbox.queue) >= self.settings.max_mailbox_events:
             self.metrics.dead_letter(DeadLetter(Reason.OVERFLOW, to, sender, name, len(body)))
             return
-        call = mailbox.call_for(name)
-        if call is None:
-            self.message_unknown(mailbox, name, sender, body)
-        elif len(body) > LARGE:
-            mailbox.put_large(call, sender, body)
-        else:
-            mailbox.put(call, sender, body)
+        call = mailbox.call_for(name) or mailbox.call_for_unhandled(name)
+        mailbox.put_message(call, sender, body)
 
     def peer(self, address: Address) -> Peer:
         """The peer at an address; there is one as long as somebody uses it."""
@@ -291,7 +288,7 @@ class Runtime:
 
     # Receiving
 
-    def message_for_nobody(self, head: Head, body: bytes, name: str) -> None:
+    def message_for_nobody(self, head: Head, body: bytes) -> None:
         """A message arrived for a process that does not live here."""
         id_, name = split_path(head.path)
         self.metrics.dead_letter(
@@ -299,10 +296,6 @@ class Runtime:
                 Reason.NO_PROCESS, _pid_of(self.ip, self.port, id_), head.sender, name, len(body)
             )
         )
-
-    def message_unknown(self, mailbox: Mailbox, name: str, sender: PID, body: bytes) -> None:
-        """A message has no handler: the process may delegate it when its turn comes."""
-        mailbox.put(functools.partial(mailbox.process.handle_message, name), sender, body)
 
     def find_route(self, path: bytes) -> tuple[Mailbox, str] | None:
         """The mailbox and route that serve an HTTP path, the delegate's if there is no other."""
@@ -374,13 +367,21 @@ async def _within(seconds: float, awaitable: Any) -> None:
 
 
 class _Initialization:
-    """The rest of an ``async def initialize``, as the first event."""
+    """The rest of an ``async def initialize``, as the first event; its failure ends the process."""
 
-    def __init__(self, coroutine: Any) -> None:
+    def __init__(self, runtime: Runtime, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._runtime = runtime
         self._coroutine = coroutine
 
     def serve(self, mailbox: Mailbox) -> Any:
-        return self._coroutine
+        return self._initialize(mailbox)
+
+    async def _initialize(self, mailbox: Mailbox) -> None:
+        try:
+            await self._coroutine
+        except Exception as error:
+            self._runtime.handler_failed(mailbox, (serve, self, mailbox), error)
+            mailbox.abandon(Reason.TERMINATED)
 
     def discard(self, reason: Reason) -> None:
         self._coroutine.close()

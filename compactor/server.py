@@ -13,7 +13,7 @@ from compactor.errors import RemoteProtocolError
 from compactor.exchange import Exchange, Requested
 from compactor.flow import ReadGate, unread_data
 from compactor.http import STATUS_LINES, HttpDate, Request, Response
-from compactor.mailbox import IDLE, LARGE, Mailbox, RunQueue, turn_end
+from compactor.mailbox import IDLE, Mailbox, RunQueue, turn_end
 from compactor.metrics import Metrics
 from compactor.pid import PID
 from compactor.routes import RouteTable, split_path
@@ -37,8 +37,7 @@ class Receiver(Protocol):
     settings: Settings
     run_queue: RunQueue
 
-    def message_for_nobody(self, head: Head, body: bytes, name: str) -> None: ...
-    def message_unknown(self, mailbox: Mailbox, name: str, sender: PID, body: bytes) -> None: ...
+    def message_for_nobody(self, head: Head, body: bytes) -> None: ...
     def find_route(self, path: bytes) -> tuple[Mailbox, str] | None: ...
     def observe(self, id_: str, observer: ServerConnection) -> bool: ...
     def stop_observing(self, id_: str, observer: ServerConnection) -> None: ...
@@ -158,8 +157,6 @@ class ServerConnection(asyncio.Protocol):
 
     def _receive(self, data: bytes) -> None:
         known = self._known
-        settings = self._settings
-        high_water = settings.mailbox_high_water
         end = turn_end()
         until_check = _CHECK_EVERY
         in_time = True
@@ -181,23 +178,21 @@ class ServerConnection(asyncio.Protocol):
                     until_check = _CHECK_EVERY
                     in_time = time.perf_counter() < end
             else:
-                if len(body) > LARGE:
-                    mailbox.put_large(call, sender, body)
-                else:
-                    mailbox.put(call, sender, body)
-                if (
-                    len(mailbox.queue) > high_water
-                    or mailbox.large_bytes > settings.mailbox_high_water_bytes
-                ):
-                    self._hold_for(mailbox)
+                mailbox.put_message(call, sender, body)
+                self._hold_if_full(mailbox)
             if head.wants_answer:
                 self._answer(202, b"", head)
         error = self._decoder.error
         if error is not None and not self._shut:
             self._malformed(error)
 
-    def _hold_for(self, mailbox: Mailbox) -> None:
-        """Read no more until ``mailbox`` has worked off most of what it holds."""
+    def _hold_if_full(self, mailbox: Mailbox) -> None:
+        """Read no more while ``mailbox`` holds too much, until most of it is worked off."""
+        if (
+            len(mailbox.queue) <= self._settings.mailbox_high_water
+            and mailbox.large_bytes <= self._settings.mailbox_high_water_bytes
+        ):
+            return
         if mailbox.feeders is None:
             mailbox.feeders = {}
         mailbox.feeders[self._gate] = None
@@ -216,16 +211,12 @@ class ServerConnection(asyncio.Protocol):
             self._answer(400, str(error).encode(), head)
             return
         if target is None:
-            self._receiver.message_for_nobody(head, body, head.path.decode("utf-8", "replace"))
+            self._receiver.message_for_nobody(head, body)
             self._answer(404, b"404 Not Found.", head)
             return
         mailbox, call, name = target
-        if call is None:
-            self._receiver.message_unknown(mailbox, name, sender, body)
-        else:
-            mailbox.put(call, sender, body)
-        if len(mailbox.queue) > self._settings.mailbox_high_water:
-            self._hold_for(mailbox)
+        mailbox.put_message(call or mailbox.call_for_unhandled(name), sender, body)
+        self._hold_if_full(mailbox)
         self._answer(202, b"", head)
 
     def _request(self, head: Head, body: bytes) -> None:
@@ -245,8 +236,7 @@ class ServerConnection(asyncio.Protocol):
         exchange = Exchange(self._send_ready)
         self._queue_answer(exchange, head)
         mailbox.put_event(Requested(route, request, exchange))
-        if len(mailbox.queue) > self._settings.mailbox_high_water:
-            self._hold_for(mailbox)
+        self._hold_if_full(mailbox)
 
     def _malformed(self, error: RemoteProtocolError) -> None:
         """Answer what is no request, and close: what follows it cannot be told apart."""

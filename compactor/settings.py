@@ -78,7 +78,8 @@ class Settings:
 
         Args:
             environ: the variables, by default ``os.environ``.
-            base: settings to start from, by default ``Settings()``.
+            base: settings to start from, by default ``Settings()``; those of them that differ
+                from the defaults are explicit values.
             given: explicit values by field name; ``None`` means not given.
 
         Raises:
@@ -88,7 +89,9 @@ class Settings:
         values: dict[str, Any] = {}
         for name, field, parse in _VARIABLES:
             if name in environ and given.get(field) is None:
-                values[field] = parse(name, environ[name])
+                value = parse(name, environ[name])
+                if base is None or getattr(base, field) == getattr(cls, field):
+                    values[field] = value
         values.update((name, value) for name, value in given.items() if value is not None)
         return replace(base or cls(), **values)
 

@@ -469,6 +469,47 @@ def test_the_environment_advertises_and_arguments_win(monkeypatch: pytest.Monkey
         assert (context.ip, context.port) == ("192.0.2.9", 4321)
 
 
+def test_settings_that_differ_from_the_defaults_beat_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LIBPROCESS_ADVERTISE_PORT", "1234")
+    monkeypatch.setenv("LIBPROCESS_ADVERTISE_IP", "192.0.2.9")
+    with ephemeral_context(settings=Settings(advertise_port=4321)) as context:
+        assert (context.ip, context.port) == ("192.0.2.9", 4321)
+
+
+def test_a_failed_spawn_does_not_unlink_who_takes_its_name_next(context: Context) -> None:
+    class Broken(Process):
+        def initialize(self) -> None:
+            raise RuntimeError("no")
+
+    watched = Recorder("watched")
+    context.spawn(watched)
+    heir = Recorder("name")
+
+    def on_loop() -> None:
+        context.spawn(heir)
+        heir.link(watched.pid)
+
+    class Blocking(Process):
+        go = threading.Event()
+
+        def block(self) -> None:
+            self.go.wait(SECONDS)
+            on_loop()
+
+    blocking = Blocking("blocking")
+    context.spawn(blocking)
+    blocked = context.dispatch(blocking.pid, "block")
+    with pytest.raises(RuntimeError, match="no"):
+        context.spawn(Broken("name"))  # what it leaves to do waits behind ``block``
+    blocking.go.set()
+    blocked.result(SECONDS)
+    heir.settle()
+    watched.terminate()
+    assert heir.next_exit() == (watched.pid, Reason.TERMINATED)
+
+
 def test_all_interfaces_advertise_an_address_that_can_be_dialled() -> None:
     with ephemeral_context(ip="0.0.0.0") as context:
         assert context.ip != "0.0.0.0"
@@ -492,15 +533,15 @@ def test_a_keyboard_interrupt_raised_on_a_context_s_thread_is_a_failure_like_oth
 
 def test_control_c_in_a_handler_ends_a_context_that_runs_on_the_main_thread() -> None:
     program = (
+        "import asyncio\n"
         "from compactor import Context, Process\n"
         "class Interrupted(Process):\n"
         "    @Process.install('x')\n"
         "    def x(self, from_pid, body): raise KeyboardInterrupt\n"
-        "context = Context(ip='127.0.0.1')\n"
-        "context._is_started = True  # the loop is this thread's, not one of its own\n"
+        "loop = asyncio.new_event_loop()\n"
+        "context = Context(ip='127.0.0.1', loop=loop)\n"
         "process = Interrupted('p')\n"
-        "context.spawn(process)\n"
-        "process.send(process.pid, 'x')\n"
+        "loop.call_soon(lambda: (context.spawn(process), process.send(process.pid, 'x')))\n"
         "try: context.run()\n"
         "except KeyboardInterrupt: print(context.is_alive(), context.is_stopping)\n"
     )

@@ -229,7 +229,7 @@ def test_async_initialize_is_the_first_event_and_runs_on_the_loop(context: Conte
     assert sorted(body for _, body in starting.received.take_many(2)) == [b"early", b"later"]
 
 
-def test_failing_async_initialize_is_logged_and_counted(
+def test_failing_async_initialize_is_logged_counted_and_ends_the_process(
     context: Context, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Failing(Receiver):
@@ -244,6 +244,9 @@ def test_failing_async_initialize_is_logged_and_counted(
 
     assert context.metrics.handler_failures == 1
     assert f"{failing.pid} failed in initialize" in caplog.text
+    with pytest.raises(Context.InvalidProcess):
+        context.dispatch(failing.pid, "settle")
+    context.spawn(Receiver())  # the name is free again
 
 
 def test_terminate_cancels_an_async_initialize(context: Context) -> None:

@@ -50,6 +50,10 @@ class Site(Process):
         handler.set_header("X-Test", handler.get_argument("x", "none"))
         return handler.write("<html>written</html>")
 
+    @Process.route("/needs")
+    def needs(self, handler: Any) -> str:
+        return str(handler.get_argument("x"))
+
     @Process.route("/generator")
     def generator(self, handler: Any) -> Generator[Any, Any, None]:
         value = yield asyncio.sleep(0, "waited")
@@ -110,6 +114,8 @@ def get(make_context: Callable[..., Context]) -> Iterator[Get]:
         ("/text", (200, "text/plain; charset=utf-8", "text é".encode())),  # by the delegate
         ("/site/unknown", (404, "text/plain; charset=utf-8", b"404 Not Found.")),
         ("/site/../site/text", (404, "text/plain; charset=utf-8", b"404 Not Found.")),
+        ("/site/needs?x=1&x=2", (200, "text/plain; charset=utf-8", b"2")),
+        ("/site/needs", (400, "text/plain; charset=utf-8", b"the query argument 'x' is missing")),
         ("/site/strange", (500, "text/plain; charset=utf-8", b"500 Internal Server Error.")),
     ],
 )

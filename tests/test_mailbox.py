@@ -197,8 +197,8 @@ def test_abandoned_mailbox_ends_without_finalize(room: Room) -> None:
 
 def test_large_bodies_are_accounted_for_until_they_are_served(room: Room) -> None:
     body = b"x" * (LARGE + 1)
-    room.mailbox.put_large(room.subject.handle, SENDER, body)
-    room.mailbox.put_large(room.subject.handle, SENDER, body)
+    room.mailbox.put_message(room.subject.handle, SENDER, body)
+    room.mailbox.put_message(room.subject.handle, SENDER, body)
     assert room.mailbox.large_bytes == 2 * len(body)
     room.mailbox.open()
     room.run()
@@ -210,7 +210,7 @@ def test_large_bodies_are_accounted_for_until_they_are_served(room: Room) -> Non
 def test_dropped_large_bodies_are_not_accounted_for_any_more(room: Room) -> None:
     body = b"x" * (LARGE + 1)
     room.mailbox.open()
-    room.mailbox.put_large(room.subject.handle, SENDER, body)
+    room.mailbox.put_message(room.subject.handle, SENDER, body)
     room.mailbox.terminate(inject=True)
     room.run()
 

@@ -26,15 +26,6 @@ def _unavailable(reason: Unavailable) -> NoReturn:
     pytest.skip(str(reason))
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
-def new_loop(request: pytest.FixtureRequest) -> LoopFactory:
-    """What makes a fresh event loop of each library."""
-    if request.param == "asyncio":
-        return asyncio.new_event_loop
-    factory: LoopFactory = pytest.importorskip("uvloop").new_event_loop
-    return factory
-
-
 @pytest.fixture
 def new_context(new_loop: LoopFactory) -> Iterator[Callable[..., Context]]:
     """What makes contexts; they are stopped at the end."""

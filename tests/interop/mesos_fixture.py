@@ -63,7 +63,7 @@ class Mesos:
     python: str
 
     @property
-    def library(self) -> Path:
+    def shared_object(self) -> Path:
         """The library that Mesos is in."""
         return self.home / "site" / "mesos" / "scheduler" / "_scheduler.so"
 
@@ -89,7 +89,7 @@ class Mesos:
 
     def descriptors(self) -> dict[str, descriptor_pb2.FileDescriptorProto]:
         """Mesos' own descriptors, by file name: the library carries them as serialized bytes."""
-        data = self.library.read_bytes()
+        data = self.shared_object.read_bytes()
         found = {}
         for match in re.finditer(rb"\n([\x05-\x60])([a-z_0-9/]+\.proto)", data):
             name = match[2][: match[1][0]]
@@ -195,7 +195,7 @@ def prepare() -> Mesos:
             _fetch(mesos)
             _make_stand_ins(mesos)
     linked = subprocess.run(
-        ["ldd", mesos.library],
+        ["ldd", mesos.shared_object],
         capture_output=True,
         text=True,
         env=dict(os.environ, LD_LIBRARY_PATH=str(mesos.home / "lib")),
@@ -238,7 +238,7 @@ def _make_stand_ins(mesos: Mesos) -> None:
     (mesos.home / "lib").mkdir(exist_ok=True)
     names: dict[str, list[str]] = defaultdict(list)
     table = subprocess.run(
-        ["objdump", "-T", mesos.library], capture_output=True, text=True, check=True
+        ["objdump", "-T", mesos.shared_object], capture_output=True, text=True, check=True
     ).stdout
     for version, name in re.findall(r"\*UND\*.*\((OPENSSL_\S+|CURL_\S+)\)\s+(\S+)$", table, re.M):
         names[version].append(name)
