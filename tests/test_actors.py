@@ -492,15 +492,20 @@ def test_a_failed_spawn_does_not_unlink_who_takes_its_name_next(context: Context
         heir.link(watched.pid)
 
     class Blocking(Process):
+        entered = threading.Event()
         go = threading.Event()
 
         def block(self) -> None:
+            self.entered.set()
             self.go.wait(SECONDS)
+            self.entered.clear()
+            self.go.clear()
             on_loop()
 
     blocking = Blocking("blocking")
     context.spawn(blocking)
     blocked = context.dispatch(blocking.pid, "block")
+    assert blocking.entered.wait(SECONDS)
     with pytest.raises(RuntimeError, match="no"):
         context.spawn(Broken("name"))  # what it leaves to do waits behind ``block``
     blocking.go.set()
