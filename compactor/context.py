@@ -7,13 +7,14 @@ import threading
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
-from compactor import errors
+from compactor import errors, wire
 from compactor.address import listen
 from compactor.errors import ContextError, InvalidMethod, InvalidProcess, Reason
 from compactor.frames import check_name
 from compactor.legacy import Connection, Connections
 from compactor.lifecycle import LoopOwner
 from compactor.loop import Timer
+from compactor.mailbox import Mailbox
 from compactor.messages import Dispatch, Future
 from compactor.metrics import DeadLetter, Metrics
 from compactor.pid import NOBODY, PID
@@ -80,8 +81,11 @@ class Context(LoopOwner):
         )
         self.delegate = delegate
         sock, (self.ip, self.port) = listen(self.settings)
-        runtime = Runtime((self.ip, self.port), self.settings, delegate)
+        runtime = Runtime((self.ip, self.port), self.settings, delegate, wire.chosen)
         super().__init__(runtime, sock, f"CompactorContext({self.ip}:{self.port})", loop)
+        self._outbox = wire.chosen.Outbox(
+            runtime.live, self._inbox, self.settings.max_mailbox_events
+        )
 
     @classmethod
     def singleton(cls, delegate: str = "", **kw: Any) -> Context:
@@ -200,18 +204,25 @@ class Context(LoopOwner):
             InvalidProcess: the sender is no process of this context.
             TypeError, ValueError: the receiver, name or body cannot be sent.
         """
-        runtime = self._runtime
-        mailbox = runtime.mailbox_of(from_pid) if isinstance(from_pid, PID) else None
+        if not self._outbox.send(from_pid, to_pid, method, body):
+            self._send_checked(from_pid, to_pid, method, body)
+
+    def _send_checked(self, from_pid: PID, to_pid: PID, method: str, body: bytes | None) -> None:
+        _check_pid(from_pid)
+        mailbox = self._runtime.mailbox_of(from_pid)
         if mailbox is None:
-            _check_pid(from_pid)
             raise InvalidProcess(f"{from_pid} is not a live process of {self}, so it cannot send")
         _check_pid(to_pid)
         check_name(method)
         content = body if isinstance(body, bytes) else _content(body)
         if self._inbox.on_loop:
-            runtime.send(mailbox, to_pid, method, content)
+            self._runtime.send(mailbox, to_pid, method, content)
         else:
-            self._call(runtime.send, mailbox, to_pid, method, content)
+            self._call(self._send_on_loop, mailbox, to_pid, method, content)
+
+    def _send_on_loop(self, mailbox: Mailbox, to: PID, name: str, body: bytes) -> None:
+        if not self._outbox.send(mailbox.pid, to, name, body):
+            self._runtime.send(mailbox, to, name, body)
 
     def post(self, to: PID, name: str, body: bytes | None = None) -> None:
         """Send a message that names no sender, as libprocess's ``post`` does.

@@ -31,12 +31,15 @@ class Inbox:
 
     Calls made before the loop runs wait for it.  The loop is woken only if no wake-up is on its
     way already: one system call for a burst, not one per call.
+
+    Attributes:
+        thread: the ident of the loop's thread, while it makes the calls of this inbox at once.
     """
 
     def __init__(self) -> None:
         self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: int | None = None
+        self.thread: int | None = None
         self._woken = False
         self._closed = False
         self._closing = threading.Lock()
@@ -44,7 +47,7 @@ class Inbox:
     @property
     def on_loop(self) -> bool:
         """Whether the calling thread is the loop's."""
-        return self._thread == threading.get_ident()
+        return self.thread == threading.get_ident()
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Make the calls on ``loop``, whose thread is the calling one, from now on."""
@@ -74,7 +77,7 @@ class Inbox:
         Raises:
             ContextStopped: there is no loop any more; the call is not made.
         """
-        if self._thread == threading.get_ident():
+        if self.thread == threading.get_ident():
             call(*args)
         else:
             self.post(call, *args)
@@ -83,14 +86,14 @@ class Inbox:
         """Make the calls that are left on the calling thread, and take no more."""
         self._closed = True
         self._make_calls(len(self._calls))
-        self._thread = None
+        self.thread = None
 
     def _drain(self) -> None:
         self._woken = False
         self._make_calls(_BATCH)
         if not self._calls and not self._closed:
             # Only now: what this thread asked for before the loop was attached comes first.
-            self._thread = threading.get_ident()
+            self.thread = threading.get_ident()
         if self._calls and not self._woken and self._loop is not None:
             self._woken = True
             self._loop.call_soon(self._drain)

@@ -1,11 +1,10 @@
-"""``Mailbox``, the FIFO of one process, and ``RunQueue``, which gives mailboxes their turns."""
+"""``Mailbox``: the FIFO of one process, served one event at a time."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
@@ -14,28 +13,32 @@ from compactor.errors import Reason
 from compactor.messages import Event, serve
 from compactor.pid import PID
 from compactor.routes import Call
+from compactor.run_queue import RunQueue
 
 Entry = tuple[Callable[[Any, Any], Any], Any, Any]
 
 # The states of a mailbox.  READY is zero because every put asks for it.
 READY, IDLE, CLOSED, SUSPENDED, ENDED = range(5)
 
+_MAX_OUTGOING = 1024  # encoded frame beginnings that one process remembers
+
+_NOTHING: tuple[()] = ()  # the queue of a mailbox that never had an entry
+
 LARGE = 4096
 """Bodies beyond this many bytes are accounted for one by one; smaller ones by their number."""
 
-_BATCH = 64  # events of one mailbox before the next mailbox has its turn
-_TURN_SECONDS = 0.005  # of handlers before sockets have theirs: requests elsewhere wait no longer
-
-
-class Flushable(Protocol):
-    """Something that gathers writes and sends them once a turn."""
-
-    def flush(self) -> None: ...
-
 
 class Owner(Protocol):
-    """What a mailbox reports to: the runtime of its context."""
+    """What a mailbox asks of, and reports to: the runtime of its context.
 
+    Attributes:
+        low_water, low_water_bytes: what a mailbox holds at most when its sockets are read again.
+    """
+
+    low_water: int
+    low_water_bytes: int
+
+    def bind(self, process: Any, name: str) -> Call | None: ...
     def handler_failed(self, mailbox: Mailbox, entry: Entry, error: BaseException) -> None: ...
     def message_dropped(self, mailbox: Mailbox, entry: Entry, reason: Reason) -> None: ...
     def process_ended(self, mailbox: Mailbox) -> None: ...
@@ -47,111 +50,35 @@ class Feeder(Protocol):
     def release(self, reason: object) -> None: ...
 
 
-class RunQueue:
-    """Mailboxes with something to do, and peers with something to write, of one event loop.
-
-    Serving happens in turns.  A turn is a callback of the loop: ``run``, or the arrival of data,
-    which is bracketed by ``begin_turn`` and ``end_turn``.  What is written in a turn leaves at its
-    end, in one write per destination.
-    """
-
-    __slots__ = ("_dirty", "_in_turn", "_loop", "_ready", "_scheduled")
-
-    def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._ready: deque[Mailbox] = deque()
-        self._dirty: list[Flushable] = []
-        self._scheduled = False
-        self._in_turn = False
-
-    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Take turns on ``loop`` from now on; what was scheduled before comes first."""
-        self._loop = loop
-        self._schedule()
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        assert self._loop is not None
-        return self._loop
-
-    def schedule(self, mailbox: Mailbox) -> None:
-        """Give ``mailbox`` a turn."""
-        self._ready.append(mailbox)
-        if not self._in_turn:
-            self._schedule()
-
-    def flush_soon(self, flushable: Flushable) -> None:
-        """Flush ``flushable`` at the end of this turn."""
-        self._dirty.append(flushable)
-        if not self._in_turn:
-            self._schedule()
-
-    def _schedule(self) -> None:
-        if not self._scheduled and self._loop is not None and (self._ready or self._dirty):
-            self._scheduled = True
-            self._loop.call_soon(self.run)
-
-    def begin_turn(self) -> None:
-        """Hold writes back until ``end_turn``."""
-        self._in_turn = True
-
-    def end_turn(self) -> None:
-        """Write what the turn has gathered, unless more mailboxes are ready to add to it."""
-        if not self._ready:
-            while self._dirty:
-                dirty, self._dirty = self._dirty, []
-                for flushable in dirty:
-                    flushable.flush()
-        self._in_turn = False
-        if self._ready or self._dirty:
-            self._schedule()
-
-    def run(self) -> None:
-        """Serve mailboxes until none is ready or the time of a turn is over."""
-        self._scheduled = False
-        self.begin_turn()
-        ready = self._ready
-        end = turn_end()
-        try:
-            while ready:
-                ready.popleft().drain(_BATCH)
-                if time.perf_counter() > end:
-                    break
-        finally:
-            self.end_turn()
-
-
-def turn_end() -> float:
-    """When a turn that begins now is to be over, as ``time.perf_counter`` tells it."""
-    return time.perf_counter() + _TURN_SECONDS
-
-
 class Mailbox:
     """The FIFO of one process: one event at a time, whoever it came from.
 
-    All of it is touched on the loop's thread only.
+    All of it is touched on the loop's thread only.  What an idle process does not need is made
+    when it is first used: a program may have 100,000 of them.
 
     Attributes:
         pid: the pid of the process.
         process: the process.
         queue: entries that wait.
         outgoing: encoded frame beginnings by (receiver, name), for the sending side.
+        last_to, last_name: the receiver and name of the last message that was sent from here ...
+        last_outflow, last_prefix: ... and where it went, and how its frame began.
         paths: this mailbox's entries in the table of message paths.
         large_bytes: bytes of waiting bodies beyond ``LARGE``.
     """
 
     __slots__ = (
-        "_bind",
         "_calls",
         "_finalizing",
         "_owner",
         "_run_queue",
         "_task",
-        "exited_takes_reason",
         "feeders",
         "large_bytes",
-        "low_water",
-        "low_water_bytes",
+        "last_name",
+        "last_outflow",
+        "last_prefix",
+        "last_to",
         "outgoing",
         "paths",
         "pid",
@@ -160,41 +87,33 @@ class Mailbox:
         "state",
     )
 
-    def __init__(
-        self,
-        process: Any,
-        pid: PID,
-        owner: Owner,
-        run_queue: RunQueue,
-        bind: Callable[[Any, str], Call | None],
-        exited_takes_reason: bool,
-        low_water: int,
-        low_water_bytes: int,
-    ) -> None:
+    def __init__(self, process: Any, pid: PID, owner: Owner, run_queue: RunQueue) -> None:
         self.process = process
         self.pid = pid
-        self.queue: deque[Entry] = deque()
+        self.queue: Any = _NOTHING  # a deque of entries, once there has been one
         self.state = CLOSED
-        self.outgoing: dict[tuple[PID, str], tuple[Any, bytes]] = {}
-        self.paths: list[bytes] = []
+        self.outgoing: dict[tuple[PID, str], tuple[Any, bytes]] | None = None
+        self.last_to: PID | None = None
+        self.last_name: str | None = None
+        self.last_outflow: Any = None
+        self.last_prefix = b""
+        self.paths: list[bytes] | None = None
         self.large_bytes = 0
-        self.low_water = low_water
-        self.low_water_bytes = low_water_bytes
-        self.exited_takes_reason = exited_takes_reason
         self.feeders: dict[Feeder, None] | None = None
         self._owner = owner
         self._run_queue = run_queue
-        self._bind = bind
-        self._calls: dict[str, Call] = {}
+        self._calls: dict[str, Call] | None = None
         self._task: asyncio.Task[Any] | None = None
         self._finalizing = False
 
     def call_for(self, name: str) -> Call | None:
         """The bound handler of a message name, or None if there is none."""
-        call = self._calls.get(name)
+        call = self._calls.get(name) if self._calls is not None else None
         if call is None:
-            call = self._bind(self.process, name)
+            call = self._owner.bind(self.process, name)
             if call is not None:
+                if self._calls is None:
+                    self._calls = {}
                 self._calls[name] = call
         return call
 
@@ -207,19 +126,37 @@ class Mailbox:
     def name_of(self, entry: Entry) -> str | None:
         """The message name of a waiting message, found by its handler."""
         call = self._large_call(entry)
-        for name, known in self._calls.items():
+        for name, known in (self._calls or {}).items():
             if known is call:
                 return name
         args = getattr(call, "args", ())  # a partial that carries the name of an unhandled message
         return args[0] if args and isinstance(args[0], str) else None
 
+    # Sending
+
+    def remember_receiver(self, to: PID, name: str, outflow: Any, prefix: bytes) -> None:
+        """Let the next message to this receiver, of this name, go the short way."""
+        if self.outgoing is None or len(self.outgoing) >= _MAX_OUTGOING:
+            self.outgoing = {}
+        self.outgoing[to, name] = (outflow, prefix)
+
+    def forget_receivers(self) -> None:
+        """The process sends no more."""
+        self.outgoing = self.last_to = self.last_name = self.last_outflow = None
+
     # Putting
 
     def put(self, call: Call, a: Any, b: Any) -> None:
         """Add an entry; a mailbox of an ended process turns it into a dead letter."""
+        if self.queue is _NOTHING:
+            self.queue = deque()
         self.queue.append((call, a, b))
         if self.state:
             self._wake()
+
+    def put_first(self, event: Event) -> None:
+        """Add an event before all others."""
+        self.queue = deque([(serve, event, self), *self.queue])
 
     def serve_now(self, call: Call, sender: PID, body: bytes) -> None:
         """Serve a message without queueing it.  Only an idle mailbox may be asked to, and only
@@ -276,10 +213,9 @@ class Mailbox:
 
     def drain(self, limit: int) -> None:
         """Serve up to ``limit`` entries, fewer if a handler has to be awaited."""
-        queue = self.queue
-        while queue and limit:
+        while self.queue and limit:
             limit -= 1
-            entry = queue.popleft()
+            entry = self.queue.popleft()
             call, a, b = entry
             try:
                 result = call(a, b)
@@ -292,7 +228,7 @@ class Mailbox:
         if self.feeders is not None:
             self._release_feeders_if_low()
         if self.state == READY:
-            if queue:
+            if self.queue:
                 self._run_queue.schedule(self)
             else:
                 self.state = IDLE
@@ -372,7 +308,7 @@ class Mailbox:
     def _discard(self, reason: Reason) -> None:
         """Empty the queue; what waited is reported."""
         entries, kept = list(self.queue), (self._finalize, self._end)
-        self.queue.clear()
+        self.queue = _NOTHING
         self.large_bytes = 0
         for entry in entries:
             if entry[0] is serve:
@@ -382,7 +318,8 @@ class Mailbox:
         self._release_feeders()
 
     def _release_feeders_if_low(self) -> None:
-        if len(self.queue) <= self.low_water and self.large_bytes <= self.low_water_bytes:
+        owner = self._owner
+        if len(self.queue) <= owner.low_water and self.large_bytes <= owner.low_water_bytes:
             self._release_feeders()
 
     def _release_feeders(self) -> None:

@@ -92,16 +92,18 @@ class Dispatch:
 class Exited:
     """A linked pid is gone."""
 
-    __slots__ = ("pid", "reason")
+    __slots__ = ("pid", "reason", "takes_reason")
 
-    def __init__(self, pid: PID, reason: Reason) -> None:
+    def __init__(self, pid: PID, reason: Reason, takes_reason: bool) -> None:
         self.pid = pid
+        self.takes_reason = takes_reason
         self.reason = reason
 
     def serve(self, mailbox: Any) -> Any:
-        if mailbox.exited_takes_reason:
-            return mailbox.process.exited(self.pid, self.reason)
-        return mailbox.process.exited(self.pid)
+        process = mailbox.process
+        if self.takes_reason:
+            return process.exited(self.pid, self.reason)
+        return process.exited(self.pid)
 
     def discard(self, reason: Reason) -> None:
         pass  # a process that ends needs to hear of no more exits

@@ -11,6 +11,7 @@ import httptools
 
 from compactor.errors import Reason
 from compactor.links import Address
+from compactor.outflow import Outflow
 
 log = logging.getLogger("compactor")
 
@@ -20,10 +21,11 @@ class Dialler(Protocol):
 
     address: Address
 
-    def flush(self) -> None: ...
+    outflow: Outflow
+
     def connection_lost(self, connection: PeerConnection, reason: Reason) -> None: ...
     def link_answered(self, id_: str, reason: Reason) -> None: ...
-    def message_refused(self) -> None: ...
+    def answered(self, number: int, is_refused: bool) -> None: ...
 
 
 class PeerConnection(asyncio.Protocol):
@@ -41,61 +43,51 @@ class PeerConnection(asyncio.Protocol):
     ) -> None:
         self._peer: Dialler | None = peer
         self._all_open = all_open
-        self._transport: asyncio.Transport | None = None
+        self.transport: asyncio.Transport | None = None
         self._parser: Any = httptools.HttpResponseParser(self)
-        self._frames = 0
         self._answers = 0
-        self._links: dict[int, str] = {}
         self._marked: str | None = None
         self._body = b""
         self._drain: asyncio.Future[None] | None = None
         self._loop = loop
         self.ended: asyncio.Future[None] = loop.create_future()
-        self.is_full = False
+        self._is_full = False
         self.lost: Reason | None = None  # why, once it is
-
-    def write(self, data: bytes, frames: int) -> None:
-        """Write some whole frames."""
-        self._frames += frames
-        assert self._transport is not None
-        self._transport.write(data)
-
-    def expect_link(self, offset: int, id_: str) -> None:
-        """The frame that comes ``offset`` frames from now asks whether ``id_`` lives."""
-        self._links[self._frames + offset] = id_
 
     async def drained(self) -> None:
         """Wait until the transport takes more, or is lost."""
-        if self.is_full:
+        if self._is_full:
             self._drain = self._loop.create_future()
             await self._drain
 
     def retire(self, timeout: float) -> None:
         """Send the end, and read on until the peer has sent its own, for at most ``timeout``."""
         self._peer = None
-        if self._transport is not None and self.lost is None:
-            self._transport.write_eof()
-            self._loop.call_later(timeout, self._transport.abort)
+        if self.transport is not None and self.lost is None:
+            self.transport.write_eof()
+            self._loop.call_later(timeout, self.transport.abort)
 
     def abort(self) -> None:
         """Close at once."""
-        if self._transport is not None:
-            self._transport.abort()
+        if self.transport is not None:
+            self.transport.abort()
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
         self._all_open.add(self)
 
     def pause_writing(self) -> None:
-        self.is_full = True
+        self._is_full = True
+        if self._peer is not None:
+            self._peer.outflow.is_full = True
 
     def resume_writing(self) -> None:
-        self.is_full = False
+        self._is_full = False
         self._wake_drain()
         if self._peer is not None:
-            self._peer.flush()
+            self._peer.outflow.resume()
 
     def data_received(self, data: bytes) -> None:
         if self._peer is not None and self._parser is not None:
@@ -147,15 +139,10 @@ class PeerConnection(asyncio.Protocol):
                 reason = Reason.NO_PROCESS if status == 404 else Reason.TERMINATED
                 self._peer.link_answered(marked, reason)
             return
-        id_ = self._links.pop(self._answers, None)
-        self._answers += 1
         # A 404 of libprocess says that there is no such process; other servers (Go's, say) mean
         # the path, and spell the body in another way.
-        if status == 404 and body == b"404 Not Found.":
-            if id_ is not None:
-                self._peer.link_answered(id_, Reason.NO_PROCESS)
-            else:
-                self._peer.message_refused()
+        self._answers += 1
+        self._peer.answered(self._answers - 1, status == 404 and body == b"404 Not Found.")
 
 
 def _reason_of(error: Exception) -> Reason:

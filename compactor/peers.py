@@ -7,21 +7,18 @@ import errno
 import ipaddress
 import logging
 import socket
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from compactor.errors import Reason
 from compactor.links import Address
-from compactor.mailbox import RunQueue
+from compactor.outflow import Outflow
 from compactor.peer_connection import PeerConnection
+from compactor.run_queue import RunQueue
 from compactor.settings import Settings
+from compactor.wire import Backend
 
 log = logging.getLogger("compactor")
-
-# Frames handed to the transport at a time.  What the transport holds cannot be taken back when
-# the connection breaks; what is still parked can be reported.
-_WRITE_BYTES = 256 * 1024
 
 
 class PeerOwner(Protocol):
@@ -31,6 +28,9 @@ class PeerOwner(Protocol):
         outgoing: the open connections of all peers, those that they have given up too.
     """
 
+    backend: Backend
+    settings: Settings
+    run_queue: RunQueue
     outgoing: set[PeerConnection]
 
     def peer_lost(self, peer: Peer, reason: Reason) -> None: ...
@@ -40,10 +40,11 @@ class PeerOwner(Protocol):
 
 
 class Peer:
-    """Everything that goes to one remote address, in one FIFO and over one connection.
+    """The remote address that an outflow leads to: dialled when it must be, lost and reported.
 
     Attributes:
         address: (ip or host name, port).
+        outflow: everything that goes there, in one FIFO.
         is_connected: whether there is a connection right now.
     """
 
@@ -51,27 +52,17 @@ class Peer:
         "__weakref__",
         "_connection",
         "_dialling",
-        "_dirty",
-        "_link_frames",
         "_owner",
-        "_parked",
-        "_parked_bytes",
-        "_run_queue",
-        "_settings",
         "address",
+        "outflow",
     )
 
-    def __init__(
-        self, address: Address, owner: PeerOwner, run_queue: RunQueue, settings: Settings
-    ) -> None:
+    def __init__(self, address: Address, owner: PeerOwner) -> None:
         self.address = address
+        self.outflow: Outflow = owner.backend.Outflow(
+            self, owner.run_queue, owner.settings.max_parked_bytes, owner.backend.encode_message
+        )
         self._owner = owner
-        self._run_queue = run_queue
-        self._settings = settings
-        self._parked: deque[bytes] = deque()
-        self._parked_bytes = 0
-        self._link_frames: dict[int, str] = {}  # by their number among the frames still parked
-        self._dirty = False
         self._connection: PeerConnection | None = None
         self._dialling: asyncio.Task[None] | None = None
 
@@ -82,74 +73,26 @@ class Peer:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is connected, being dialled or parked."""
-        return self._connection is None and self._dialling is None and not self._parked
+        return self._connection is None and self._dialling is None and not len(self.outflow)
 
-    @property
-    def parked_bytes(self) -> int:
-        """Bytes of the frames that wait for the connection."""
-        return self._parked_bytes
-
-    def write(self, frame: bytes) -> None:
-        """Park a frame; it leaves at the end of this turn, or when the connection lets it."""
-        size = self._parked_bytes + len(frame)
-        if size > self._settings.max_parked_bytes and self._parked:
-            self._owner.frames_dropped(self.address, [frame], Reason.OVERFLOW)
-            return
-        self._parked_bytes = size
-        self._parked.append(frame)
-        if not self._dirty:
-            self._dirty = True
-            self._run_queue.flush_soon(self)
-
-    def write_link(self, id_: str, frame: bytes) -> None:
-        """Park a link frame: the answer to it tells whether the process ``id_`` lives."""
-        self._link_frames[len(self._parked)] = id_
-        self._parked_bytes += len(frame)
-        self._parked.append(frame)
-        if not self._dirty:
-            self._dirty = True
-            self._run_queue.flush_soon(self)
-
-    def flush(self) -> None:
-        """Write what is parked; dial first if there is no connection."""
-        self._dirty = False
-        connection = self._connection
-        if connection is None:
-            if self._parked and self._dialling is None:
-                self._dial()
-            return
-        while self._parked and not connection.is_full:
-            count = len(self._parked)
-            if self._parked_bytes > _WRITE_BYTES:
-                count = max(1, count * _WRITE_BYTES // self._parked_bytes)
-            self._write_parked(connection, count)
-
-    def _write_parked(self, connection: PeerConnection, count: int) -> None:
-        parked = self._parked
-        if self._link_frames:
-            for number in sorted(n for n in self._link_frames if n < count):
-                connection.expect_link(number, self._link_frames.pop(number))
-            self._link_frames = {n - count: id_ for n, id_ in self._link_frames.items()}
-        if count == len(parked):
-            data = b"".join(parked)
-            parked.clear()
-        else:
-            data = b"".join([parked.popleft() for _ in range(count)])
-        self._parked_bytes -= len(data)
-        connection.write(data, count)
+    def overflowed(self, frame: bytes) -> None:
+        """The outflow has no room for a frame."""
+        self._owner.frames_dropped(self.address, [frame], Reason.OVERFLOW)
 
     # Connecting
 
-    def _dial(self) -> None:
-        self._dialling = self._run_queue.loop.create_task(self._connect())
+    def dial(self) -> None:
+        """Connect, if that is not under way."""
+        if self._dialling is None:
+            self._dialling = self._owner.run_queue.loop.create_task(self._connect())
 
     async def _connect(self) -> None:
-        loop = self._run_queue.loop
+        loop = self._owner.run_queue.loop
         reason = Reason.UNREACHABLE
         try:
             connection = await asyncio.wait_for(
                 _open(loop, self.address, lambda: PeerConnection(self, loop, self._owner.outgoing)),
-                self._settings.connect_timeout,
+                self._owner.settings.connect_timeout,
             )
         except asyncio.TimeoutError:
             reason = Reason.TIMEOUT
@@ -169,7 +112,7 @@ class Peer:
                 self._lost(connection.lost)
             else:
                 self._connection = connection
-                self.flush()
+                self.outflow.open(connection.transport)
             return
         self._dialling = None
         self._lost(reason)
@@ -181,14 +124,8 @@ class Peer:
             link_frames: the link frames that the new connection has to start with.
         """
         self._retire()
-        if self._dialling is None:
-            self._dial()
-        before = list(link_frames)
-        self._link_frames = {n + len(before): id_ for n, id_ in self._link_frames.items()}
-        for number, (id_, frame) in reversed(list(enumerate(before))):
-            self._link_frames[number] = id_
-            self._parked.appendleft(frame)
-            self._parked_bytes += len(frame)
+        self.dial()
+        self.outflow.prepend_links(list(link_frames))
 
     def disconnect(self, reason: Reason = Reason.DISCONNECTED) -> None:
         """Cut the connection; linkers see it as an exit."""
@@ -202,15 +139,15 @@ class Peer:
 
     async def finish(self) -> None:
         """Let everything parked leave, then end the connection and wait for its end."""
-        if self._parked and self._connection is None and self._dialling is None:
-            self._dial()
+        if len(self.outflow) and self._connection is None:
+            self.dial()
         if self._dialling is not None:
             await asyncio.wait([self._dialling])
         connection = self._connection
         if connection is not None:
-            while self._parked and connection.lost is None:
+            while len(self.outflow) and connection.lost is None:
                 await connection.drained()
-                self.flush()
+                self.outflow.flush()
             self._retire()
             await connection.ended
 
@@ -224,8 +161,9 @@ class Peer:
     def _retire(self) -> None:
         """Leave a connection to end by itself; nothing that happens to it matters any more."""
         connection, self._connection = self._connection, None
+        self.outflow.close()
         if connection is not None:
-            connection.retire(self._settings.connect_timeout)
+            connection.retire(self._owner.settings.connect_timeout)
 
     # Losing
 
@@ -236,21 +174,31 @@ class Peer:
             self._lost(reason)
 
     def _lost(self, reason: Reason) -> None:
-        frames = [f for n, f in enumerate(self._parked) if n not in self._link_frames]
-        self._parked.clear()
-        self._parked_bytes = 0
-        self._link_frames = {}
+        frames = self.outflow.take_back()
+        self.outflow.close()
         if frames:
             self._owner.frames_dropped(self.address, frames, reason)
         self._owner.peer_lost(self, reason)
+
+    # Answers
 
     def link_answered(self, id_: str, reason: Reason) -> None:
         """The peer says that a linked process does not, or no longer, exist."""
         self._owner.link_exited(self.address, id_, reason)
 
-    def message_refused(self) -> None:
-        """The peer answered a message with 404."""
-        self._owner.message_refused(self.address)
+    def answered(self, number: int, is_refused: bool) -> None:
+        """The peer answered the frame of that number on its connection.
+
+        Args:
+            is_refused: whether it says that there is no such process.
+        """
+        id_ = self.outflow.links.pop(number, None)
+        if not is_refused:
+            return
+        if id_ is not None:
+            self._owner.link_exited(self.address, id_, Reason.NO_PROCESS)
+        else:
+            self._owner.message_refused(self.address)
 
 
 async def _open(

@@ -48,7 +48,7 @@ def match_route(routes: Mapping[str, Value], rest: str) -> tuple[str, Value] | N
 class Target(Protocol):
     """What a path leads to: a mailbox, seen from here."""
 
-    paths: list[bytes]
+    paths: list[bytes] | None
 
     def call_for(self, name: str) -> Call | None:
         """The call for messages of that name, or None if there is no handler."""
@@ -86,11 +86,13 @@ class RouteTable:
         call = mailbox.call_for(name)
         if call is not None and path == message_path(id_, name).encode("utf-8", "surrogateescape"):
             self.known[path] = (mailbox, call)
+            if mailbox.paths is None:
+                mailbox.paths = []
             mailbox.paths.append(path)
         return mailbox, call, name
 
     def forget(self, mailbox: Target) -> None:
         """Drop every path of a process that has ended."""
-        for path in mailbox.paths:
+        for path in mailbox.paths or ():
             del self.known[path]
-        mailbox.paths.clear()
+        mailbox.paths = None

@@ -14,19 +14,19 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from compactor.errors import InvalidProcess, Reason, RemoteProtocolError
-from compactor.frames import LINK_NAME, message_prefix
+from compactor.frames import LINK_NAME, encode_message, message_prefix
 from compactor.links import Address, Links
-from compactor.mailbox import Entry, Mailbox, RunQueue
+from compactor.mailbox import Entry, Mailbox
 from compactor.messages import Exited, serve
 from compactor.metrics import DeadLetter, Metrics
 from compactor.peer_connection import PeerConnection
 from compactor.peers import Peer
 from compactor.pid import PID
 from compactor.process import Process, bind_handler, handler_table
-from compactor.routes import match_route, split_path
+from compactor.routes import Call, RouteTable, match_route, split_path
 from compactor.server import Server, ServerConnection
 from compactor.settings import Settings
-from compactor.wire import FrameDecoder, Head, RouteTable, encode_message
+from compactor.wire import Backend, Head
 
 log = logging.getLogger("compactor")
 
@@ -34,7 +34,6 @@ _ACCEPTING_TURNS = 4  # of asyncio's loop, from accepting a connection to aborti
 # asyncio drops, unclosed, a connection that it accepted in the turn before its server is closed.
 # A timer, unlike sleep(0), comes after the sockets of a turn, so nothing is in that state then.
 _AFTER_SOCKETS = 1e-6
-_MAX_OUTGOING = 1024  # encoded frame beginnings that one process remembers
 
 
 class Runtime:
@@ -44,15 +43,21 @@ class Runtime:
         address: the advertised (ip, port).
         settings: the bounds.
         delegate: id of the process that serves requests to unknown paths, or empty.
+        backend: the hot path.
     """
 
-    def __init__(self, address: Address, settings: Settings, delegate: str) -> None:
+    def __init__(
+        self, address: Address, settings: Settings, delegate: str, backend: Backend
+    ) -> None:
         self.ip, self.port = address
+        self.backend = backend
+        self.low_water = settings.mailbox_high_water // 4
+        self.low_water_bytes = settings.mailbox_high_water_bytes // 4
         self.settings = settings
         self.delegate = delegate
         self.metrics = Metrics()
         self.links = Links()
-        self.run_queue = RunQueue()
+        self.run_queue = backend.RunQueue()
         self.live: dict[str, Mailbox] = {}
         self.peers: WeakValueDictionary[Address, Peer] = WeakValueDictionary()
         self.outgoing: set[PeerConnection] = set()
@@ -71,16 +76,7 @@ class Runtime:
         Raises:
             InvalidProcess: a live process has that id.
         """
-        mailbox = Mailbox(
-            process,
-            pid,
-            self,
-            self.run_queue,
-            bind_handler,
-            handler_table(type(process)).exited_takes_reason,
-            self.settings.mailbox_high_water // 4,
-            self.settings.mailbox_high_water_bytes // 4,
-        )
+        mailbox = self.backend.Mailbox(process, pid, self, self.run_queue)
         with self._claiming:
             if pid.id in self.live:
                 raise InvalidProcess(
@@ -95,6 +91,10 @@ class Runtime:
         with self._claiming:
             if self.live.get(mailbox.pid.id) is mailbox:
                 del self.live[mailbox.pid.id]
+
+    def bind(self, process: Process, name: str) -> Call | None:
+        """The call that hands a message of that name to a process, or None."""
+        return bind_handler(process, name)
 
     def mailbox_of(self, pid: PID) -> Mailbox | None:
         """The mailbox of a live local process.  Any thread may call this."""
@@ -113,14 +113,14 @@ class Runtime:
             mailbox.abandon(Reason.STOPPED)
             return
         if initialization is not None:
-            mailbox.queue.appendleft((serve, _Initialization(self, initialization), mailbox))
+            mailbox.put_first(_Initialization(self, initialization))
         mailbox.open()
 
     def process_ended(self, mailbox: Mailbox) -> None:
         """A mailbox has ended: forget the process, and tell whoever watches it."""
         pid = mailbox.pid
         self.routes.forget(mailbox)
-        mailbox.outgoing.clear()
+        mailbox.forget_receivers()
         if self.live.get(pid.id) not in (None, mailbox):
             return  # it never lived, and another process has taken its id since
         self.release(mailbox)
@@ -154,29 +154,22 @@ class Runtime:
     # Sending
 
     def send(self, mailbox: Mailbox, to: PID, name: str, body: bytes) -> None:
-        """Send a message from the process of a mailbox."""
-        if to.port == self.port and to.ip == self.ip:
-            self._send_locally(mailbox.pid, to, name, body)
-            return
-        try:
-            peer, prefix = mailbox.outgoing[to, name]
-        except KeyError:
-            sender = mailbox.pid
-            if not self._can_dial(to, sender, name, body):
-                return
-            if len(mailbox.outgoing) >= _MAX_OUTGOING:
-                mailbox.outgoing.clear()
-            peer, prefix = self.peer(to.address), message_prefix(sender, to, name)
-            mailbox.outgoing[to, name] = (peer, prefix)
-        peer.write(encode_message(prefix, body))
+        """Send a message from the process of a mailbox; the next one goes the short way."""
+        sender = mailbox.pid
+        if self.is_local(to):
+            self._send_locally(sender, to, name, body)
+        elif self._can_dial(to, sender, name, body):
+            outflow, prefix = self.peer(to.address).outflow, message_prefix(sender, to, name)
+            mailbox.remember_receiver(to, name, outflow, prefix)
+            outflow.write_message(prefix, body)
 
     def forward(self, sender: PID, to: PID, name: str, body: bytes) -> None:
         """Send a message whose sender is not, or need not be, a process of this context."""
         if self.is_local(to):
             self._send_locally(sender, to, name, body)
         elif self._can_dial(to, sender, name, body):
-            prefix = message_prefix(sender, to, name)
-            self.peer(to.address).write(encode_message(prefix, body))
+            outflow = self.peer(to.address).outflow
+            outflow.write_message(message_prefix(sender, to, name), body)
 
     def _can_dial(self, to: PID, sender: PID, name: str, body: bytes) -> bool:
         reason = self._undialable(to)
@@ -205,7 +198,7 @@ class Runtime:
         """The peer at an address; there is one as long as somebody uses it."""
         peer = self.peers.get(address)
         if peer is None:
-            peer = self.peers[address] = Peer(address, self, self.run_queue, self.settings)
+            peer = self.peers[address] = Peer(address, self)
         return peer
 
     def delegated(self, process: Process, name: str, sender: PID, body: bytes) -> None:
@@ -228,11 +221,11 @@ class Runtime:
             if to.id in self.live:
                 self.links.add(linker.id, to)
             else:
-                mailbox.put_event(Exited(to, Reason.NO_PROCESS))
+                self._tell_exit(mailbox, to, Reason.NO_PROCESS)
             return
         reason = self._undialable(to)
         if reason is not None:
-            mailbox.put_event(Exited(to, reason))
+            self._tell_exit(mailbox, to, reason)
             return
         self.links.add(linker.id, to)
         peer = self.peer(to.address)
@@ -240,7 +233,7 @@ class Runtime:
             watched = self.links.watched_at(to.address)
             peer.reconnect([(pid.id, _link_frame(linker, pid)) for pid in watched])
         else:
-            peer.write_link(to.id, _link_frame(linker, to))
+            peer.outflow.write_link(to.id, _link_frame(linker, to))
 
     def peer_lost(self, peer: Peer, reason: Reason) -> None:
         """An address is gone: every linker of every pid there hears of it once."""
@@ -256,7 +249,7 @@ class Runtime:
     def frames_dropped(self, address: Address, frames: Iterable[bytes], reason: Reason) -> None:
         """Encoded messages will not be written: read back what they were."""
         for frame in frames:
-            head, body = FrameDecoder(len(frame), len(frame)).feed(frame)
+            head, body = self.backend.FrameDecoder(len(frame), len(frame)).feed(frame)
             id_, name = split_path(head.path)
             to = PID(*address, id_)
             self.metrics.dead_letter(DeadLetter(reason, to, head.sender, name, len(body)))
@@ -269,7 +262,11 @@ class Runtime:
         for linker in linkers:
             mailbox = self.live.get(linker)
             if mailbox is not None:
-                mailbox.put_event(Exited(pid, reason))
+                self._tell_exit(mailbox, pid, reason)
+
+    def _tell_exit(self, mailbox: Mailbox, pid: PID, reason: Reason) -> None:
+        takes_reason = handler_table(type(mailbox.process)).exited_takes_reason
+        mailbox.put_event(Exited(pid, reason, takes_reason))
 
     def observe(self, id_: str, observer: ServerConnection) -> bool:
         """Tell ``observer`` when a process ends; False if it does not live."""

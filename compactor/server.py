@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from typing import Any, Protocol, cast
 from urllib.parse import quote
@@ -13,12 +12,13 @@ from compactor.errors import RemoteProtocolError
 from compactor.exchange import Exchange, Requested
 from compactor.flow import ReadGate, unread_data
 from compactor.http import STATUS_LINES, HttpDate, Request, Response
-from compactor.mailbox import IDLE, Mailbox, RunQueue, turn_end
+from compactor.mailbox import Mailbox
 from compactor.metrics import Metrics
 from compactor.pid import PID
 from compactor.routes import RouteTable, split_path
+from compactor.run_queue import RunQueue
 from compactor.settings import Settings
-from compactor.wire import FrameDecoder, Head, encode_response
+from compactor.wire import Backend, Head
 
 log = logging.getLogger("compactor")
 
@@ -26,12 +26,11 @@ LINK_HEADER = b"Compactor-Link"
 
 _OWN_HEADERS = {"content-length", "date", "transfer-encoding"}  # known better here
 
-_CHECK_EVERY = 32  # messages served as they arrive, between two looks at the clock
-
 
 class Receiver(Protocol):
     """What a server asks of its runtime."""
 
+    backend: Backend
     routes: RouteTable
     metrics: Metrics
     settings: Settings
@@ -93,11 +92,18 @@ class ServerConnection(asyncio.Protocol):
         self._server = server
         self._loop = loop
         self._receiver = receiver
-        self._known = receiver.routes.known
-        self._run_queue = receiver.run_queue
-        self._settings = receiver.settings
-        self._decoder = FrameDecoder(
-            receiver.settings.max_header_bytes, receiver.settings.max_body_bytes
+        settings = self._settings = receiver.settings
+        self._encode_response = receiver.backend.encode_response
+        self._decoder = receiver.backend.FrameDecoder(
+            settings.max_header_bytes, settings.max_body_bytes
+        )
+        self._inbound = receiver.backend.Inbound(
+            self,
+            self._decoder,
+            receiver.routes.known,
+            receiver.run_queue,
+            settings.mailbox_high_water,
+            settings.mailbox_high_water_bytes,
         )
         self._transport: asyncio.Transport
         self._gate: ReadGate
@@ -122,24 +128,19 @@ class ServerConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if not self._shut:
-            self._run_queue.begin_turn()
-            try:
-                self._receive(data)
-                self._send_out()
-            finally:
-                self._run_queue.end_turn()
+            self._inbound.receive(data)
 
     def eof_received(self) -> bool:
         self._eof = True
         if self._decoder.is_mid_message and not self._shut:
-            self._malformed(RemoteProtocolError("the connection ended in mid-message"))
-            self._send_out()
+            self._cut_off(RemoteProtocolError("the connection ended in mid-message"))
+            self.send_out()
         return bool(self._waiting) and not self._shut
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None and not self._shut:
             for data in unread_data(self._transport):
-                self._receive(data)
+                self._inbound.deliver(data)
         self._out.clear()
         self._waiting.clear()
         self._shut = True
@@ -153,52 +154,27 @@ class ServerConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._gate.release("answers are not read")
 
-    # Receiving
+    # Receiving, what Inbound does not do itself
 
-    def _receive(self, data: bytes) -> None:
-        known = self._known
-        end = turn_end()
-        until_check = _CHECK_EVERY
-        in_time = True
-        events = iter(self._decoder.feed(data))
-        for head, body in zip(events, events, strict=True):
-            sender = head.sender
-            if sender is None:
-                self._request(head, body)
-                continue
-            target = known.get(head.path)
-            if target is None or head.is_link:
-                self._unusual_message(head, sender, body)
-                continue
-            mailbox, call = target
-            if mailbox.state == IDLE and in_time:
-                mailbox.serve_now(call, sender, body)
-                until_check -= 1
-                if not until_check:
-                    until_check = _CHECK_EVERY
-                    in_time = time.perf_counter() < end
-            else:
-                mailbox.put_message(call, sender, body)
-                self._hold_if_full(mailbox)
-            if head.wants_answer:
-                self._answer(202, b"", head)
-        error = self._decoder.error
-        if error is not None and not self._shut:
-            self._malformed(error)
-
-    def _hold_if_full(self, mailbox: Mailbox) -> None:
-        """Read no more while ``mailbox`` holds too much, until most of it is worked off."""
-        if (
-            len(mailbox.queue) <= self._settings.mailbox_high_water
-            and mailbox.large_bytes <= self._settings.mailbox_high_water_bytes
-        ):
-            return
+    def hold(self, mailbox: Mailbox) -> None:
+        """Read no more until most of what ``mailbox`` holds is worked off."""
         if mailbox.feeders is None:
             mailbox.feeders = {}
         mailbox.feeders[self._gate] = None
         self._gate.hold(mailbox)
 
-    def _unusual_message(self, head: Head, sender: PID, body: bytes) -> None:
+    def _hold_if_full(self, mailbox: Mailbox) -> None:
+        if (
+            len(mailbox.queue) > self._settings.mailbox_high_water
+            or mailbox.large_bytes > self._settings.mailbox_high_water_bytes
+        ):
+            self.hold(mailbox)
+
+    def accepted(self, head: Head) -> None:
+        """Answer a message that a mailbox took."""
+        self._answer(202, b"", head)
+
+    def unusual_message(self, head: Head, sender: PID, body: bytes) -> None:
         """A link frame, or a message whose path is not in the table."""
         try:
             if head.is_link:
@@ -219,7 +195,7 @@ class ServerConnection(asyncio.Protocol):
         self._hold_if_full(mailbox)
         self._answer(202, b"", head)
 
-    def _request(self, head: Head, body: bytes) -> None:
+    def request(self, head: Head, body: bytes) -> None:
         found = self._receiver.find_route(head.path)
         if found is None:
             self._answer(404, b"404 Not Found.", head)
@@ -238,7 +214,13 @@ class ServerConnection(asyncio.Protocol):
         mailbox.put_event(Requested(route, request, exchange))
         self._hold_if_full(mailbox)
 
-    def _malformed(self, error: RemoteProtocolError) -> None:
+    def malformed(self) -> None:
+        """The decoder found what is no request."""
+        error = self._decoder.error
+        if error is not None and not self._shut:
+            self._cut_off(error)
+
+    def _cut_off(self, error: RemoteProtocolError) -> None:
         """Answer what is no request, and close: what follows it cannot be told apart."""
         self._receiver.metrics.malformed += 1
         log.warning("%s is cut off: %s", self._name, error)
@@ -265,12 +247,12 @@ class ServerConnection(asyncio.Protocol):
         """A process that the peer is linked to has ended."""
         self._observed.discard(id_)
         self._tell_link(id_, 410)
-        self._send_out()
+        self.send_out()
 
     def _tell_link(self, id_: str, status: int) -> None:
         header = (LINK_HEADER, quote(id_, errors="surrogateescape").encode())
         date = self._server.date.now()
-        self._queue_answer(encode_response(STATUS_LINES[status], date, [header], b""), None)
+        self._queue_answer(self._encode_response(STATUS_LINES[status], date, [header], b""), None)
 
     # Answering
 
@@ -282,11 +264,11 @@ class ServerConnection(asyncio.Protocol):
         head_only = head.method == "HEAD"
         date = self._server.date.now()
         self._queue_answer(
-            encode_response(STATUS_LINES[status], date, headers, body, head_only), head
+            self._encode_response(STATUS_LINES[status], date, headers, body, head_only), head
         )
 
     def _encode(self, response: Response, head: Head | None) -> bytes:
-        return encode_response(
+        return self._encode_response(
             STATUS_LINES[response.status],
             self._server.date.now(),
             [
@@ -335,9 +317,9 @@ class ServerConnection(asyncio.Protocol):
         """An answer that was waited for is there."""
         if not self._shut:
             self._send_answers()
-            self._send_out()
+            self.send_out()
 
-    def _send_out(self) -> None:
+    def send_out(self) -> None:
         """Write what was answered, in one go; then close if that was the last."""
         if self._out:
             if not self._transport.is_closing():

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from compactor.errors import Reason
-from compactor.mailbox import LARGE, Entry, Mailbox, RunQueue
+from compactor.mailbox import LARGE, Entry, Mailbox
 from compactor.pid import PID
+from compactor.run_queue import RunQueue
 
 SENDER = PID("127.0.0.1", 1, "sender")
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -18,6 +19,12 @@ LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 class Owner:
     """Records what a mailbox reports."""
+
+    low_water = 2
+    low_water_bytes = LARGE
+
+    def bind(self, process: Subject, name: str) -> Any:
+        return getattr(process, name, None)
 
     def __init__(self) -> None:
         self.failed: list[BaseException] = []
@@ -78,16 +85,7 @@ class Room:
         self.mailbox = self.make_mailbox(self.subject)
 
     def make_mailbox(self, subject: Subject) -> Mailbox:
-        return Mailbox(
-            subject,
-            PID("127.0.0.1", 1, "subject"),
-            self.owner,
-            self.run_queue,
-            lambda process, name: getattr(process, name, None),
-            exited_takes_reason=False,
-            low_water=2,
-            low_water_bytes=LARGE,
-        )
+        return Mailbox(subject, PID("127.0.0.1", 1, "subject"), self.owner, self.run_queue)
 
     def run(self) -> None:
         """Let the loop do all that it can do now."""

@@ -280,7 +280,7 @@ def test_what_is_parked_for_a_peer_that_does_not_read_is_bounded(
         here.send(pid_at(listener), "ping", bytes(10_000))
     assert letters.get(timeout=SECONDS).reason is Reason.OVERFLOW
     (peer,) = context._runtime.peers.values()
-    assert peer.parked_bytes <= 1 << 20
+    assert peer.outflow.size <= 1 << 20
 
 
 def test_stop_lets_what_was_sent_leave(make_context: MakeContext) -> None:

@@ -1,0 +1,121 @@
+"""``Inbound``: what one connection receives, handed to the mailboxes of its processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any, Protocol
+
+from compactor.decoder import FrameDecoder
+from compactor.heads import Head
+from compactor.mailbox import ENDED, IDLE, Mailbox
+from compactor.pid import PID
+from compactor.routes import Call
+from compactor.run_queue import TURN_SECONDS, RunQueue
+
+_CHECK_EVERY = 32  # messages served as they arrive, between two looks at the clock
+
+
+class Connection(Protocol):
+    """What an inbound asks of its connection: all that is rarer than a known message."""
+
+    def request(self, head: Head, body: bytes) -> None: ...
+    def unusual_message(self, head: Head, sender: PID, body: bytes) -> None: ...
+    def accepted(self, head: Head) -> None: ...
+    def hold(self, mailbox: Mailbox) -> None: ...
+    def malformed(self) -> None: ...
+    def send_out(self) -> None: ...
+
+
+class Inbound:
+    """The way from bytes to handlers.
+
+    The message for an idle mailbox is served at once, while the rest of the bytes waits; what
+    handlers send leaves when all bytes are through.
+
+    Args:
+        connection: takes what is not a message for a known path.
+        decoder: the decoder of the connection.
+        known: (mailbox, call) by message path.
+        run_queue: the turns of the loop.
+        high_water, high_water_bytes: the connection is to be held when a mailbox has more.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_decoder",
+        "_high_water",
+        "_high_water_bytes",
+        "_known",
+        "_run_queue",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        decoder: FrameDecoder,
+        known: Mapping[bytes, tuple[Mailbox, Call]],
+        run_queue: RunQueue,
+        high_water: int,
+        high_water_bytes: int,
+    ) -> None:
+        self._connection = connection
+        self._decoder = decoder
+        self._known = known
+        self._run_queue = run_queue
+        self._high_water = high_water
+        self._high_water_bytes = high_water_bytes
+
+    def receive(self, data: bytes) -> None:
+        """Handle the next bytes, as one turn."""
+        self._run_queue.begin_turn()
+        try:
+            self.deliver(data)
+            self._connection.send_out()
+        finally:
+            self._run_queue.end_turn()
+
+    def deliver(self, data: bytes) -> None:
+        """Hand the messages and requests that ``data`` completes to where they belong."""
+        events = self._decoder.feed(data)
+        end = perf_counter() + TURN_SECONDS
+        until_check = _CHECK_EVERY
+        in_time = True
+        last: Any = None  # the head that mailbox, call, sender and is_answered belong to
+        mailbox: Any = None
+        call: Any = None
+        sender: Any = None
+        is_answered = False
+        for index in range(0, len(events), 2):
+            head = events[index]
+            body = events[index + 1]
+            if head is not last or mailbox.state == ENDED:
+                last = None
+                sender = head.sender
+                if sender is None:
+                    self._connection.request(head, body)
+                    continue
+                target = self._known.get(head.path)
+                if target is None or head.is_link:
+                    self._connection.unusual_message(head, sender, body)
+                    continue
+                mailbox, call = target
+                is_answered = head.wants_answer
+                last = head
+            if in_time and mailbox.state == IDLE:
+                mailbox.serve_now(call, sender, body)
+                until_check -= 1
+                if not until_check:
+                    until_check = _CHECK_EVERY
+                    in_time = perf_counter() < end
+            else:
+                mailbox.put_message(call, sender, body)
+                if (
+                    len(mailbox.queue) > self._high_water
+                    or mailbox.large_bytes > self._high_water_bytes
+                ):
+                    self._connection.hold(mailbox)
+            if is_answered:
+                self._connection.accepted(head)
+        if self._decoder.error is not None:
+            self._connection.malformed()
