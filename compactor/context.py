@@ -83,9 +83,6 @@ class Context(LoopOwner):
         sock, (self.ip, self.port) = listen(self.settings)
         runtime = Runtime((self.ip, self.port), self.settings, delegate, wire.chosen)
         super().__init__(runtime, sock, f"CompactorContext({self.ip}:{self.port})", loop)
-        self._outbox = wire.chosen.Outbox(
-            runtime.live, self._inbox, self.settings.max_mailbox_events
-        )
 
     @classmethod
     def singleton(cls, delegate: str = "", **kw: Any) -> Context:
@@ -152,22 +149,23 @@ class Context(LoopOwner):
         self._check_usable()
         if not hasattr(process, "name"):
             raise InvalidProcess(f"{type(process).__name__} did not call Process.__init__(name)")
-        pid = PID(self.ip, self.port, process.name)
         if _is_live(process):
             raise InvalidProcess(f"{process} lives already; a process is spawned once at a time")
-        mailbox = self._runtime.claim(process, pid)
+        process.bind(self)
+        mailbox = None
         try:
-            process.bind(self)
+            mailbox = self._runtime.claim(process)
             initialization = process.initialize()
         except BaseException:
-            self._runtime.release(mailbox)
             process.unbind()
-            self._call(mailbox.abandon, Reason.TERMINATED)
+            if mailbox is not None:
+                self._runtime.release(mailbox)
+                self._call(mailbox.abandon, Reason.TERMINATED)
             raise
         if not isinstance(initialization, Coroutine):
             initialization = None
         self._call(self._runtime.start_process, mailbox, initialization)
-        return pid
+        return mailbox.pid
 
     def terminate(self, pid: PID, inject: bool = True) -> None:
         """End a process; nothing happens if it has ended already.
@@ -204,10 +202,6 @@ class Context(LoopOwner):
             InvalidProcess: the sender is no process of this context.
             TypeError, ValueError: the receiver, name or body cannot be sent.
         """
-        if not self._outbox.send(from_pid, to_pid, method, body):
-            self._send_checked(from_pid, to_pid, method, body)
-
-    def _send_checked(self, from_pid: PID, to_pid: PID, method: str, body: bytes | None) -> None:
         _check_pid(from_pid)
         mailbox = self._runtime.mailbox_of(from_pid)
         if mailbox is None:
@@ -216,13 +210,24 @@ class Context(LoopOwner):
         check_name(method)
         content = body if isinstance(body, bytes) else _content(body)
         if self._inbox.on_loop:
-            self._runtime.send(mailbox, to_pid, method, content)
+            self._send(mailbox, to_pid, method, content)
         else:
-            self._call(self._send_on_loop, mailbox, to_pid, method, content)
+            self._call(self._send, mailbox, to_pid, method, content)
 
-    def _send_on_loop(self, mailbox: Mailbox, to: PID, name: str, body: bytes) -> None:
-        if not self._outbox.send(mailbox.pid, to, name, body):
+    def _send(self, mailbox: Mailbox, to: PID, name: str, body: bytes) -> None:
+        if mailbox.outbox is None:
+            self._open_outbox(mailbox)
+        if not mailbox.outbox.send(to, name, body):
             self._runtime.send(mailbox, to, name, body)
+
+    def _open_outbox(self, mailbox: Mailbox) -> None:
+        """Let a process send the short way, past ``send`` unless that is somebody else's."""
+        runtime = self._runtime
+        outbox = mailbox.outbox = runtime.backend.Outbox(
+            mailbox, runtime.live, self._inbox, self.settings.max_mailbox_events
+        )
+        if type(self).send is Context.send and "send" not in vars(self):
+            mailbox.process.use_outbox(outbox)
 
     def post(self, to: PID, name: str, body: bytes | None = None) -> None:
         """Send a message that names no sender, as libprocess's ``post`` does.

@@ -1,9 +1,10 @@
 """``FrameDecoder``: the bytes of one connection to requests.  No socket, no loop, no clock.
 
-Frames from one sender to one mailbox repeat the same head, byte for byte.  So the decoder
-compares the bytes at a message boundary with the last head first; only another head is searched
-for its end and parsed, and of those the parser remembers some thousands.  Bodies are framed here:
-a length, or chunks without trailers.
+Frames from one sender to one mailbox repeat the same head, byte for byte, and often the same size.
+So the decoder compares the bytes at a message boundary with how the last message began, size
+included, then with its head alone; only another head is searched for its end and parsed, and of
+those the parser remembers some thousands.  Bodies are framed here: a length, or chunks without
+trailers.
 """
 
 from __future__ import annotations
@@ -55,9 +56,12 @@ class FrameDecoder:
     """
 
     __slots__ = (
+        "_begin",
         "_block",
+        "_end",
         "_head",
         "_last_head",
+        "_length",
         "_max_body",
         "_max_header",
         "_missing",
@@ -74,6 +78,9 @@ class FrameDecoder:
         self._max_body = max_body_bytes
         self._block = b""
         self._last_head: Head | None = None
+        self._begin = b""
+        self._length = -1  # of the body; -1 if the last message was of no kind to be recognised
+        self._end = b""
         self._tail = b""
         self._scanned = 0
         self._head: Head | None = None
@@ -118,44 +125,68 @@ class FrameDecoder:
             if pos < 0:
                 return
         size = len(data)
-        block = self._block
         head = self._last_head
+        block = self._block
+        begin, length, end = self._begin, self._length, self._end
         while pos < size:
+            if length >= 0 and data.startswith(begin, pos):
+                start = pos + len(begin)
+                stop = start + length
+                if data.startswith(end, stop):
+                    events.append(head)
+                    events.append(data[start:stop])
+                    pos = stop + len(end)
+                    continue
             if head is not None and data.startswith(block, pos):
                 pos += len(block)
             else:
-                start, end = self._find_head(data, pos)
-                if end < 0:
+                start, stop = self._find_head(data, pos)
+                if stop < 0:
                     return
-                block = data[start:end]
-                head = cached_head(block) if end - start <= _MAX_CACHED_HEAD else parse_head(block)
+                block = data[start:stop]
+                head = cached_head(block) if len(block) <= _MAX_CACHED_HEAD else parse_head(block)
                 self._block = block
                 self._last_head = head
-                pos = end
-            length = head.length
-            if length == 0:
-                events += (head, b"")
+                pos = stop
+            start = self._learn(data, pos)
+            begin, length, end = self._begin, self._length, self._end
+            stop = start + length
+            if length >= 0 and data.startswith(end, stop):
+                events.append(head)
+                events.append(data[start:stop])
+                pos = stop + len(end)
                 continue
-            if not head.gzip:
-                if length > 0:
-                    if pos + length <= size and length <= self._max_body:
-                        events += (head, data[pos : pos + length])
-                        pos += length
-                        continue
-                else:
-                    # The one shape that libprocess sends: a single chunk, here as a whole.
-                    line_end = data.find(b"\r\n", pos, pos + 18)
-                    if line_end > 0:
-                        chunk = _sizes.get(data[pos:line_end], 0)
-                        stop = line_end + 2 + chunk
-                        if chunk and data.startswith(_LAST_CHUNK, stop) and chunk <= self._max_body:
-                            events += (head, data[line_end + 2 : stop])
-                            pos = stop + 7
-                            continue
             self._begin_body(head)
             pos = self._continue_body(data, pos, events)
             if pos < 0:
                 return
+
+    def _learn(self, data: bytes, pos: int) -> int:
+        """Learn from a message how one just like it begins and ends, its body apart.
+
+        Args:
+            pos: where its head has ended.
+
+        Returns:
+            Where its body starts.
+        """
+        head = self._last_head
+        assert head is not None
+        length = head.length
+        begin = self._block
+        end = b""
+        if length == CHUNKED:
+            # The one shape that libprocess sends: a single chunk.
+            end = _LAST_CHUNK
+            line_end = data.find(b"\r\n", pos, pos + 18)
+            if line_end > 0:
+                length = _sizes.get(data[pos:line_end]) or CHUNKED  # 0 is the last chunk already
+                begin += data[pos : line_end + 2]
+                pos = line_end + 2
+        self._begin = begin
+        self._end = end
+        self._length = -1 if head.gzip or length > self._max_body else length
+        return pos
 
     def _find_head(self, data: bytes, pos: int) -> tuple[int, int]:
         """Where the next head starts and ends; (start, -1) if it is incomplete, and kept."""

@@ -20,8 +20,6 @@ Entry = tuple[Callable[[Any, Any], Any], Any, Any]
 # The states of a mailbox.  READY is zero because every put asks for it.
 READY, IDLE, CLOSED, SUSPENDED, ENDED = range(5)
 
-_MAX_OUTGOING = 1024  # encoded frame beginnings that one process remembers
-
 _NOTHING: tuple[()] = ()  # the queue of a mailbox that never had an entry
 
 LARGE = 4096
@@ -60,26 +58,21 @@ class Mailbox:
         pid: the pid of the process.
         process: the process.
         queue: entries that wait.
-        outgoing: encoded frame beginnings by (receiver, name), for the sending side.
-        last_to, last_name: the receiver and name of the last message that was sent from here ...
-        last_outflow, last_prefix: ... and where it went, and how its frame began.
+        calls: the bound handlers by message name, as far as they have been used.
+        outbox: the process's ``Outbox``, once it has sent something.
         paths: this mailbox's entries in the table of message paths.
         large_bytes: bytes of waiting bodies beyond ``LARGE``.
     """
 
     __slots__ = (
-        "_calls",
         "_finalizing",
         "_owner",
         "_run_queue",
         "_task",
+        "calls",
         "feeders",
         "large_bytes",
-        "last_name",
-        "last_outflow",
-        "last_prefix",
-        "last_to",
-        "outgoing",
+        "outbox",
         "paths",
         "pid",
         "process",
@@ -92,29 +85,25 @@ class Mailbox:
         self.pid = pid
         self.queue: Any = _NOTHING  # a deque of entries, once there has been one
         self.state = CLOSED
-        self.outgoing: dict[tuple[PID, str], tuple[Any, bytes]] | None = None
-        self.last_to: PID | None = None
-        self.last_name: str | None = None
-        self.last_outflow: Any = None
-        self.last_prefix = b""
+        self.outbox: Any = None
         self.paths: list[bytes] | None = None
         self.large_bytes = 0
         self.feeders: dict[Feeder, None] | None = None
         self._owner = owner
         self._run_queue = run_queue
-        self._calls: dict[str, Call] | None = None
+        self.calls: dict[str, Call] | None = None
         self._task: asyncio.Task[Any] | None = None
         self._finalizing = False
 
     def call_for(self, name: str) -> Call | None:
         """The bound handler of a message name, or None if there is none."""
-        call = self._calls.get(name) if self._calls is not None else None
+        call = self.calls.get(name) if self.calls is not None else None
         if call is None:
             call = self._owner.bind(self.process, name)
             if call is not None:
-                if self._calls is None:
-                    self._calls = {}
-                self._calls[name] = call
+                if self.calls is None:
+                    self.calls = {}
+                self.calls[name] = call
         return call
 
     def call_for_unhandled(self, name: str) -> Call:
@@ -126,23 +115,11 @@ class Mailbox:
     def name_of(self, entry: Entry) -> str | None:
         """The message name of a waiting message, found by its handler."""
         call = self._large_call(entry)
-        for name, known in (self._calls or {}).items():
+        for name, known in (self.calls or {}).items():
             if known is call:
                 return name
         args = getattr(call, "args", ())  # a partial that carries the name of an unhandled message
         return args[0] if args and isinstance(args[0], str) else None
-
-    # Sending
-
-    def remember_receiver(self, to: PID, name: str, outflow: Any, prefix: bytes) -> None:
-        """Let the next message to this receiver, of this name, go the short way."""
-        if self.outgoing is None or len(self.outgoing) >= _MAX_OUTGOING:
-            self.outgoing = {}
-        self.outgoing[to, name] = (outflow, prefix)
-
-    def forget_receivers(self) -> None:
-        """The process sends no more."""
-        self.outgoing = self.last_to = self.last_name = self.last_outflow = None
 
     # Putting
 

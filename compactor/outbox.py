@@ -1,4 +1,4 @@
-"""``Outbox``: the short way of a message from a process to a mailbox or an outflow."""
+"""``Outbox``: the short way of the messages of one process to mailboxes and outflows."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from threading import get_ident
 from typing import Protocol
 
-from compactor.mailbox import LARGE, Mailbox
+from compactor.mailbox import ENDED, LARGE, Mailbox
+from compactor.outflow import Outflow
 from compactor.pid import PID
+
+_MAX_ROUTES = 1024  # encoded frame beginnings that one process remembers
 
 
 class Thread(Protocol):
@@ -17,53 +20,86 @@ class Thread(Protocol):
 
 
 class Outbox:
-    """Sends what needs neither check nor set-up: the receiver and name were seen before.
+    """Sends what needs neither check nor set-up: messages like others that were sent before.
 
     Args:
+        mailbox: the mailbox of the process that sends.
         live: the mailboxes of the context by id.
         inbox: knows the thread of the loop.
         max_events: what a mailbox takes at most from its own context.
     """
 
-    __slots__ = ("_inbox", "_live", "_max_events")
+    __slots__ = (
+        "_inbox",
+        "_last_name",
+        "_last_outflow",
+        "_last_prefix",
+        "_last_to",
+        "_live",
+        "_mailbox",
+        "_max_events",
+        "_routes",
+    )
 
-    def __init__(self, live: Mapping[str, Mailbox], inbox: Thread, max_events: int) -> None:
+    def __init__(
+        self, mailbox: Mailbox, live: Mapping[str, Mailbox], inbox: Thread, max_events: int
+    ) -> None:
+        self._mailbox = mailbox
         self._live = live
         self._inbox = inbox
         self._max_events = max_events
+        self._routes: dict[tuple[PID, str], tuple[Outflow, bytes]] = {}
+        self._last_to: PID | None = None
+        self._last_name: str | None = None
+        self._last_outflow: Outflow | None = None
+        self._last_prefix = b""
 
-    def send(self, sender: PID, to: PID, name: str, body: bytes | None) -> bool:
+    def send(self, to: PID, name: str, body: bytes | None) -> bool:
         """Send a message if nothing about it is unusual; False if it was not sent.
 
         Whoever gets False takes the general way, which checks all of it.
         """
         if body is None:
             body = b""
-        if type(body) is not bytes or type(sender) is not PID or type(to) is not PID:
+        if type(body) is not bytes or self._inbox.thread != get_ident():
             return False
-        if self._inbox.thread != get_ident():
-            return False
-        mailbox = self._live.get(sender.id)
-        if mailbox is None or mailbox.pid is not sender:
-            return False
-        if to is not mailbox.last_to or name is not mailbox.last_name:
-            if type(name) is not str:
+        if to is not self._last_to or name is not self._last_name:
+            if type(to) is not PID or type(name) is not str:
                 return False
             target = self._live.get(to.id)
             if target is not None and target.pid is to:
-                return self._send_locally(target, sender, name, body)
-            route = mailbox.outgoing.get((to, name)) if mailbox.outgoing is not None else None
+                return self._send_locally(target, name, body)
+            route = self._routes.get((to, name))
             if route is None:
                 return False
-            mailbox.last_to = to
-            mailbox.last_name = name
-            mailbox.last_outflow, mailbox.last_prefix = route
-        mailbox.last_outflow.write_message(mailbox.last_prefix, body)
+            self._last_to = to
+            self._last_name = name
+            self._last_outflow, self._last_prefix = route
+        outflow = self._last_outflow
+        if self._mailbox.state == ENDED or outflow is None:
+            return False
+        outflow.write_message(self._last_prefix, body)
         return True
 
-    def _send_locally(self, target: Mailbox, sender: PID, name: str, body: bytes) -> bool:
+    def _send_locally(self, target: Mailbox, name: str, body: bytes) -> bool:
         call = target.call_for(name)
-        if call is None or len(body) > LARGE or len(target.queue) >= self._max_events:
+        if (
+            call is None
+            or self._mailbox.state == ENDED
+            or len(body) > LARGE
+            or len(target.queue) >= self._max_events
+        ):
             return False
-        target.put(call, sender, body)
+        target.put(call, self._mailbox.pid, body)
         return True
+
+    def remember(self, to: PID, name: str, outflow: Outflow, prefix: bytes) -> None:
+        """Let the next message to this receiver, of this name, go the short way."""
+        if len(self._routes) >= _MAX_ROUTES:
+            self._routes.clear()
+        self._routes[to, name] = (outflow, prefix)
+
+    def close(self) -> None:
+        """The process has ended."""
+        self._routes.clear()
+        self._last_to = self._last_name = self._last_outflow = None

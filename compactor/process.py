@@ -31,6 +31,12 @@ class ContextLike(Protocol):
     def delegated(self, process: Any, name: str, from_pid: PID, body: bytes) -> None: ...
 
 
+class Outbox(Protocol):
+    """The short way to send."""
+
+    def send(self, to: PID, name: str, body: bytes | None) -> bool: ...
+
+
 class HandlerTable(NamedTuple):
     """What a class handles, worked out once per class.
 
@@ -139,6 +145,7 @@ class Process:
 
     # Names without a leading "__" belong to subclasses: pesos and others use many.
     __context: Any = None
+    __outbox: Outbox | None = None
     __pid: PID | None = None
     __delegates: dict[str, PID] | None = None
 
@@ -227,10 +234,15 @@ class Process:
             raise ProcessError(f"{type(self).__name__} did not call Process.__init__(name)")
         self.__pid = PID(context.ip, context.port, self.name)
         self.__context = context
+        self.__outbox = None
 
     def unbind(self) -> None:
         """Undo ``bind``, after ``initialize`` has failed."""
-        self.__pid = self.__context = None
+        self.__pid = self.__context = self.__outbox = None
+
+    def use_outbox(self, outbox: Outbox) -> None:
+        """Try ``outbox`` first with every message; the context calls this."""
+        self.__outbox = outbox
 
     def delegate(self, name: str, pid: PID) -> None:
         """Forward messages named ``name``, if no method handles them, to ``pid``.
@@ -293,9 +305,10 @@ class Process:
             UnboundProcess: this process has not been spawned.
             TypeError, ValueError: the receiver, name or body cannot be sent.
         """
-        if self.__context is None:
-            raise UnboundProcess("Cannot send from unbound process.")
-        self.__context.send(self.__pid, to, method, body)
+        if self.__outbox is None or not self.__outbox.send(to, method, body):
+            if self.__context is None:
+                raise UnboundProcess("Cannot send from unbound process.")
+            self.__context.send(self.__pid, to, method, body)
 
     def link(self, to: PID, reconnect: bool = False) -> None:
         """Have ``exited`` called once when ``to`` exits or its context is lost.

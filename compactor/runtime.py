@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 
 from compactor.errors import InvalidProcess, Reason, RemoteProtocolError
 from compactor.frames import LINK_NAME, encode_message, message_prefix
+from compactor.heads import Head
 from compactor.links import Address, Links
 from compactor.mailbox import Entry, Mailbox
 from compactor.messages import Exited, serve
@@ -26,7 +27,7 @@ from compactor.process import Process, bind_handler, handler_table
 from compactor.routes import Call, RouteTable, match_route, split_path
 from compactor.server import Server, ServerConnection
 from compactor.settings import Settings
-from compactor.wire import Backend, Head
+from compactor.wire import Backend
 
 log = logging.getLogger("compactor")
 
@@ -70,12 +71,13 @@ class Runtime:
 
     # Processes
 
-    def claim(self, process: Process, pid: PID) -> Mailbox:
-        """Register a process, its mailbox closed.  Any thread may call this.
+    def claim(self, process: Process) -> Mailbox:
+        """Register a bound process, its mailbox closed.  Any thread may call this.
 
         Raises:
             InvalidProcess: a live process has that id.
         """
+        pid = process.pid
         mailbox = self.backend.Mailbox(process, pid, self, self.run_queue)
         with self._claiming:
             if pid.id in self.live:
@@ -120,7 +122,8 @@ class Runtime:
         """A mailbox has ended: forget the process, and tell whoever watches it."""
         pid = mailbox.pid
         self.routes.forget(mailbox)
-        mailbox.forget_receivers()
+        if mailbox.outbox is not None:
+            mailbox.outbox.close()
         if self.live.get(pid.id) not in (None, mailbox):
             return  # it never lived, and another process has taken its id since
         self.release(mailbox)
@@ -160,7 +163,8 @@ class Runtime:
             self._send_locally(sender, to, name, body)
         elif self._can_dial(to, sender, name, body):
             outflow, prefix = self.peer(to.address).outflow, message_prefix(sender, to, name)
-            mailbox.remember_receiver(to, name, outflow, prefix)
+            if mailbox.outbox is not None:
+                mailbox.outbox.remember(to, name, outflow, prefix)
             outflow.write_message(prefix, body)
 
     def forward(self, sender: PID, to: PID, name: str, body: bytes) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from compactor.errors import RemoteProtocolError
 from compactor.exchange import Exchange, Requested
 from compactor.flow import ReadGate, unread_data
+from compactor.heads import Head
 from compactor.http import STATUS_LINES, HttpDate, Request, Response
 from compactor.mailbox import Mailbox
 from compactor.metrics import Metrics
@@ -18,7 +19,7 @@ from compactor.pid import PID
 from compactor.routes import RouteTable, split_path
 from compactor.run_queue import RunQueue
 from compactor.settings import Settings
-from compactor.wire import Backend, Head
+from compactor.wire import Backend
 
 log = logging.getLogger("compactor")
 

@@ -1,0 +1,22 @@
+cimport cython
+
+from compactor._speedups.decoder cimport FrameDecoder as CFrameDecoder
+from compactor._speedups.mailbox cimport Mailbox as CMailbox
+from compactor._speedups.run_queue cimport RunQueue as CRunQueue
+
+
+cdef class Inbound:
+    cdef object _connection
+    cdef CFrameDecoder _decoder
+    cdef dict _known
+    cdef CRunQueue _run_queue
+    cdef Py_ssize_t _high_water
+    cdef Py_ssize_t _high_water_bytes
+
+    cpdef receive(self, bytes data)
+
+    @cython.locals(
+        events=list, end=double, until_check=int, in_time=bint, is_answered=bint,
+        mailbox=CMailbox, index=Py_ssize_t, body=bytes,
+    )
+    cpdef deliver(self, bytes data)

@@ -1,0 +1,66 @@
+"""The C twin of ``compactor.routes``: ``split_path`` and ``match_route``."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+
+from compactor.errors import RemoteProtocolError
+
+
+cdef inline int _hex(char digit) noexcept:
+    if b"0" <= digit <= b"9":
+        return digit - b"0"
+    if b"a" <= digit <= b"f":
+        return digit - b"a" + 10
+    if b"A" <= digit <= b"F":
+        return digit - b"A" + 10
+    return -1
+
+
+cpdef tuple split_path(bytes path):
+    """Split ``/id/rest`` into the decoded id and the raw rest; see ``compactor.routes``."""
+    if path is None:
+        raise TypeError("a path is bytes, not None")
+    cdef const char* data = PyBytes_AS_STRING(path)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(path)
+    cdef Py_ssize_t stop = 1
+    cdef Py_ssize_t length = 0
+    cdef Py_ssize_t at
+    cdef int high, low
+    cdef bint is_plain = True
+    while stop < size and data[stop] != b"/":
+        if data[stop] == b"%" or data[stop] == b"+":
+            is_plain = False
+        stop += 1
+    if size == 0:
+        return "", ""
+    rest = PyUnicode_DecodeUTF8(data + stop + 1, size - stop - 1, "surrogateescape") if stop + 1 < size else ""
+    if is_plain:
+        return PyUnicode_DecodeUTF8(data + 1, stop - 1, "surrogateescape"), rest
+    cdef bytes decoded = PyBytes_FromStringAndSize(NULL, stop - 1)
+    cdef char* out = PyBytes_AS_STRING(decoded)
+    at = 1
+    while at < stop:
+        if data[at] == b"%":
+            high = _hex(data[at + 1]) if at + 1 < stop else -1
+            low = _hex(data[at + 2]) if at + 2 < stop else -1
+            if high < 0 or low < 0:
+                raise RemoteProtocolError(
+                    f"bad percent escape in the process id {path[1:stop][:80]!r}"
+                )
+            out[length] = <char>(high * 16 + low)
+            at += 3
+        else:
+            out[length] = b" " if data[at] == b"+" else data[at]
+            at += 1
+        length += 1
+    return PyUnicode_DecodeUTF8(out, length, "surrogateescape"), rest
+
+
+cpdef object match_route(routes, str rest):
+    """The route for what follows the id; see ``compactor.routes``."""
+    cdef str path = "/" + rest.strip("/")
+    while path not in routes:
+        path = path.rpartition("/")[0]
+        if not path:
+            return None
+    return path, routes[path]

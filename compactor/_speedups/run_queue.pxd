@@ -1,0 +1,12 @@
+cdef class RunQueue:
+    cdef object _loop
+    cdef object _ready
+    cdef list _dirty
+    cdef bint _scheduled
+    cdef bint _in_turn
+
+    cpdef schedule(self, mailbox)
+    cpdef flush_soon(self, flushable)
+    cdef object _schedule(self)
+    cpdef begin_turn(self)
+    cpdef end_turn(self)
