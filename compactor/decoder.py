@@ -14,7 +14,8 @@ import zlib
 from typing import Any
 
 from compactor.errors import RemoteProtocolError
-from compactor.heads import CHUNKED, Head, cached_head, parse_head
+
+from .heads import CHUNKED, Head, cached_head, parse_head
 
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[^\r\n]*)?")

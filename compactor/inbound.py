@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import Any, Protocol
 
-from compactor.decoder import FrameDecoder
-from compactor.heads import Head
-from compactor.mailbox import ENDED, IDLE, Mailbox
 from compactor.pid import PID
 from compactor.routes import Call
-from compactor.run_queue import TURN_SECONDS, RunQueue
+
+from .decoder import FrameDecoder
+from .heads import Head
+from .mailbox import ENDED, IDLE, Mailbox
+from .run_queue import TURN_SECONDS, RunQueue
 
 _CHECK_EVERY = 32  # messages served as they arrive, between two looks at the clock
 
@@ -39,6 +40,9 @@ class Inbound:
         known: (mailbox, call) by message path.
         run_queue: the turns of the loop.
         high_water, high_water_bytes: the connection is to be held when a mailbox has more.
+
+    Attributes:
+        answers: what the connection is to send at the end of a turn.
     """
 
     __slots__ = (
@@ -48,6 +52,7 @@ class Inbound:
         "_high_water_bytes",
         "_known",
         "_run_queue",
+        "answers",
     )
 
     def __init__(
@@ -59,6 +64,7 @@ class Inbound:
         high_water: int,
         high_water_bytes: int,
     ) -> None:
+        self.answers: list[bytes] = []
         self._connection = connection
         self._decoder = decoder
         self._known = known
@@ -71,7 +77,8 @@ class Inbound:
         self._run_queue.begin_turn()
         try:
             self.deliver(data)
-            self._connection.send_out()
+            if self.answers:
+                self._connection.send_out()
         finally:
             self._run_queue.end_turn()
 

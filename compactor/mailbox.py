@@ -13,7 +13,8 @@ from compactor.errors import Reason
 from compactor.messages import Event, serve
 from compactor.pid import PID
 from compactor.routes import Call
-from compactor.run_queue import RunQueue
+
+from .run_queue import RunQueue
 
 Entry = tuple[Callable[[Any, Any], Any], Any, Any]
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from threading import get_ident
 from typing import Protocol
 
-from compactor.mailbox import ENDED, LARGE, Mailbox
-from compactor.outflow import Outflow
 from compactor.pid import PID
+
+from .mailbox import ENDED, LARGE, Mailbox
+from .outflow import Outflow
 
 _MAX_ROUTES = 1024  # encoded frame beginnings that one process remembers
 

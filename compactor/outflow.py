@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from typing import Any, Protocol
 
-from compactor.frames import message_parts
-from compactor.run_queue import RunQueue
+from .frames import encode_message, message_parts
+from .run_queue import RunQueue
 
 Frame = Any
 """``bytes``, or a tuple of ``bytes`` to be joined: large bodies are not copied."""
@@ -38,7 +37,6 @@ class Outflow:
 
     __slots__ = (
         "_dirty",
-        "_encode",
         "_frames",
         "_large",
         "_max_bytes",
@@ -51,13 +49,7 @@ class Outflow:
         "written",
     )
 
-    def __init__(
-        self,
-        peer: Source,
-        run_queue: RunQueue,
-        max_bytes: int,
-        encode: Callable[[bytes, bytes], bytes],
-    ) -> None:
+    def __init__(self, peer: Source, run_queue: RunQueue, max_bytes: int) -> None:
         self.size = 0
         self.written = 0
         self.links: dict[int, str] = {}
@@ -65,7 +57,6 @@ class Outflow:
         self._peer = peer
         self._run_queue = run_queue
         self._max_bytes = max_bytes
-        self._encode = encode
         self._frames: deque[Frame] = deque()
         self._large = 0  # how many of them are tuples
         self._transport: Any = None
@@ -80,7 +71,7 @@ class Outflow:
         """Park a message; it leaves at the end of this turn, or when the connection lets it."""
         frame: Frame
         if len(body) < _LARGE:
-            frame = self._encode(prefix, body)
+            frame = encode_message(prefix, body)
             size = self.size + len(frame)
         else:
             frame = message_parts(prefix, body)

@@ -60,7 +60,7 @@ class Peer:
     def __init__(self, address: Address, owner: PeerOwner) -> None:
         self.address = address
         self.outflow: Outflow = owner.backend.Outflow(
-            self, owner.run_queue, owner.settings.max_parked_bytes, owner.backend.encode_message
+            self, owner.run_queue, owner.settings.max_parked_bytes
         )
         self._owner = owner
         self._connection: PeerConnection | None = None

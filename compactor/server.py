@@ -84,8 +84,7 @@ class ServerConnection(asyncio.Protocol):
     A silent one is a peer watching whether we live: it is never closed for being idle.
 
     Invariants: answers leave in the order of their requests; while ``_waiting`` is not empty,
-    whatever is answered later queues behind it.  ``_out`` is empty outside ``data_received``
-    and ``_send_ready``.
+    whatever is answered later queues behind it.
     """
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
@@ -109,7 +108,6 @@ class ServerConnection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._gate: ReadGate
         self._peer: tuple[str, int] = ("", 0)
-        self._out: list[bytes] = []
         self._waiting: deque[tuple[Exchange | bytes, Head | None]] = deque()
         self._observed: set[str] = set()
         self._no_more_answers = False
@@ -142,7 +140,7 @@ class ServerConnection(asyncio.Protocol):
         if exc is not None and not self._shut:
             for data in unread_data(self._transport):
                 self._inbound.deliver(data)
-        self._out.clear()
+        self._inbound.answers.clear()
         self._waiting.clear()
         self._shut = True
         self._server.connections.discard(self)
@@ -293,7 +291,7 @@ class ServerConnection(asyncio.Protocol):
                 self._gate.hold("too many requests wait for their answers")
             self._send_answers()
         else:
-            self._out.append(answer)
+            self._inbound.answers.append(answer)
 
     def _send_answers(self) -> None:
         """Move the answers that are complete, from the oldest on, to the output."""
@@ -301,11 +299,11 @@ class ServerConnection(asyncio.Protocol):
         while waiting:
             answer, head = waiting[0]
             if isinstance(answer, bytes):
-                self._out.append(answer)
+                self._inbound.answers.append(answer)
             elif answer.response is None:
                 break
             else:
-                self._out.append(self._encode(answer.response, head))
+                self._inbound.answers.append(self._encode(answer.response, head))
                 if answer.response.closes:
                     self._no_more_answers = True
                     waiting.clear()
@@ -322,10 +320,11 @@ class ServerConnection(asyncio.Protocol):
 
     def send_out(self) -> None:
         """Write what was answered, in one go; then close if that was the last."""
-        if self._out:
+        answers = self._inbound.answers
+        if answers:
             if not self._transport.is_closing():
-                self._transport.write(b"".join(self._out))
-            self._out.clear()
+                self._transport.write(b"".join(answers))
+            answers.clear()
         if not self._waiting and not self._shut:
             if self._no_more_answers:
                 self._shut_down()

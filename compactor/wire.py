@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from compactor.decoder import FrameDecoder
+    from compactor.heads import Head
     from compactor.inbound import Inbound
     from compactor.mailbox import Mailbox
     from compactor.outbox import Outbox
@@ -30,6 +31,7 @@ MODULES = {
     "match_route": "routes",
     "encode_message": "frames",
     "encode_response": "frames",
+    "parse_head": "heads",
     "FrameDecoder": "decoder",
     "RunQueue": "run_queue",
     "Mailbox": "mailbox",
@@ -48,6 +50,7 @@ class Backend(NamedTuple):
     match_route: Callable[..., tuple[str, str] | None]
     encode_message: Callable[[bytes, bytes], bytes]
     encode_response: Callable[..., bytes]
+    parse_head: Callable[[bytes], Head]
     FrameDecoder: type[FrameDecoder]
     RunQueue: type[RunQueue]
     Mailbox: type[Mailbox]

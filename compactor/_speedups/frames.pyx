@@ -1,4 +1,4 @@
-"""The C twin of ``compactor.frames``: ``encode_message`` and ``encode_response``."""
+"""The C twin of ``compactor.frames``: messages and responses to bytes."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcpy
@@ -41,6 +41,13 @@ cpdef bytes encode_message(bytes prefix, bytes body):
     at[1] = b"\n"
     _put(_put(at + 2, body), LAST_CHUNK)
     return frame
+
+
+cpdef tuple message_parts(bytes prefix, bytes body):
+    """The frame of a message with a body, in parts; see ``compactor.frames``."""
+    if prefix is None or body is None:
+        raise TypeError("a frame is made of bytes, not None")
+    return b"%b%b%x\r\n" % (prefix, CHUNKED, PyBytes_GET_SIZE(body)), body, LAST_CHUNK
 
 
 cpdef bytes encode_response(

@@ -1,11 +1,13 @@
 cimport cython
 
 from compactor._speedups.decoder cimport FrameDecoder as CFrameDecoder
+from compactor._speedups.heads cimport Head as CHead
 from compactor._speedups.mailbox cimport Mailbox as CMailbox
 from compactor._speedups.run_queue cimport RunQueue as CRunQueue
 
 
 cdef class Inbound:
+    cdef readonly list answers
     cdef object _connection
     cdef CFrameDecoder _decoder
     cdef dict _known
@@ -17,6 +19,6 @@ cdef class Inbound:
 
     @cython.locals(
         events=list, end=double, until_check=int, in_time=bint, is_answered=bint,
-        mailbox=CMailbox, index=Py_ssize_t, body=bytes,
+        mailbox=CMailbox, head=CHead, last=CHead, index=Py_ssize_t, body=bytes,
     )
     cpdef deliver(self, bytes data)

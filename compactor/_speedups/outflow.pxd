@@ -11,7 +11,6 @@ cdef class Outflow:
     cdef object _peer
     cdef CRunQueue _run_queue
     cdef Py_ssize_t _max_bytes
-    cdef object _encode
     cdef object _frames
     cdef Py_ssize_t _large
     cdef object _transport

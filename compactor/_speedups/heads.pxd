@@ -1,0 +1,18 @@
+cimport cython
+
+
+cdef class Head:
+    cdef readonly str method
+    cdef readonly bytes path
+    cdef readonly bytes query
+    cdef readonly tuple headers
+    cdef readonly object sender
+    cdef readonly bint wants_answer
+    cdef readonly bint keep_alive
+    cdef readonly Py_ssize_t length
+    cdef readonly bint gzip
+    cdef readonly bint is_link
+
+
+@cython.locals(head=Head)
+cpdef Head parse_head(bytes block)
