@@ -1,5 +1,94 @@
-"""The build; everything static is in pyproject.toml."""
+"""Builds the extensions of compactor._speedups; all else about the package is in pyproject.toml.
 
-from setuptools import setup
+``COMPACTOR_NO_SPEEDUPS=1`` builds none.  ``COMPACTOR_REQUIRE_SPEEDUPS=1`` fails where one cannot
+be built; without it the result is then the same pure Python wheel.
+"""
 
-setup()
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+PACKAGE = "compactor/_speedups"
+
+TWINS = ("frames", "routes")
+"""Written again, in Cython."""
+
+COMPILED_AGAIN = ("heads", "decoder", "run_queue", "mailbox", "outflow", "outbox", "inbound")
+"""The module of the package as it is; a .pxd gives it its types."""
+
+DIRECTIVES = {
+    "language_level": 3,
+    "annotation_typing": False,  # annotations are for people: the .pxd alone speaks types
+    "binding": False,
+    "boundscheck": False,
+    "initializedcheck": False,
+    "wraparound": False,
+}
+
+
+def is_set(name: str) -> bool:
+    return os.environ.get(name, "") not in ("", "0")
+
+
+def extensions() -> list[Extension]:
+    if is_set("COMPACTOR_NO_SPEEDUPS"):
+        return []
+    try:
+        from Cython.Build import cythonize
+    except ImportError:
+        if is_set("COMPACTOR_REQUIRE_SPEEDUPS"):
+            raise
+        return []
+    sources = {name: f"{PACKAGE}/{name}.pyx" for name in TWINS}
+    sources.update((name, f"compactor/{name}.py") for name in COMPILED_AGAIN)
+    unix = sys.platform != "win32"
+    strip = ["-Wl,--strip-all"] if sys.platform.startswith("linux") else []
+    found: list[Extension] = cythonize(
+        [
+            Extension(
+                f"compactor._speedups.{name}",
+                [source],
+                extra_compile_args=["-O3", "-g0"] if unix else [],
+                extra_link_args=strip,
+            )
+            for name, source in sources.items()
+        ],
+        build_dir="build/cython",
+        compiler_directives=DIRECTIVES,
+        quiet=True,
+    )
+    return found
+
+
+class BuildAllOrNone(build_ext):
+    """Extensions of two builds would not fit together: if one fails, there shall be none."""
+
+    def run(self) -> None:
+        try:
+            super().run()
+        except Exception as error:
+            if is_set("COMPACTOR_REQUIRE_SPEEDUPS"):
+                raise
+            print(f"compactor is built in pure Python, for its extensions fail: {error}")
+            self._make_pure()
+
+    def _make_pure(self) -> None:
+        for extension in self.extensions:
+            for directory in (self.build_lib, "."):
+                built = Path(directory, self.get_ext_filename(extension.name))
+                built.unlink(missing_ok=True)
+        self.extensions = []
+        self.distribution.ext_modules = None
+        wheel = self.distribution.get_command_obj("bdist_wheel", create=False)
+        if wheel is not None:
+            wheel.root_is_pure = True
+        shutil.rmtree(self.build_temp, ignore_errors=True)
+
+
+setup(ext_modules=extensions(), cmdclass={"build_ext": BuildAllOrNone})
