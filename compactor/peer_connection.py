@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 from urllib.parse import unquote
 
-import httptools
-
+from compactor.answers import Answer, AnswerReader
 from compactor.errors import Reason
 from compactor.links import Address
 
@@ -42,12 +41,10 @@ class PeerConnection(asyncio.Protocol):
         self._peer: Dialler | None = peer
         self._all_open = all_open
         self._transport: asyncio.Transport | None = None
-        self._parser: Any = httptools.HttpResponseParser(self)
+        self._reader = AnswerReader()
         self._frames = 0
         self._answers = 0
         self._links: dict[int, str] = {}
-        self._marked: str | None = None
-        self._body = b""
         self._drain: asyncio.Future[None] | None = None
         self._loop = loop
         self.ended: asyncio.Future[None] = loop.create_future()
@@ -98,12 +95,13 @@ class PeerConnection(asyncio.Protocol):
             self._peer.flush()
 
     def data_received(self, data: bytes) -> None:
-        if self._peer is not None and self._parser is not None:
-            try:
-                self._parser.feed_data(data)
-            except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-                self._parser = None
-                log.info("answers of %s:%d are no HTTP, ignored: %s", *self._peer.address, error)
+        if self._peer is None or self._reader.error is not None:
+            return
+        address = self._peer.address
+        for answer in self._reader.feed(data):
+            self._take(answer)
+        if self._reader.error is not None:
+            log.info("answers of %s:%d are no HTTP, ignored: %s", *address, self._reader.error)
 
     def eof_received(self) -> bool:
         self._lost(Reason.CLOSED)
@@ -127,33 +125,24 @@ class PeerConnection(asyncio.Protocol):
         if drain is not None and not drain.done():
             drain.set_result(None)
 
-    # httptools
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if name.lower() == b"compactor-link":
-            self._marked = unquote(value.decode("latin-1"), errors="surrogateescape")
-
-    def on_body(self, body: bytes) -> None:
-        self._body = (self._body + body)[:64]
-
-    def on_message_complete(self) -> None:
-        status = self._parser.get_status_code()
-        marked, self._marked = self._marked, None
-        body, self._body = self._body, b""
+    def _take(self, answer: Answer) -> None:
         if self._peer is None:
             return
-        if marked is not None:
+        status = answer.status
+        mark = answer.fields.get(b"compactor-link")
+        if mark is not None:
             if status in (404, 410):
+                id_ = unquote(mark.decode("latin-1"), errors="surrogateescape")
                 reason = Reason.NO_PROCESS if status == 404 else Reason.TERMINATED
-                self._peer.link_answered(marked, reason)
+                self._peer.link_answered(id_, reason)
             return
-        id_ = self._links.pop(self._answers, None)
+        asked = self._links.pop(self._answers, None)
         self._answers += 1
         # A 404 of libprocess says that there is no such process; other servers (Go's, say) mean
         # the path, and spell the body in another way.
-        if status == 404 and body == b"404 Not Found.":
-            if id_ is not None:
-                self._peer.link_answered(id_, Reason.NO_PROCESS)
+        if status == 404 and answer.body == b"404 Not Found.":
+            if asked is not None:
+                self._peer.link_answered(asked, Reason.NO_PROCESS)
             else:
                 self._peer.message_refused()
 
