@@ -59,14 +59,17 @@ else:
         """Read the fields of a block with httptools, as those of a request."""
         collector = _Collector()
         parser: Any = httptools.HttpRequestParser(collector)
-        # http-parser, which C++ libprocess uses, takes control characters in values.
-        parser.set_dangerous_leniencies(lenient_headers=True)
+        # http-parser, which C++ libprocess uses, takes control characters in values; and a
+        # transfer coding is judged by ``body_length``.
+        parser.set_dangerous_leniencies(lenient_headers=True, lenient_transfer_encoding=True)
         try:
             parser.feed_data(b"POST / HTTP/1.1\r\n" + block)
         except httptools.HttpParserUpgrade:
             pass  # not for us: C++ ignores the wish as well, and nothing follows in this block
         except httptools.HttpParserError as error:
             raise ValueError(str(error)) from None
+        if any(name.endswith(b" ") for name, _ in collector.found):
+            raise ValueError("a blank before a colon")  # llhttp refuses it in unknown names only
         return collector.found
 
     PARSER = "httptools"
