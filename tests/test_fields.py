@@ -96,6 +96,7 @@ REFUSED = [
     b"Content-Length : 5\r\n",
     b"Transfer-Encoding : chunked\r\n",
     b"Connection : close\r\n",
+    b"Content-Length x: 5\r\n",
     b" a: b\r\n",
     b"\ta: b\r\n",
     b"\r\na: b\r\n",
