@@ -15,19 +15,16 @@ from typing import Any
 
 from compactor.errors import RemoteProtocolError
 
-from .heads import CHUNKED, Head, cached_head, parse_head
+from .heads import CHUNKED, METHODS, Head, cached_head, parse_head
 
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[^\r\n]*)?")
 _MAX_SIZE_LINE = 1024  # chunk size with its extensions; nobody who speaks to us sends any
 _MAX_CACHED_HEAD = 1024  # times the 4,096 heads of the cache: at most 4 MiB for a whole program
-_METHODS = (
-    b"DELETE|GET|HEAD|POST|PUT|CONNECT|OPTIONS|TRACE|COPY|LOCK|MKCOL|MOVE|PROPFIND|PROPPATCH"
-    b"|SEARCH|UNLOCK|BIND|REBIND|UNBIND|ACL|REPORT|MKACTIVITY|CHECKOUT|MERGE|M-SEARCH|NOTIFY"
-    b"|SUBSCRIBE|UNSUBSCRIBE|PATCH|PURGE|MKCALENDAR|LINK|UNLINK"
-)
 # What can still become a request: TLS and other garbage must not be waited on until it ends.
-_PLAUSIBLE_START = re.compile(rb"[A-Z-]{1,11}\Z|(?:" + _METHODS + rb") [^\r\n]*(?:\Z|\r\Z|\r?\n)")
+_PLAUSIBLE_START = re.compile(
+    rb"[A-Z-]{1,11}\Z|(?:" + b"|".join(METHODS) + rb") [^\r\n]*(?:\Z|\r\Z|\r?\n)"
+)
 
 _IN_SIZE, _IN_DATA, _AFTER_DATA, _AFTER_LAST = range(4)
 

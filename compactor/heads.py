@@ -1,32 +1,37 @@
 """Request heads: the bytes from request line to blank line, parsed into one immutable ``Head``.
 
-A head says everything that a receiver must know before and besides the body.  httptools judges
-the syntax; what C++ libprocess accepts and httptools does not is put right before it looks
-(line feeds alone, an empty ``Content-Length``, bytes above 0x7f in the target), and what would
-leave the framing in doubt is refused here.
+A head says everything that a receiver must know before and besides the body.  The request line is
+judged here, the header fields in ``fields.py``; what C++ libprocess accepts and few others do is
+put right first (line feeds alone, an empty ``Content-Length``).
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from typing import Any
-from urllib.parse import urlsplit
-
-import httptools
 
 from compactor.errors import RemoteProtocolError
+from compactor.fields import CHUNKED as CHUNKED
+from compactor.fields import Fields, body_length, parse_fields
 from compactor.pid import NOBODY, PID
 
-CHUNKED = -1
-"""The ``length`` of a head whose body comes in chunks."""
+METHODS = frozenset(
+    b"DELETE GET HEAD POST PUT CONNECT OPTIONS TRACE COPY LOCK MKCOL MOVE PROPFIND PROPPATCH"
+    b" SEARCH UNLOCK BIND REBIND UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY"
+    b" SUBSCRIBE UNSUBSCRIBE PATCH PURGE MKCALENDAR LINK UNLINK".split()
+)
+"""The methods of http-parser, which C++ libprocess uses."""
 
-_VERSION = re.compile(rb"HTTP/([1-9])\.([0-9])")
+_VERSION = re.compile(rb"HTTP/[1-9]\.[0-9]")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
-_EMPTY_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(?=\r\n)", re.IGNORECASE)
-_NOT_IN_TARGET = re.compile(rb"[\t\x80-\xff]")
+_EMPTY_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(?=\r\n(?![ \t]))", re.IGNORECASE)
+_IN_HOST = rb"[!$-.0-;=A-\[\]_a-z~]*"
+_TARGET = re.compile(
+    rb"(?:[A-Za-z]+://" + _IN_HOST + rb"(?:@" + _IN_HOST + rb")?)?"
+    rb"(/[^?#]*)(?:\?([^#]*))?(?:#.*)?"
+)
+_NOT_IN_TARGET = re.compile(rb"[\0-\x08\x0a-\x20\x7f]")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_MAX_LENGTH_DIGITS = 19
 
 
 class Head:
@@ -62,23 +67,13 @@ class Head:
     method: str
     path: bytes
     query: bytes
-    headers: tuple[tuple[bytes, bytes], ...]
+    headers: Fields
     sender: PID | None
     wants_answer: bool
     keep_alive: bool
     length: int
     gzip: bool
     is_link: bool
-
-
-class _Headers:
-    """Collects what httptools finds; its names are httptools's."""
-
-    def __init__(self) -> None:
-        self.found: list[tuple[bytes, bytes]] = []
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.found.append((name.lower(), value.strip()))
 
 
 def parse_head(block: bytes) -> Head:
@@ -90,20 +85,18 @@ def parse_head(block: bytes) -> Head:
     Raises:
         RemoteProtocolError: it is not the head of a request, or its framing is ambiguous.
     """
-    block = _BARE_LF.sub(b"\r\n", block)
-    if b"\0" in block or block.count(b"\r") != block.count(b"\r\n"):
-        raise RemoteProtocolError("NUL or a bare carriage return in the head")
-    block = _EMPTY_LENGTH.sub(b"", block)
+    block = _EMPTY_LENGTH.sub(b"", _BARE_LF.sub(b"\r\n", block))
     line, _, fields = block.partition(b"\r\n")
     method, target, version = _split_request_line(line)
-    headers = _parse_fields(b"%b %b %b\r\n%b" % (method, target, version, fields))
-    last = dict(headers)
-
     head = Head()
     head.method = method.decode()
     head.path, head.query = _split_target(target)
-    head.headers = headers
-    head.length = _body_length(headers)
+    try:
+        head.headers = parse_fields(fields)
+        head.length = body_length(head.headers) or 0
+    except ValueError as error:
+        raise RemoteProtocolError(f"malformed request: {error}") from None
+    last = dict(head.headers)
     head.gzip = last.get(b"content-encoding") == b"gzip"
     options = {option.strip() for option in last.get(b"connection", b"").lower().split(b",")}
     head.keep_alive = b"close" not in options
@@ -142,48 +135,18 @@ def parse_sender(value: bytes) -> PID:
 
 def _split_request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
     parts = line.split(b" ")
-    if len(parts) != 3 or not parts[1] or not _VERSION.fullmatch(parts[2]):
+    if len(parts) != 3 or parts[0] not in METHODS or not _VERSION.fullmatch(parts[2]):
         raise RemoteProtocolError(f"{line[:80]!r} is not an HTTP request line")
     if parts[0] == b"CONNECT":
         raise RemoteProtocolError("CONNECT is not served here", 405)
     return parts[0], parts[1], parts[2]
 
 
-def _parse_fields(block: bytes) -> tuple[tuple[bytes, bytes], ...]:
-    collector: Any = _Headers()
-    parser = httptools.HttpRequestParser(collector)
-    parser.set_dangerous_leniencies(lenient_headers=True, lenient_version=True)
-    line, crlf, fields = block.partition(b"\r\n")
-    try:
-        parser.feed_data(_NOT_IN_TARGET.sub(b"x", line) + crlf + fields)
-    except httptools.HttpParserUpgrade:
-        pass  # not for us: C++ ignores the wish as well, and nothing follows in this block
-    except httptools.HttpParserError as error:
-        raise RemoteProtocolError(f"malformed request: {error}") from None
-    return tuple(collector.found)
-
-
 def _split_target(target: bytes) -> tuple[bytes, bytes]:
-    target = target.partition(b"#")[0]
-    path, _, query = target.partition(b"?")
-    if not path.startswith(b"/"):
-        path = urlsplit(path).path if b"://" in path else b""
-    if not path.startswith(b"/"):
-        raise RemoteProtocolError(f"the target {target[:80]!r} has no path")
+    match = _TARGET.fullmatch(target)
+    if match is None or _NOT_IN_TARGET.search(target):
+        raise RemoteProtocolError(f"{target[:80]!r} is no target with a path")
+    path, query = match[1], match[2] or b""
     if _BAD_ESCAPE.search(query):
         raise RemoteProtocolError(f"bad percent escape in the query {query[:80]!r}")
     return path, query
-
-
-def _body_length(headers: tuple[tuple[bytes, bytes], ...]) -> int:
-    codings = [value for name, value in headers if name == b"transfer-encoding"]
-    lengths = [value for name, value in headers if name == b"content-length"]
-    if codings:
-        if lengths or len(codings) > 1 or codings[0].lower() != b"chunked":
-            raise RemoteProtocolError("the only transfer coding understood is plain 'chunked'")
-        return CHUNKED
-    if not lengths:
-        return 0
-    if len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > _MAX_LENGTH_DIGITS:
-        raise RemoteProtocolError("Content-Length is not one number")
-    return int(lengths[0])

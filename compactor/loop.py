@@ -26,6 +26,15 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
+def loop_package() -> str:
+    """What ``new_event_loop`` makes loops of in this program, ``uvloop`` or ``asyncio``."""
+    try:
+        import uvloop
+    except ImportError:
+        return "asyncio"
+    return uvloop.__name__
+
+
 class Inbox:
     """Calls that other threads ask the loop's thread to make, in the order asked.
 

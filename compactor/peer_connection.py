@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 from urllib.parse import unquote
 
-import httptools
-
+from compactor.answers import Answer, AnswerReader
 from compactor.errors import Reason
 from compactor.links import Address
 from compactor.outflow import Outflow
 
 log = logging.getLogger("compactor")
+
+_GONE = {404: Reason.NO_PROCESS, 410: Reason.TERMINATED}
+"""What another compactor's marked answer says of the linked process."""
 
 
 class Dialler(Protocol):
@@ -24,7 +26,7 @@ class Dialler(Protocol):
     outflow: Outflow
 
     def connection_lost(self, connection: PeerConnection, reason: Reason) -> None: ...
-    def link_answered(self, id_: str, reason: Reason) -> None: ...
+    def link_answered(self, id_: str, gone: Reason | None) -> None: ...
     def answered(self, number: int, is_refused: bool) -> None: ...
 
 
@@ -44,10 +46,8 @@ class PeerConnection(asyncio.Protocol):
         self._peer: Dialler | None = peer
         self._all_open = all_open
         self.transport: asyncio.Transport | None = None
-        self._parser: Any = httptools.HttpResponseParser(self)
+        self._reader = AnswerReader()
         self._answers = 0
-        self._marked: str | None = None
-        self._body = b""
         self._drain: asyncio.Future[None] | None = None
         self._loop = loop
         self.ended: asyncio.Future[None] = loop.create_future()
@@ -90,12 +90,13 @@ class PeerConnection(asyncio.Protocol):
             self._peer.outflow.resume()
 
     def data_received(self, data: bytes) -> None:
-        if self._peer is not None and self._parser is not None:
-            try:
-                self._parser.feed_data(data)
-            except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-                self._parser = None
-                log.info("answers of %s:%d are no HTTP, ignored: %s", *self._peer.address, error)
+        if self._peer is None or self._reader.error is not None:
+            return
+        address = self._peer.address
+        for answer in self._reader.feed(data):
+            self._take(answer)
+        if self._reader.error is not None:
+            log.info("answers of %s:%d are no HTTP, ignored: %s", *address, self._reader.error)
 
     def eof_received(self) -> bool:
         self._lost(Reason.CLOSED)
@@ -119,30 +120,19 @@ class PeerConnection(asyncio.Protocol):
         if drain is not None and not drain.done():
             drain.set_result(None)
 
-    # httptools
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if name.lower() == b"compactor-link":
-            self._marked = unquote(value.decode("latin-1"), errors="surrogateescape")
-
-    def on_body(self, body: bytes) -> None:
-        self._body = (self._body + body)[:64]
-
-    def on_message_complete(self) -> None:
-        status = self._parser.get_status_code()
-        marked, self._marked = self._marked, None
-        body, self._body = self._body, b""
+    def _take(self, answer: Answer) -> None:
         if self._peer is None:
             return
-        if marked is not None:
-            if status in (404, 410):
-                reason = Reason.NO_PROCESS if status == 404 else Reason.TERMINATED
-                self._peer.link_answered(marked, reason)
+        status = answer.status
+        mark = answer.fields.get(b"compactor-link")
+        if mark is not None:
+            id_ = unquote(mark.decode("latin-1"), errors="surrogateescape")
+            self._peer.link_answered(id_, _GONE.get(status))
             return
         # A 404 of libprocess says that there is no such process; other servers (Go's, say) mean
         # the path, and spell the body in another way.
         self._answers += 1
-        self._peer.answered(self._answers - 1, status == 404 and body == b"404 Not Found.")
+        self._peer.answered(self._answers - 1, status == 404 and answer.body == b"404 Not Found.")
 
 
 def _reason_of(error: Exception) -> Reason:

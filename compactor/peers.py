@@ -182,9 +182,14 @@ class Peer:
 
     # Answers
 
-    def link_answered(self, id_: str, reason: Reason) -> None:
-        """The peer says that a linked process does not, or no longer, exist."""
-        self._owner.link_exited(self.address, id_, reason)
+    def link_answered(self, id_: str, gone: Reason | None) -> None:
+        """Another compactor says whether a linked process lives, or why it does not."""
+        links = self.outflow.links
+        number = next((number for number, asked in links.items() if asked == id_), None)
+        if number is not None:
+            del links[number]
+        if gone is not None:
+            self._owner.link_exited(self.address, id_, gone)
 
     def answered(self, number: int, is_refused: bool) -> None:
         """The peer answered the frame of that number on its connection.
