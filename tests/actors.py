@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import queue
-from typing import Any
+from typing import Any, TypeVar
 
 from compactor import PID, Context, DeadLetter, Process, install
+
+SomeProcess = TypeVar("SomeProcess", bound=Process)
 
 _watchers = itertools.count(1)
 
@@ -54,6 +56,12 @@ class Receiver(Process):
 
     def exited(self, pid: PID, reason: Any) -> None:
         self.exits.put((pid, reason))
+
+
+def spawned(context: Context, process: SomeProcess) -> SomeProcess:
+    """The process, now live."""
+    context.spawn(process)
+    return process
 
 
 def settle(*processes: Process) -> None:

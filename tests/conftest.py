@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from compactor import Context
+from compactor import Context, Process
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -62,6 +62,29 @@ def make_context(new_loop: LoopFactory) -> Iterator[Callable[..., Context]]:
 def context(make_context: Callable[..., Context]) -> Context:
     """A started context on loopback."""
     return make_context()
+
+
+@pytest.fixture(params=["local", "remote"])
+def contexts(
+    request: pytest.FixtureRequest, make_context: Callable[..., Context]
+) -> tuple[Context, Context]:
+    """Where a sender and where a receiver lives: the same context, or two."""
+    here = make_context()
+    return here, here if request.param == "local" else make_context()
+
+
+@pytest.fixture
+def sender(contexts: tuple[Context, Context]) -> Process:
+    """A live process, in the first of ``contexts``."""
+    sender = Process("sender")
+    contexts[0].spawn(sender)
+    return sender
+
+
+@pytest.fixture
+def there(contexts: tuple[Context, Context]) -> Context:
+    """Where the receiver lives: with ``sender``, or in another context."""
+    return contexts[1]
 
 
 @pytest.fixture

@@ -659,6 +659,15 @@ def test_message_to_another_spelling_of_the_own_address_arrives(context: Context
     assert receiver.received.take() == (receiver.pid, b"x")
 
 
+def test_all_interfaces_advertise_an_address_that_can_be_dialled(
+    make_context: ContextFactory,
+) -> None:
+    context = make_context(ip="0.0.0.0")
+
+    assert context.ip != "0.0.0.0"
+    assert _connects(context.ip, context.port)
+
+
 # The global context
 
 
@@ -768,6 +777,31 @@ def test_last_words_of_a_program_leave(host: str, loop: str) -> None:
     finally:
         context.stop()
         context.join(TIMEOUT)
+
+
+_INTERRUPTED = """
+import asyncio
+from compactor import Context, Process
+class Interrupted(Process):
+    @Process.install("x")
+    def x(self, from_pid, body): raise KeyboardInterrupt
+loop = asyncio.new_event_loop()
+context = Context(ip="127.0.0.1", loop=loop)
+process = Interrupted("p")
+loop.call_soon(lambda: (context.spawn(process), process.send(process.pid, "x")))
+try:
+    context.run()
+except KeyboardInterrupt:
+    print(context.is_alive(), context.is_stopping)
+"""
+
+
+def test_control_c_in_a_handler_ends_a_context_that_runs_on_the_main_thread() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED], capture_output=True, text=True, timeout=4 * TIMEOUT
+    )
+
+    assert done.stdout.split() == ["False", "True"]
 
 
 def test_program_that_leaves_a_context_running_exits_at_once() -> None:
