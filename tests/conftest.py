@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from compactor import Context, Process
+from tests.actors import TIMEOUT, Receiver
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -85,6 +86,23 @@ def sender(contexts: tuple[Context, Context]) -> Process:
 def there(contexts: tuple[Context, Context]) -> Context:
     """Where the receiver lives: with ``sender``, or in another context."""
     return contexts[1]
+
+
+@pytest.fixture
+def pair(make_context: Callable[..., Context]) -> tuple[Receiver, Receiver]:
+    """Two live processes, each in a context of its own."""
+    here, there = Receiver("here"), Receiver("there")
+    make_context().spawn(here)
+    make_context().spawn(there)
+    return here, there
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A foreign peer: a socket that accepts, and is no compactor."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        sock.settimeout(TIMEOUT)
+        yield sock
 
 
 @pytest.fixture

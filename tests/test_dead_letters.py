@@ -50,7 +50,7 @@ def test_message_to_a_port_where_nobody_listens_is_a_dead_letter(context: Contex
     context.spawn(sender)
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        nobody = PID("127.0.0.1", unused.getsockname()[1], "nobody")
+        nobody = PID("127.0.0.1", unused.getsockname()[1], "no/body")
 
         sender.send(nobody, "message", b"four")
 
@@ -90,22 +90,6 @@ def test_message_to_a_host_name_that_does_not_resolve_is_a_dead_letter(
 
     assert take_letter(letters).reason == Reason.UNRESOLVED
     assert sender.exits.take() == (nobody, Reason.UNRESOLVED)
-
-
-def test_host_names_can_be_dialled(make_context: ContextFactory) -> None:
-    here, there = make_context(), make_context()
-    sender, receiver = Receiver("sender"), Receiver()
-    here.spawn(sender)
-    there.spawn(receiver)
-    by_name = PID.from_string(f"receiver@localhost:{there.port}")
-
-    sender.link(by_name)
-    sender.send(by_name, "message", b"x")
-
-    assert receiver.received.take() == (sender.pid, b"x")
-    assert sender.exits.is_empty
-    there.stop()
-    assert sender.exits.take()[0] == by_name
 
 
 def test_raising_dead_letter_hook_does_no_harm(
