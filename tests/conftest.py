@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -103,6 +105,22 @@ def listener() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         sock.settimeout(TIMEOUT)
         yield sock
+
+
+@pytest.fixture
+def deaf_port() -> Iterator[int]:
+    """A port of loopback that answers nobody: Linux drops what a full backlog cannot take."""
+    if sys.platform != "linux":
+        pytest.skip("only Linux leaves connections unanswered while a backlog is full")
+    with contextlib.ExitStack() as opened:
+        full = opened.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(8):
+            filler = opened.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        yield full.getsockname()[1]
 
 
 @pytest.fixture

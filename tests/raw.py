@@ -42,12 +42,12 @@ def read_until_end(sock: socket.socket) -> bytes:
 
 def read_bytes(sock: socket.socket, count: int) -> bytes:
     """Exactly ``count`` bytes."""
-    data = b""
+    data = bytearray()
     while len(data) < count:
         piece = sock.recv(count - len(data))
-        assert piece, f"the peer closed after {data!r}"
+        assert piece, f"the peer closed after {bytes(data[-200:])!r}"
         data += piece
-    return data
+    return bytes(data)
 
 
 def read_answer(sock: socket.socket) -> tuple[int, bytes]:

@@ -352,25 +352,14 @@ def test_messages_sent_right_before_stop_still_leave(make_context: ContextFactor
 
 
 def test_message_that_cannot_leave_before_the_end_is_a_dead_letter(
-    make_context: ContextFactory,
+    make_context: ContextFactory, deaf_port: int
 ) -> None:
     context = make_context(settings=Settings(linger=0.05))
-    letters = dead_letters(context)
-    with socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        port = full.getsockname()[1]
-        fillers = [socket.socket() for _ in range(8)]
-        for filler in fillers:
-            filler.setblocking(False)
-            filler.connect_ex(("127.0.0.1", port))
-        sender = Process("sender")
-        context.spawn(sender)
-        sender.send(PID("127.0.0.1", port, "x"), "message", b"x")
-        context.stop()
-        context.join(TIMEOUT)
-        for filler in fillers:
-            filler.close()
+    letters, sender = dead_letters(context), Process("sender")
+    context.spawn(sender)
+    sender.send(PID("127.0.0.1", deaf_port, "x"), "message", b"x")
+    context.stop()
+    context.join(TIMEOUT)
 
     assert take_letter(letters).name == "message"
     assert not context.is_alive()

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import socket
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 
-from compactor import PID, Context, Reason
-from tests.actors import TIMEOUT, Receiver, settle, spawned
+import pytest
+
+from compactor import PID, Context, Reason, Settings
+from tests.actors import TIMEOUT, Receiver, dead_letters, settle, spawned, take_letter
 from tests.raw import dead_port, pid_at
 
 MakeContext = Callable[..., Context]
@@ -46,6 +50,116 @@ def test_a_link_to_a_dead_address_exits_every_pid_once_with_refused(context: Con
         assert {linker.exits.take() for _ in pids} == {(pid, Reason.REFUSED) for pid in pids}
         settle(linker)
         assert linker.exits.is_empty
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "reason"),
+    [
+        ("0.0.0.0", 5050, Reason.UNREACHABLE),
+        ("::", 5050, Reason.UNREACHABLE),
+        ("127.0.0.1", 0, Reason.UNREACHABLE),
+        ("224.0.0.1", 5050, Reason.UNREACHABLE),  # multicast: the system refuses to connect
+        ("no.such.host.invalid", 5050, Reason.UNRESOLVED),
+    ],
+)
+def test_a_link_to_what_cannot_be_dialled_exits_every_linker_with_the_reason(
+    context: Context, host: str, port: int, reason: Reason
+) -> None:
+    here, other = spawned(context, Receiver("here")), spawned(context, Receiver("other"))
+    pid = PID(host, port, "x")
+    for linker in (here, other):
+        linker.link(pid)
+    for linker in (here, other):
+        assert linker.exits.take() == (pid, reason)
+        settle(linker)
+        assert linker.exits.is_empty
+
+
+def test_a_link_for_which_there_is_no_descriptor_exits_with_unreachable(
+    context: Context, listener: socket.socket
+) -> None:
+    resource = pytest.importorskip("resource", reason="only POSIX bounds descriptors so")
+    here = spawned(context, Receiver())
+    settle(here)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as probe:
+        next_descriptor = probe.fileno()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next_descriptor, hard))
+    try:
+        here.link(pid_at(listener))
+        assert here.exits.take() == (pid_at(listener), Reason.UNREACHABLE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_link_that_takes_too_long_to_connect_exits_every_pid_once_with_timeout(
+    make_context: MakeContext, deaf_port: int
+) -> None:
+    context = make_context(settings=Settings(connect_timeout=0.1))
+    letters, here = dead_letters(context), spawned(context, Receiver())
+    pids = {PID("127.0.0.1", deaf_port, name) for name in "ab"}
+    for pid in pids:
+        here.link(pid)
+        here.send(pid, "message", b"12345")
+    assert {here.exits.take() for _ in pids} == {(pid, Reason.TIMEOUT) for pid in pids}
+    for _ in pids:
+        letter = take_letter(letters)
+        assert (letter.reason, letter.name, letter.size) == (Reason.TIMEOUT, "message", 5)
+    settle(here)
+    assert here.exits.is_empty
+
+
+# Runs in a network of its own, in which it may cut cables.
+LOST_HOSTS = """
+import pathlib, queue, socket, subprocess
+from compactor import PID, Context, Process
+
+exits = queue.Queue()
+
+class Watcher(Process):
+    def exited(self, pid, reason):
+        exits.put((pid.ip, str(reason)))
+
+def ip(*words):
+    subprocess.run(["ip", *words], check=True)
+
+ip("link", "set", "lo", "up")
+ip("addr", "add", "198.51.100.1/32", "dev", "lo")
+ip("route", "add", "unreachable", "198.51.100.2")
+pathlib.Path("/proc/sys/net/ipv4/tcp_retries2").write_text("1")
+watcher = Watcher("watcher")
+Context(ip="127.0.0.1", port=0).spawn(watcher)
+
+for host in ("192.0.2.1", "198.51.100.2"):
+    watcher.link(PID(host, 5050, "x"))
+    print(*exits.get(timeout=10))
+
+with socket.create_server(("198.51.100.1", 0)) as listener:
+    vanishing = PID("198.51.100.1", listener.getsockname()[1], "x")
+    watcher.link(vanishing)
+    connection, _ = listener.accept()
+    assert connection.recv(4096)
+    ip("addr", "del", "198.51.100.1/32", "dev", "lo")
+    watcher.send(vanishing, "message")
+    print(*exits.get(timeout=20))
+    connection.close()
+"""
+
+
+def test_hosts_without_a_route_are_unreachable_and_a_host_that_vanishes_times_out() -> None:
+    in_own_network = ["unshare", "--map-root-user", "--net"]
+    try:
+        subprocess.run([*in_own_network, "ip", "link"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no network namespace can be made here: {error}")
+    done = subprocess.run(
+        [*in_own_network, sys.executable, "-c", LOST_HOSTS], capture_output=True, text=True
+    )
+    assert done.stdout.splitlines() == [
+        "192.0.2.1 unreachable",
+        "198.51.100.2 unreachable",
+        "198.51.100.1 timeout",
+    ], done.stderr
 
 
 def test_a_stopped_context_exits_its_remote_linkers_and_a_new_one_is_reached_again(
