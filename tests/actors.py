@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import queue
+import time
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from compactor import PID, Context, DeadLetter, Process, install
@@ -68,6 +70,14 @@ def settle(*processes: Process) -> None:
     """Wait until each process has served what was put into its mailbox before this call."""
     for process in processes:
         process.context.dispatch(process.pid, lambda: None).result(TIMEOUT)
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait for what no event tells."""
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.005)
 
 
 def end(process: Process, inject: bool = True) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from compactor import PID, Context, Process, Request, Response, install, route
-from tests.actors import TIMEOUT, Events, Receiver, settle
+from compactor import PID, Context, Process, Request, Response, Settings, install, route
+from tests.actors import TIMEOUT, Events, Receiver, settle, spawned, wait_until
 
 Connect = Callable[[Context], socket.socket]
 
@@ -319,6 +319,23 @@ def test_arguments_and_query_read_the_same(client: Client) -> None:
         '{"arguments": {"a": ["1", "2"], "b": [" x"], "c": [""]}, '
         '"query": {"a": "2", "b": " x", "c": ""}}',
     )
+
+
+@pytest.mark.parametrize("bound", ["max_pipelined", "mailbox_high_water"])
+def test_connection_is_not_read_while_too_many_of_its_requests_wait(
+    make_context: Callable[..., Context], connect: Connect, bound: str
+) -> None:
+    context = make_context(settings=Settings(**{bound: 4}))
+    web = spawned(context, Web())
+    client = Client(connect(context))
+    client.get("/web/slow", *["/web/fast"] * 20)
+    assert web.events.take() == "slow"
+    (connection,) = context._runtime.server.connections
+    wait_until(lambda: connection._gate.is_held)
+    web.let_go()
+
+    assert [client.answer()[1] for _ in range(21)] == ["slow", *["fast"] * 20]
+    wait_until(lambda: not connection._gate.is_held)
 
 
 # Ends
