@@ -17,9 +17,11 @@ from typing import Any
 import pytest
 
 import compactor
-from compactor import PID, Context, Process, Settings, install
+from compactor import PID, Context, Process, Reason, Settings, install
 from compactor.errors import ContextError, ContextStopped
+from compactor.testing import ephemeral_context
 from tests.actors import TIMEOUT, Events, Receiver, dead_letters, settle, take_letter
+from tests.network import run_in_own_network
 
 ContextFactory = Callable[..., Context]
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -361,7 +363,8 @@ def test_message_that_cannot_leave_before_the_end_is_a_dead_letter(
     context.stop()
     context.join(TIMEOUT)
 
-    assert take_letter(letters).name == "message"
+    letter = take_letter(letters)
+    assert (letter.name, letter.reason) == ("message", Reason.STOPPED)
     assert not context.is_alive()
 
 
@@ -648,12 +651,58 @@ def test_message_to_another_spelling_of_the_own_address_arrives(context: Context
     assert receiver.received.take() == (receiver.pid, b"x")
 
 
-def test_all_interfaces_advertise_an_address_that_can_be_dialled(
-    make_context: ContextFactory,
-) -> None:
-    context = make_context(ip="0.0.0.0")
+_NOBODY_OUTSIDE = """
+import logging
+from compactor import Context
+logging.basicConfig()
+context = Context(ip="0.0.0.0")
+print(context.ip)
+context.stop()
+"""
 
-    assert context.ip != "0.0.0.0"
+
+def test_context_without_a_way_out_advertises_loopback_and_says_what_helps() -> None:
+    done = run_in_own_network(_NOBODY_OUTSIDE)
+
+    assert done.stdout == "127.0.0.1\n"
+    assert "LIBPROCESS_ADVERTISE_IP" in done.stderr
+
+
+def test_host_names_are_resolved_without_holding_up_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resolving, go = threading.Event(), threading.Event()
+    getaddrinfo = socket.getaddrinfo
+
+    def slow(host: Any, *args: Any, **kw: Any) -> Any:
+        if host == "slow.invalid":
+            resolving.set()
+            go.wait(TIMEOUT)
+        return getaddrinfo(host, *args, **kw)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)  # asyncio's loop asks it; uvloop's has its own
+    with ephemeral_context(loop=asyncio.new_event_loop()) as context:
+        receiver = Receiver()
+        context.spawn(receiver)
+        receiver.link(PID("slow.invalid", 5050, "x"))
+        assert resolving.wait(TIMEOUT)
+        receiver.send(receiver.pid, "message", b"meanwhile")
+        assert receiver.received.take() == (receiver.pid, b"meanwhile")
+        assert receiver.exits.is_empty
+        go.set()
+
+        assert receiver.exits.take()[1] == Reason.UNRESOLVED
+
+
+@pytest.mark.parametrize("ip", ["0.0.0.0", "::"])
+def test_all_interfaces_advertise_an_address_that_can_be_dialled(
+    make_context: ContextFactory, ip: str
+) -> None:
+    if ip == "::" and not socket.has_dualstack_ipv6():
+        pytest.skip("there is no IPv6 here")
+    context = make_context(ip=ip)
+
+    assert context.ip not in ("0.0.0.0", "::")
     assert _connects(context.ip, context.port)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import random
 import signal
 import socket
 import subprocess
@@ -68,6 +69,18 @@ def test_a_peer_receives_the_frame_of_libprocess_over_one_connection(
     connection.settimeout(TIMEOUT)
     with connection:
         assert read_bytes(connection, len(expected)) == expected
+
+
+def test_a_connect_that_failed_is_tried_again_by_the_next_send(make_context: MakeContext) -> None:
+    here_context, port = make_context(), dead_port()
+    letters, here = dead_letters(here_context), spawned(here_context, Receiver("here"))
+    to = PID("127.0.0.1", port, "there")
+    for _ in range(2):
+        here.send(to, "message", b"lost")
+        assert take_letter(letters).reason is Reason.REFUSED
+    there = spawned(make_context(port=port), Receiver("there"))
+    here.send(to, "message", b"found")
+    assert there.received.take() == (here.pid, b"found")
 
 
 def test_what_is_parked_for_a_peer_that_does_not_read_is_bounded(
@@ -156,16 +169,16 @@ def test_100_000_messages_each_way_under_kill_9(make_context: MakeContext) -> No
         context.dispatch(driver.pid, "start", PID.from_string(line.strip()))
         return child
 
+    kills = [random.randrange(begin, begin + 25_000) for begin in (5_000, 35_000, 65_000)]
+    print("killed at", kills)
     child = start()
-    kills = 0
     try:
-        for at in (7_000, 31_000, 64_000):
+        for at in kills:
             while driver.next < at and not driver.done.is_set():
                 context.dispatch(driver.pid, lambda: None).result(TIMEOUT)
             child.send_signal(signal.SIGKILL)
             child.wait()
             child.stdout.close()  # type: ignore[union-attr]
-            kills += 1
             assert driver.exits.get(timeout=TIMEOUT) in (Reason.RESET, Reason.CLOSED)
             child = start()
         assert driver.done.wait(60)

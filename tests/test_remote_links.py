@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import pathlib
 import socket
 import struct
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
 
 from compactor import PID, Context, Reason, Settings
 from tests.actors import TIMEOUT, Receiver, dead_letters, settle, spawned, take_letter
+from tests.network import run_in_own_network
 from tests.raw import dead_port, pid_at
+
+CAPTURES = pathlib.Path(__file__).parent / "captures"
 
 MakeContext = Callable[..., Context]
 Pair = tuple[Receiver, Receiver]
@@ -109,7 +111,6 @@ def test_a_link_that_takes_too_long_to_connect_exits_every_pid_once_with_timeout
     assert here.exits.is_empty
 
 
-# Runs in a network of its own, in which it may cut cables.
 LOST_HOSTS = """
 import pathlib, queue, socket, subprocess
 from compactor import PID, Context, Process
@@ -147,14 +148,7 @@ with socket.create_server(("198.51.100.1", 0)) as listener:
 
 
 def test_hosts_without_a_route_are_unreachable_and_a_host_that_vanishes_times_out() -> None:
-    in_own_network = ["unshare", "--map-root-user", "--net"]
-    try:
-        subprocess.run([*in_own_network, "ip", "link"], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no network namespace can be made here: {error}")
-    done = subprocess.run(
-        [*in_own_network, sys.executable, "-c", LOST_HOSTS], capture_output=True, text=True
-    )
+    done = run_in_own_network(LOST_HOSTS)
     assert done.stdout.splitlines() == [
         "192.0.2.1 unreachable",
         "198.51.100.2 unreachable",
@@ -199,6 +193,40 @@ def test_a_link_sees_a_foreign_peer_close_and_reset(
         assert here.exits.take() == (pid, reason)
 
 
+def test_a_broken_connection_exits_every_pid_of_every_linker_once(
+    context: Context, listener: socket.socket
+) -> None:
+    linkers = [spawned(context, Receiver(name)) for name in ("one", "other")]
+    pids = {pid_at(listener, name) for name in "abc"}
+    for linker in linkers:
+        for pid in pids:
+            linker.link(pid)
+    connection, _ = listener.accept()
+    assert connection.recv(4096)
+    connection.close()
+    for linker in linkers:
+        assert {linker.exits.take()[0] for _ in pids} == pids
+        settle(linker)
+        assert linker.exits.is_empty
+
+
+def test_a_peer_whose_answers_are_no_http_is_still_sent_to_and_watched(
+    context: Context, listener: socket.socket
+) -> None:
+    here = spawned(context, Receiver())
+    here.link(pid_at(listener))
+    connection, _ = listener.accept()
+    with connection:
+        connection.settimeout(TIMEOUT)
+        connection.sendall(b"\0\xff is this HTTP?\r\n\r\n" * 2)
+        here.send(pid_at(listener), "message", b"content")
+        seen = b""
+        while b"content" not in seen:
+            seen += connection.recv(4096)
+        assert here.exits.is_empty
+    assert here.exits.take()[0] == pid_at(listener)
+
+
 def test_answers_of_every_frame_and_a_404_for_a_link_are_matched(
     context: Context, listener: socket.socket
 ) -> None:
@@ -214,7 +242,7 @@ def test_answers_of_every_frame_and_a_404_for_a_link_are_matched(
         seen = b""
         while seen.count(b"\r\n\r\n") < 3:
             seen += connection.recv(4096)
-        accepted = b"HTTP/1.1 202 Accepted\r\nDate: x\r\nContent-Length: 0\r\n\r\n"
+        accepted = (CAPTURES / "mesos-1.11-reply-to-message.bin").read_bytes()
         missing = b"HTTP/1.1 404 Not Found\r\nContent-Length: 14\r\n\r\n404 Not Found."
         connection.sendall(accepted + accepted + missing)
         assert here.exits.take() == (gone, Reason.NO_PROCESS)
@@ -258,6 +286,34 @@ def test_reconnect_moves_to_a_new_connection_unnoticed(
     assert here.exits.is_empty
     second.close()
     assert here.exits.take()[0] == pid
+
+
+def test_reconnect_without_a_link_is_a_link(pair: Pair) -> None:
+    here, there = pair
+    here.link(there.pid, reconnect=True)
+    here.send(there.pid, "message")
+    there.received.take()
+    pid = there.pid
+    there.terminate()
+    assert here.exits.take() == (pid, Reason.TERMINATED)
+
+
+def test_reconnect_that_fails_exits_every_linker_once(
+    context: Context, listener: socket.socket
+) -> None:
+    one, other = spawned(context, Receiver("one")), spawned(context, Receiver("other"))
+    pid = pid_at(listener)
+    one.link(pid)
+    other.link(pid)
+    connection, _ = listener.accept()
+    with connection:
+        assert connection.recv(4096)
+        listener.close()
+        one.link(pid, reconnect=True)
+        for linker in (one, other):
+            assert linker.exits.take() == (pid, Reason.REFUSED)
+            settle(linker)
+            assert linker.exits.is_empty
 
 
 def test_disconnect_exits_the_linkers_and_the_next_send_reconnects(

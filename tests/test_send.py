@@ -34,6 +34,18 @@ def test_body_may_be_reused_by_the_sender_at_once(context: Context) -> None:
     assert receiver.received.take() == (receiver.pid, b"before")
 
 
+def test_local_send_returns_before_it_is_handled(context: Context) -> None:
+    receiver = spawned(context, Receiver())
+
+    def send() -> None:
+        receiver.send(receiver.pid, "message", b"later")
+        receiver.received.put("sent")
+
+    context.dispatch(receiver.pid, send)
+
+    assert receiver.received.take_many(2) == ["sent", (receiver.pid, b"later")]
+
+
 def test_missing_body_arrives_as_empty_bytes(sender: Process, there: Context) -> None:
     receiver = spawned(there, Receiver())
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import pytest
 
 from compactor import PID, Context, Process, Settings
-from tests.actors import TIMEOUT, Receiver, dead_letters, settle, spawned, take_letter
+from tests.actors import TIMEOUT, Receiver, dead_letters, settle, spawned, take_letter, wait_until
 from tests.raw import SENDER, frame, read_answer, read_until_end
 
 Connect = Callable[[Context], socket.socket]
@@ -132,6 +132,47 @@ def test_whole_messages_are_delivered_even_when_the_peer_is_gone(
     sock.close()
     bodies = [receiver.received.take()[1] for _ in range(200)]
     assert bodies == [b"%d" % n for n in range(200)]
+
+
+def test_a_sender_that_does_not_parse_is_nobody(context: Context, connect: Connect) -> None:
+    receiver = spawned(context, Receiver())
+    sock = connect(context)
+    sock.sendall(frame(receiver.pid, body=b"x").replace(str(SENDER).encode(), b"who@knows"))
+    assert read_answer(sock) == (202, b"")
+    from_pid, body = receiver.received.take()
+    assert (str(from_pid), body) == ("@0.0.0.0:0", b"x")
+
+
+def test_messages_behind_a_request_to_close_are_delivered_and_not_answered(
+    context: Context, connect: Connect
+) -> None:
+    receiver = spawned(context, Receiver())
+    sock = connect(context)
+    sock.sendall(b"GET /nothing HTTP/1.1\r\nConnection: close\r\n\r\n" + frame(receiver.pid))
+    assert read_until_end(sock).count(b"HTTP/1.1 ") == 1
+    assert receiver.received.take() == (SENDER, b"")
+
+
+def test_a_silent_connection_is_kept_beyond_all_timeouts(
+    make_context: Callable[..., Context], connect: Connect
+) -> None:
+    context = make_context(settings=Settings(linger=0.02, connect_timeout=0.02))
+    receiver = spawned(context, Receiver())
+    sock = connect(context)
+    waited = threading.Event()
+    context.delay(0.3, receiver.pid, waited.set)
+    assert waited.wait(TIMEOUT)
+    sock.sendall(frame(receiver.pid))
+    assert read_answer(sock) == (202, b"")
+
+
+def test_a_peer_that_is_cut_off_and_stays_is_closed_all_the_same(
+    make_context: Callable[..., Context], connect: Connect
+) -> None:
+    context = make_context(settings=Settings(linger=0.05))
+    connect(context).sendall(b"\0 garbage")
+    wait_until(lambda: context.metrics.malformed == 1)
+    wait_until(lambda: not context._runtime.server.connections)
 
 
 def test_http_1_0_without_keep_alive_is_answered_and_closed(

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from compactor import PID, Context, Process, install
 from compactor.errors import ProcessTerminated
 from tests.actors import TIMEOUT, Events, Receiver, end, settle
+from tests.raw import dead_port
+
+_callers = itertools.count(1)
 
 THREADS = 8
 CALLS = 200
@@ -166,6 +171,72 @@ def test_callers_may_hold_a_lock_that_handlers_take(context: Context) -> None:
 
     assert names.count("main") == 4 * children + 1
     assert context.metrics.handler_failures == 0
+
+
+def _call_everything(context: Context) -> None:
+    """Every public call, once; local, and to an address where nobody listens."""
+    process, away = Receiver(f"caller({next(_callers)})"), PID("127.0.0.1", dead_port(), "away")
+    pid = context.spawn(process)
+    for to in (pid, away):
+        process.send(to, "message")
+        context.send(pid, to, "message")
+        context.post(to, "message")
+        process.link(to)
+        context.link(pid, to, reconnect=True)
+    process.delegate("other", away)
+    context.dispatch(pid, lambda: None)
+    context.delay(3600, pid, lambda: None).cancel()
+    context.delay(0, pid, "initialize")
+    context.disconnect(away)
+    context.on_dead_letter(lambda letter: None)
+    context.metrics.snapshot()
+    context.start()
+    assert context.is_alive()
+    process.terminate(inject=False)
+    context.terminate(pid)
+
+
+def test_every_call_works_before_the_loop_runs(new_loop: Callable[[], Any]) -> None:
+    context = Context(ip="127.0.0.1", port=0, loop=new_loop())
+    _call_everything(context)
+    context.stop()
+    context.join(TIMEOUT)
+    assert not context.is_alive()
+
+
+def test_every_call_works_in_a_handler(context: Context) -> None:
+    process = Receiver()
+    context.spawn(process)
+
+    def call() -> None:
+        _call_everything(context)
+        context.stop()
+        context.join()
+
+    context.dispatch(process.pid, call).result(TIMEOUT)
+    context.join(TIMEOUT)
+    assert not context.is_alive()
+
+
+def test_no_call_waits_for_a_loop_that_is_busy(context: Context) -> None:
+    busy, entered, go = Receiver("busy"), threading.Event(), threading.Event()
+    context.spawn(busy)
+
+    def block() -> None:
+        entered.set()
+        go.wait(4 * TIMEOUT)
+
+    context.dispatch(busy.pid, block)
+    assert entered.wait(TIMEOUT)
+    try:
+        _in_threads(lambda number: _call_everything(context))
+        context.stop()
+        context.join(0.01)
+        assert context.is_alive()
+    finally:
+        go.set()
+    context.join(TIMEOUT)
+    assert not context.is_alive()
 
 
 def test_one_id_is_claimed_by_one_thread(context: Context) -> None:
