@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -275,13 +276,14 @@ def test_spawn_and_terminate_from_many_threads_leave_nothing(context: Context) -
     assert context.metrics.handler_failures == 0
 
 
-def test_threads_that_send_while_the_context_stops_get_errors_not_hangs(context: Context) -> None:
-    process = Receiver()
+def test_threads_that_send_get_errors_at_once_when_the_context_stops(context: Context) -> None:
+    process, stopped = Receiver(), Events()
     context.spawn(process)
 
     def work(thread: int) -> None:
         if thread == 0:
             context.stop()
+            stopped.put(time.monotonic())
             return
         try:
             while True:
@@ -293,6 +295,7 @@ def test_threads_that_send_while_the_context_stops_get_errors_not_hangs(context:
     _in_threads(work)
     context.join(TIMEOUT)
     assert not context.is_alive()
+    assert time.monotonic() - stopped.take() < 2.0
 
 
 def test_every_dispatch_is_answered_though_the_context_stops(context: Context) -> None:
