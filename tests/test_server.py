@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import pytest
 
-from compactor import PID, Context, Process, Settings
+from compactor import PID, Context, Process, Settings, install
 from tests.actors import TIMEOUT, Receiver, dead_letters, settle, spawned, take_letter, wait_until
 from tests.raw import SENDER, frame, read_answer, read_until_end
 
@@ -30,6 +30,23 @@ def test_an_accepted_message_is_answered_202_with_date_and_no_body(
     assert answer.startswith(b"HTTP/1.1 202 Accepted\r\nDate: ")
     assert answer.endswith(b" GMT\r\nContent-Length: 0\r\n\r\n")
     assert receiver.received.take() == (SENDER, b"hello")
+
+
+class Failing(Receiver):
+    @install("fail")
+    def fail(self, from_pid: PID, body: bytes) -> None:
+        raise RuntimeError("this handler fails on purpose")
+
+
+@pytest.mark.parametrize("name", ["fail", "unknown"])
+def test_a_message_that_is_not_handled_is_answered_202_all_the_same(
+    context: Context, connect: Connect, name: str
+) -> None:
+    receiver = spawned(context, Failing())
+    sock = connect(context)
+    sock.sendall(frame(receiver.pid, name) + frame(receiver.pid, body=b"after"))
+    assert [read_answer(sock) for _ in range(2)] == [(202, b"")] * 2
+    assert receiver.received.take() == (SENDER, b"after")
 
 
 def test_a_message_for_nobody_is_answered_404_and_becomes_a_dead_letter(
