@@ -345,12 +345,14 @@ def test_messages_sent_right_before_stop_still_leave(make_context: ContextFactor
     here.spawn(sender)
     there.spawn(receiver)
 
-    for number in range(100):
+    for number in range(5000):
         sender.send(receiver.pid, "message", b"%d" % number)
     here.stop()
     here.join(TIMEOUT)
 
-    assert [body for _, body in receiver.received.take_many(100)] == [b"%d" % n for n in range(100)]
+    assert [body for _, body in receiver.received.take_many(5000)] == [
+        b"%d" % n for n in range(5000)
+    ]
 
 
 def test_message_that_cannot_leave_before_the_end_is_a_dead_letter(
