@@ -301,8 +301,14 @@ def test_two_contexts_stop_each_other_from_handlers(make_context: ContextFactory
     a.link(b.pid)
     b.link(a.pid)
     settle(a, b)
+    both_in_handlers = threading.Barrier(2)
+
+    def stop(victim: Context) -> None:
+        both_in_handlers.wait(TIMEOUT)
+        victim.stop()
+
     for process, victim in ((a, other), (b, one)):
-        process.context.dispatch(process.pid, victim.stop)
+        process.context.dispatch(process.pid, stop, victim)
     one.join(TIMEOUT)
     other.join(TIMEOUT)
 
