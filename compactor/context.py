@@ -212,7 +212,7 @@ class Context(LoopOwner):
         if self._inbox.on_loop:
             self._send(mailbox, to_pid, method, content)
         else:
-            self._call(self._send, mailbox, to_pid, method, content)
+            self._ask(self._send, mailbox, to_pid, method, content)
 
     def _send(self, mailbox: Mailbox, to: PID, name: str, body: bytes) -> None:
         if mailbox.outbox is None:
@@ -236,7 +236,7 @@ class Context(LoopOwner):
             TypeError, ValueError: the receiver, name or body cannot be sent.
         """
         _check_pid(to)
-        self._call(self._runtime.forward, NOBODY, to, check_name(name), _content(body))
+        self._ask(self._runtime.forward, NOBODY, to, check_name(name), _content(body))
 
     def delegated(self, process: Process, name: str, from_pid: PID, body: bytes) -> None:
         """Forward a message that ``process`` does not handle to where it delegates it."""
@@ -275,7 +275,7 @@ class Context(LoopOwner):
             InvalidMethod: the process has no such method.
         """
         event = self._dispatch(pid, method, args)
-        self._call(event.mailbox.put_event, event)
+        self._ask(event.mailbox.put_event, event)
         return event.future
 
     def delay(self, amount: float, pid: PID, method: str | Callable[..., Any], *args: Any) -> Timer:
@@ -296,7 +296,7 @@ class Context(LoopOwner):
             raise ValueError(f"a delay must be a number of seconds from 0 up, got {amount!r}")
         event = self._dispatch(pid, method, args)
         timer = Timer(self._inbox, lambda: event.mailbox.put_event(event))
-        self._call(self._start_timer, timer, amount)
+        self._ask(self._start_timer, timer, amount)
         return timer
 
     def _dispatch(
@@ -333,7 +333,7 @@ class Context(LoopOwner):
         _check_pid(to)
         if self._runtime.mailbox_of(pid) is None:
             raise InvalidProcess(f"{pid} is not a live process of {self}, so it cannot link")
-        self._call(self._runtime.link, pid, to, reconnect)
+        self._ask(self._runtime.link, pid, to, reconnect)
 
     def disconnect(self, pid: PID) -> None:
         """Cut the connection to the address of a pid; linkers of all pids there see an exit."""

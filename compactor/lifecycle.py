@@ -214,6 +214,16 @@ class LoopOwner:
             self.start()
         self._inbox.call(call, *args)
 
+    def _ask(self, call: Callable[..., Any], *args: Any) -> None:
+        """``_call`` for what other threads could go on asking for, and so put off the end.
+
+        Raises:
+            ContextStopped: ``stop`` has been called, and this is not the loop's thread.
+        """
+        if self._is_stopping and not self._inbox.on_loop:
+            self._check_usable()
+        self._call(call, *args)
+
 
 @atexit.register
 def _stop_running() -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import itertools
 import queue
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from compactor import PID, Context, DeadLetter, Process, install
+
+SomeProcess = TypeVar("SomeProcess", bound=Process)
 
 _watchers = itertools.count(1)
 
@@ -56,10 +60,24 @@ class Receiver(Process):
         self.exits.put((pid, reason))
 
 
+def spawned(context: Context, process: SomeProcess) -> SomeProcess:
+    """The process, now live."""
+    context.spawn(process)
+    return process
+
+
 def settle(*processes: Process) -> None:
     """Wait until each process has served what was put into its mailbox before this call."""
     for process in processes:
         process.context.dispatch(process.pid, lambda: None).result(TIMEOUT)
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait for what no event tells."""
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.005)
 
 
 def end(process: Process, inject: bool = True) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from compactor import Context
+from compactor import Context, Process
+from tests.actors import TIMEOUT, Receiver
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -62,6 +65,62 @@ def make_context(new_loop: LoopFactory) -> Iterator[Callable[..., Context]]:
 def context(make_context: Callable[..., Context]) -> Context:
     """A started context on loopback."""
     return make_context()
+
+
+@pytest.fixture(params=["local", "remote"])
+def contexts(
+    request: pytest.FixtureRequest, make_context: Callable[..., Context]
+) -> tuple[Context, Context]:
+    """Where a sender and where a receiver lives: the same context, or two."""
+    here = make_context()
+    return here, here if request.param == "local" else make_context()
+
+
+@pytest.fixture
+def sender(contexts: tuple[Context, Context]) -> Process:
+    """A live process, in the first of ``contexts``."""
+    sender = Process("sender")
+    contexts[0].spawn(sender)
+    return sender
+
+
+@pytest.fixture
+def there(contexts: tuple[Context, Context]) -> Context:
+    """Where the receiver lives: with ``sender``, or in another context."""
+    return contexts[1]
+
+
+@pytest.fixture
+def pair(make_context: Callable[..., Context]) -> tuple[Receiver, Receiver]:
+    """Two live processes, each in a context of its own."""
+    here, there = Receiver("here"), Receiver("there")
+    make_context().spawn(here)
+    make_context().spawn(there)
+    return here, there
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A foreign peer: a socket that accepts, and is no compactor."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        sock.settimeout(TIMEOUT)
+        yield sock
+
+
+@pytest.fixture
+def deaf_port() -> Iterator[int]:
+    """A port of loopback that answers nobody: Linux drops what a full backlog cannot take."""
+    if sys.platform != "linux":
+        pytest.skip("only Linux leaves connections unanswered while a backlog is full")
+    with contextlib.ExitStack() as opened:
+        full = opened.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(8):
+            filler = opened.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        yield full.getsockname()[1]
 
 
 @pytest.fixture

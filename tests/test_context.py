@@ -17,9 +17,11 @@ from typing import Any
 import pytest
 
 import compactor
-from compactor import PID, Context, Process, Settings, install
+from compactor import PID, Context, Process, Reason, Settings, install
 from compactor.errors import ContextError, ContextStopped
+from compactor.testing import ephemeral_context
 from tests.actors import TIMEOUT, Events, Receiver, dead_letters, settle, take_letter
+from tests.network import run_in_own_network
 
 ContextFactory = Callable[..., Context]
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -299,8 +301,14 @@ def test_two_contexts_stop_each_other_from_handlers(make_context: ContextFactory
     a.link(b.pid)
     b.link(a.pid)
     settle(a, b)
+    both_in_handlers = threading.Barrier(2)
+
+    def stop(victim: Context) -> None:
+        both_in_handlers.wait(TIMEOUT)
+        victim.stop()
+
     for process, victim in ((a, other), (b, one)):
-        process.context.dispatch(process.pid, victim.stop)
+        process.context.dispatch(process.pid, stop, victim)
     one.join(TIMEOUT)
     other.join(TIMEOUT)
 
@@ -343,36 +351,28 @@ def test_messages_sent_right_before_stop_still_leave(make_context: ContextFactor
     here.spawn(sender)
     there.spawn(receiver)
 
-    for number in range(100):
+    for number in range(5000):
         sender.send(receiver.pid, "message", b"%d" % number)
     here.stop()
     here.join(TIMEOUT)
 
-    assert [body for _, body in receiver.received.take_many(100)] == [b"%d" % n for n in range(100)]
+    assert [body for _, body in receiver.received.take_many(5000)] == [
+        b"%d" % n for n in range(5000)
+    ]
 
 
 def test_message_that_cannot_leave_before_the_end_is_a_dead_letter(
-    make_context: ContextFactory,
+    make_context: ContextFactory, deaf_port: int
 ) -> None:
     context = make_context(settings=Settings(linger=0.05))
-    letters = dead_letters(context)
-    with socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        port = full.getsockname()[1]
-        fillers = [socket.socket() for _ in range(8)]
-        for filler in fillers:
-            filler.setblocking(False)
-            filler.connect_ex(("127.0.0.1", port))
-        sender = Process("sender")
-        context.spawn(sender)
-        sender.send(PID("127.0.0.1", port, "x"), "message", b"x")
-        context.stop()
-        context.join(TIMEOUT)
-        for filler in fillers:
-            filler.close()
+    letters, sender = dead_letters(context), Process("sender")
+    context.spawn(sender)
+    sender.send(PID("127.0.0.1", deaf_port, "x"), "message", b"x")
+    context.stop()
+    context.join(TIMEOUT)
 
-    assert take_letter(letters).name == "message"
+    letter = take_letter(letters)
+    assert (letter.name, letter.reason) == ("message", Reason.STOPPED)
     assert not context.is_alive()
 
 
@@ -659,6 +659,61 @@ def test_message_to_another_spelling_of_the_own_address_arrives(context: Context
     assert receiver.received.take() == (receiver.pid, b"x")
 
 
+_NOBODY_OUTSIDE = """
+import logging
+from compactor import Context
+logging.basicConfig()
+context = Context(ip="0.0.0.0")
+print(context.ip)
+context.stop()
+"""
+
+
+def test_context_without_a_way_out_advertises_loopback_and_says_what_helps() -> None:
+    done = run_in_own_network(_NOBODY_OUTSIDE)
+
+    assert done.stdout == "127.0.0.1\n"
+    assert "LIBPROCESS_ADVERTISE_IP" in done.stderr
+
+
+def test_host_names_are_resolved_without_holding_up_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resolving, go = threading.Event(), threading.Event()
+    getaddrinfo = socket.getaddrinfo
+
+    def slow(host: Any, *args: Any, **kw: Any) -> Any:
+        if host == "slow.invalid":
+            resolving.set()
+            go.wait(TIMEOUT)
+        return getaddrinfo(host, *args, **kw)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)  # asyncio's loop asks it; uvloop's has its own
+    with ephemeral_context(loop=asyncio.new_event_loop()) as context:
+        receiver = Receiver()
+        context.spawn(receiver)
+        receiver.link(PID("slow.invalid", 5050, "x"))
+        assert resolving.wait(TIMEOUT)
+        receiver.send(receiver.pid, "message", b"meanwhile")
+        assert receiver.received.take() == (receiver.pid, b"meanwhile")
+        assert receiver.exits.is_empty
+        go.set()
+
+        assert receiver.exits.take()[1] == Reason.UNRESOLVED
+
+
+@pytest.mark.parametrize("ip", ["0.0.0.0", "::"])
+def test_all_interfaces_advertise_an_address_that_can_be_dialled(
+    make_context: ContextFactory, ip: str
+) -> None:
+    if ip == "::" and not socket.has_dualstack_ipv6():
+        pytest.skip("there is no IPv6 here")
+    context = make_context(ip=ip)
+
+    assert context.ip not in ("0.0.0.0", "::")
+    assert _connects(context.ip, context.port)
+
+
 # The global context
 
 
@@ -768,6 +823,31 @@ def test_last_words_of_a_program_leave(host: str, loop: str) -> None:
     finally:
         context.stop()
         context.join(TIMEOUT)
+
+
+_INTERRUPTED = """
+import asyncio
+from compactor import Context, Process
+class Interrupted(Process):
+    @Process.install("x")
+    def x(self, from_pid, body): raise KeyboardInterrupt
+loop = asyncio.new_event_loop()
+context = Context(ip="127.0.0.1", loop=loop)
+process = Interrupted("p")
+loop.call_soon(lambda: (context.spawn(process), process.send(process.pid, "x")))
+try:
+    context.run()
+except KeyboardInterrupt:
+    print(context.is_alive(), context.is_stopping)
+"""
+
+
+def test_control_c_in_a_handler_ends_a_context_that_runs_on_the_main_thread() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED], capture_output=True, text=True, timeout=4 * TIMEOUT
+    )
+
+    assert done.stdout.split() == ["False", "True"]
 
 
 def test_program_that_leaves_a_context_running_exits_at_once() -> None:

@@ -81,6 +81,16 @@ def test_dispatched_method_runs_on_the_loop(worker: Worker) -> None:
     assert thread.name == worker.context.name
 
 
+def test_keyboard_interrupt_reaches_the_future_and_the_process_lives_on(worker: Worker) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        worker.context.dispatch(worker.pid, interrupt).result(TIMEOUT)
+    settle(worker)
+    assert worker.context.metrics.handler_failures == 1
+
+
 @pytest.mark.parametrize("method", ["fail", "fail_slowly"])
 def test_exception_reaches_the_future_and_is_counted(
     worker: Worker, method: str, caplog: pytest.LogCaptureFixture

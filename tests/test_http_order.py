@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from compactor import PID, Context, Process, Request, Response, install, route
-from tests.actors import TIMEOUT, Events, Receiver, settle
+from compactor import PID, Context, Process, Request, Response, Settings, install, route
+from tests.actors import TIMEOUT, Events, Receiver, settle, spawned, wait_until
 
 Connect = Callable[[Context], socket.socket]
 
@@ -120,6 +120,16 @@ class Web(Receiver):
     def arguments(self, handler: Any) -> dict[str, Any]:
         values = {n: [v.decode() for v in vs] for n, vs in handler.arguments.items()}
         return {"arguments": values, "query": handler.query}
+
+    @install("note")
+    def note(self, from_pid: PID, body: bytes) -> None:
+        self.events.put("note")
+
+    def exited(self, pid: PID, reason: Any) -> None:
+        self.events.put("exited")
+
+    def finalize(self) -> None:
+        self.events.put("finalized")
 
     def let_go(self) -> None:
         """Open the gate, from any thread."""
@@ -321,6 +331,53 @@ def test_arguments_and_query_read_the_same(client: Client) -> None:
     )
 
 
+@pytest.mark.parametrize("bound", ["max_pipelined", "mailbox_high_water"])
+def test_connection_is_not_read_while_too_many_of_its_requests_wait(
+    make_context: Callable[..., Context], connect: Connect, bound: str
+) -> None:
+    context = make_context(settings=Settings(**{bound: 4}))
+    web = spawned(context, Web())
+    client = Client(connect(context))
+    client.get("/web/slow", *["/web/fast"] * 20)
+    assert web.events.take() == "slow"
+    (connection,) = context._runtime.server.connections
+    wait_until(lambda: connection._gate.is_held)
+    web.let_go()
+
+    assert [client.answer()[1] for _ in range(21)] == ["slow", *["fast"] * 20]
+    wait_until(lambda: not connection._gate.is_held)
+
+
+def test_events_of_all_kinds_share_one_fifo(web: Web, client: Client) -> None:
+    client.get("/web/slow")
+    assert web.events.take() == "slow"
+    other = web.context._processes[other_pid(web)]
+    client.send(
+        "GET /web/fast HTTP/1.1\r\n\r\n"
+        "POST /web/note HTTP/1.1\r\nLibprocess-From: x@127.0.0.1:1\r\n\r\n"
+        "GET /nobody HTTP/1.1\r\n\r\n"
+        "GET /other/fast HTTP/1.1\r\n\r\n"
+    )
+    assert other.events.take() == "fast"  # type: ignore[attr-defined]
+    web.context.dispatch(web.pid, web.events.put, "dispatched")
+    web.link(PID(web.pid.ip, web.pid.port, "nobody"))
+    web.terminate(inject=False)
+    web.let_go()
+
+    assert web.events.take_many(5) == ["fast", "note", "dispatched", "exited", "finalized"]
+    assert [client.answer()[0] for _ in range(4)] == [200, 200, 202, 404]
+
+
+def test_answer_reaches_a_client_that_sends_no_more(web: Web, client: Client) -> None:
+    client.get("/web/slow")
+    assert web.events.take() == "slow"
+    client.sock.shutdown(socket.SHUT_WR)
+    web.let_go()
+
+    assert client.answer() == (200, "slow")
+    assert client.sock.recv(4096) == b""
+
+
 # Ends
 
 
@@ -336,6 +393,7 @@ def test_terminate_answers_the_served_and_the_queued_requests_500(web: Web, clie
     assert watcher.exits.take()[0] == web.pid
     client.get("/web/fast", "/other/fast")
     assert [client.answer() for _ in range(2)] == [(404, "404 Not Found."), (200, "fast")]
+    assert web.events.take() == "finalized"
     assert web.events.is_empty
 
 

@@ -5,24 +5,19 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
 
 from compactor import Context, Process, Request, Response
-from tests.recorder import SECONDS
+from tests.actors import TIMEOUT
 
 Get = Callable[..., tuple[int, str | None, bytes]]
 
 
 class Site(Process):
     """One route for each way to answer."""
-
-    def __init__(self, name: str = "site") -> None:
-        super().__init__(name)
-        self.entered = threading.Event()
 
     @Process.route("/")
     def index(self, request: Request) -> str:
@@ -76,17 +71,12 @@ class Site(Process):
     def strange(self, request: Request) -> object:
         return object()
 
-    @Process.route("/hang")
-    async def hang(self, request: Request) -> None:
-        self.entered.set()
-        await asyncio.Event().wait()
-
 
 @pytest.fixture
 def get(make_context: Callable[..., Context]) -> Iterator[Get]:
     context = make_context(delegate="site")
-    context.spawn(Site())
-    connection = http.client.HTTPConnection(context.ip, context.port, timeout=SECONDS)
+    context.spawn(Site("site"))
+    connection = http.client.HTTPConnection(context.ip, context.port, timeout=TIMEOUT)
 
     def request(path: str, method: str = "GET", body: bytes | None = None) -> Any:
         connection.request(method, path, body)
@@ -130,31 +120,8 @@ def test_query_and_body_are_there_whatever_the_method(get: Get, method: str) -> 
     assert json.loads(body) == {"query": {"a": "2", "b": " x", "c": ""}, "body": "content"}
 
 
-def test_head_is_answered_without_a_body(get: Get) -> None:
-    assert get("/site/text", "HEAD") == (200, "text/plain; charset=utf-8", b"")
-    assert get("/site/text")[2] == "text é".encode()  # the connection is still in step
-
-
-def test_a_request_that_waits_when_its_process_ends_is_answered_500(context: Context) -> None:
-    site = Site()
-    context.spawn(site)
-    connections = []
-    for path in ("/site/hang", "/site/text"):
-        connection = http.client.HTTPConnection(context.ip, context.port, timeout=SECONDS)
-        connection.request("GET", path)
-        connections.append(connection)
-        assert site.entered.wait(SECONDS)
-    site.terminate()
-    for connection in connections:
-        status = connection.getresponse().status
-        assert status in (404, 500)  # 404 if it arrived after the end
-        connection.close()
-
-
 def test_headers_that_cannot_be_sent_are_refused() -> None:
     with pytest.raises(ValueError, match="cannot be sent"):
         Response(headers={"X": "a\r\nb"})
     with pytest.raises(ValueError, match="200 to 599"):
         Response(status=99)
-    with pytest.raises(ValueError, match='start with "/"'):
-        Process.route("x")

@@ -4,146 +4,85 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
 
-from compactor import PID, Context, Process, Request, Settings
-from tests.recorder import SECONDS, Recorder, read_answer, read_until_end
+from compactor import PID, Context, Process, Settings, install
+from tests.actors import TIMEOUT, Receiver, dead_letters, settle, spawned, take_letter, wait_until
+from tests.raw import SENDER, frame, read_answer, read_until_end
 
 Connect = Callable[[Context], socket.socket]
-SENDER = PID("127.0.0.1", 9, "sender")
-
-
-def frame(to: PID, name: str = "ping", body: bytes = b"", agent: bool = False) -> bytes:
-    """A message of a peer that reads answers, or of one that calls itself libprocess."""
-    who = f"User-Agent: libprocess/{SENDER}" if agent else f"Libprocess-From: {SENDER}"
-    head = f"POST /{to.id}/{name} HTTP/1.1\r\n{who}\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
-
-
-class Web(Process):
-    """A slow and a fast route, and one that shares its name with a mailbox."""
-
-    def __init__(self) -> None:
-        super().__init__("web")
-        self.go = threading.Event()
-        self.called: list[bytes] = []
-
-    @Process.route("/slow")
-    async def slow(self, request: Request) -> str:
-        while not self.go.is_set():
-            await asyncio.sleep(0)
-        return "slow"
-
-    @Process.route("/both")
-    def both_route(self, request: Request) -> str:
-        return f"route {request.method}"
-
-    @Process.install("both")
-    def both_message(self, from_pid: PID, body: bytes) -> None:
-        self.called.append(body)
-
-    @Process.route("/fail")
-    def fail(self, request: Request) -> str:
-        raise RuntimeError("this route fails on purpose")
 
 
 def test_an_accepted_message_is_answered_202_with_date_and_no_body(
     context: Context, connect: Connect
 ) -> None:
-    recorder = Recorder()
-    context.spawn(recorder)
+    receiver = spawned(context, Receiver())
     sock = connect(context)
-    sock.sendall(frame(recorder.pid, body=b"hello"))
+    sock.sendall(frame(receiver.pid, body=b"hello"))
     answer = sock.recv(4096)
     assert answer.startswith(b"HTTP/1.1 202 Accepted\r\nDate: ")
     assert answer.endswith(b" GMT\r\nContent-Length: 0\r\n\r\n")
-    assert recorder.next_message() == (SENDER, b"hello")
+    assert receiver.received.take() == (SENDER, b"hello")
+
+
+class Failing(Receiver):
+    @install("fail")
+    def fail(self, from_pid: PID, body: bytes) -> None:
+        raise RuntimeError("this handler fails on purpose")
+
+
+@pytest.mark.parametrize("name", ["fail", "unknown"])
+def test_a_message_that_is_not_handled_is_answered_202_all_the_same(
+    context: Context, connect: Connect, name: str
+) -> None:
+    receiver = spawned(context, Failing())
+    sock = connect(context)
+    sock.sendall(frame(receiver.pid, name) + frame(receiver.pid, body=b"after"))
+    assert [read_answer(sock) for _ in range(2)] == [(202, b"")] * 2
+    assert receiver.received.take() == (SENDER, b"after")
 
 
 def test_a_message_for_nobody_is_answered_404_and_becomes_a_dead_letter(
     context: Context, connect: Connect
 ) -> None:
-    letters = []
-    context.on_dead_letter(letters.append)
+    letters = dead_letters(context)
     sock = connect(context)
     sock.sendall(frame(PID("127.0.0.1", 1, "nobody")))
     assert read_answer(sock) == (404, b"404 Not Found.")
-    assert [str(letter.reason) for letter in letters] == ["no such process"]
+    assert take_letter(letters).reason == "no such process"
 
 
 def test_peers_that_call_themselves_libprocess_get_no_answer(
     context: Context, connect: Connect
 ) -> None:
-    recorder = Recorder()
-    context.spawn(recorder)
+    receiver = spawned(context, Receiver())
     sock = connect(context)
-    sock.sendall(frame(recorder.pid, agent=True) + frame(PID("127.0.0.1", 1, "x"), agent=True))
+    sock.sendall(frame(receiver.pid, agent=True) + frame(PID("127.0.0.1", 1, "x"), agent=True))
     sock.sendall(b"GET /nothing HTTP/1.1\r\n\r\n")
     assert read_answer(sock) == (404, b"404 Not Found.")  # the first answer of all
-    recorder.next_message()
+    receiver.received.take()
 
 
 def test_an_escaped_id_reaches_its_process_and_a_bad_escape_is_answered_400(
     context: Context, connect: Connect
 ) -> None:
-    recorder = Recorder("slave(1)")
-    context.spawn(recorder)
+    receiver = Receiver("slave(1)")
+    context.spawn(receiver)
     sock = connect(context)
-    data = frame(recorder.pid)
+    data = frame(receiver.pid)
     sock.sendall(data.replace(b"slave(1)", b"slave%281%29") + data.replace(b"slave(1)", b"sl%zz"))
     assert read_answer(sock)[0] == 202
     assert read_answer(sock)[0] == 400
     sock.sendall(data)
     assert read_answer(sock)[0] == 202  # the connection lives on
     assert context.metrics.malformed == 1
-
-
-def test_answers_keep_the_order_of_their_requests(context: Context, connect: Connect) -> None:
-    web, recorder = Web(), Recorder()
-    context.spawn(web)
-    context.spawn(recorder)
-    sock = connect(context)
-    sock.sendall(
-        b"GET /web/slow HTTP/1.1\r\n\r\n" + frame(recorder.pid) + b"GET /no HTTP/1.1\r\n\r\n"
-    )
-    recorder.next_message()  # delivered, but its answer waits behind the slow one
-    web.go.set()
-    assert [read_answer(sock)[0] for _ in range(3)] == [200, 202, 404]
-
-
-def test_a_name_that_is_route_and_mailbox_is_told_apart_by_the_sender(
-    context: Context, connect: Connect
-) -> None:
-    web = Web()
-    context.spawn(web)
-    sock = connect(context)
-    sock.sendall(frame(web.pid, "both", b"message"))
-    assert read_answer(sock)[0] == 202
-    for method in ("POST", "GET", "PUT"):
-        sock.sendall(f"{method} /web/both HTTP/1.1\r\nContent-Length: 0\r\n\r\n".encode())
-        assert read_answer(sock) == (200, f"route {method}".encode())
-    assert web.called == [b"message"]
-
-
-def test_a_failing_handler_or_route_harms_neither_process_nor_connection(
-    context: Context, connect: Connect
-) -> None:
-    recorder, web = Recorder(), Web()
-    context.spawn(recorder)
-    context.spawn(web)
-    sock = connect(context)
-    sock.sendall(frame(recorder.pid, "fail") + frame(recorder.pid))
-    assert [read_answer(sock)[0] for _ in range(2)] == [202, 202]
-    recorder.next_message()
-    sock.sendall(b"GET /web/fail HTTP/1.1\r\n\r\nGET /web/both HTTP/1.1\r\n\r\n")
-    assert read_answer(sock)[0] == 500
-    assert read_answer(sock)[0] == 200
-    assert context.metrics.handler_failures == 2
 
 
 @pytest.mark.parametrize(
@@ -164,36 +103,33 @@ def test_what_is_no_request_is_answered_counted_and_cut_off(
     sock.sendall(data)
     assert read_until_end(sock).startswith(b"HTTP/1.1 " + status)
     assert context.metrics.malformed == 1
-    recorder = Recorder()
-    context.spawn(recorder)
+    receiver = spawned(context, Receiver())
     other = connect(context)
-    other.sendall(frame(recorder.pid))
+    other.sendall(frame(receiver.pid))
     assert read_answer(other)[0] == 202
 
 
 def test_a_truncated_body_is_not_delivered_and_is_counted(
     context: Context, connect: Connect
 ) -> None:
-    recorder = Recorder()
-    context.spawn(recorder)
+    receiver = spawned(context, Receiver())
     sock = connect(context)
-    sock.sendall(frame(recorder.pid, body=b"whole") + frame(recorder.pid, body=b"half")[:-2])
+    sock.sendall(frame(receiver.pid, body=b"whole") + frame(receiver.pid, body=b"half")[:-2])
     sock.shutdown(socket.SHUT_WR)
     assert read_until_end(sock).count(b"HTTP/1.1 ") == 2  # 202 and 400
-    assert recorder.next_message()[1] == b"whole"
-    recorder.settle()
-    assert recorder.messages.empty()
+    assert receiver.received.take()[1] == b"whole"
+    settle(receiver)
+    assert receiver.received.is_empty
     assert context.metrics.malformed == 1
 
 
 def test_a_peer_that_sends_byte_by_byte_is_understood(context: Context, connect: Connect) -> None:
-    recorder = Recorder()
-    context.spawn(recorder)
+    receiver = spawned(context, Receiver())
     sock = connect(context)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    for byte in frame(recorder.pid, body=b"slow"):
+    for byte in frame(receiver.pid, body=b"slow"):
         sock.sendall(bytes([byte]))
-    assert recorder.next_message() == (SENDER, b"slow")
+    assert receiver.received.take() == (SENDER, b"slow")
 
 
 @pytest.mark.parametrize("agent", [True, False], ids=["libprocess", "answered"])
@@ -205,40 +141,63 @@ def test_whole_messages_are_delivered_even_when_the_peer_is_gone(
 
     All of it fits into the receive window: what had not left yet, a reset would take back.
     """
-    recorder = Recorder()
-    context.spawn(recorder)
+    receiver = spawned(context, Receiver())
     sock = connect(context)
-    sock.sendall(b"".join(frame(recorder.pid, body=b"%d" % n, agent=agent) for n in range(200)))
+    sock.sendall(b"".join(frame(receiver.pid, body=b"%d" % n, agent=agent) for n in range(200)))
     if end == "rst":
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
-    bodies = [recorder.next_message()[1] for _ in range(200)]
+    bodies = [receiver.received.take()[1] for _ in range(200)]
     assert bodies == [b"%d" % n for n in range(200)]
+
+
+def test_a_sender_that_does_not_parse_is_nobody(context: Context, connect: Connect) -> None:
+    receiver = spawned(context, Receiver())
+    sock = connect(context)
+    sock.sendall(frame(receiver.pid, body=b"x").replace(str(SENDER).encode(), b"who@knows"))
+    assert read_answer(sock) == (202, b"")
+    from_pid, body = receiver.received.take()
+    assert (str(from_pid), body) == ("@0.0.0.0:0", b"x")
+
+
+def test_messages_behind_a_request_to_close_are_delivered_and_not_answered(
+    context: Context, connect: Connect
+) -> None:
+    receiver = spawned(context, Receiver())
+    sock = connect(context)
+    sock.sendall(b"GET /nothing HTTP/1.1\r\nConnection: close\r\n\r\n" + frame(receiver.pid))
+    assert read_until_end(sock).count(b"HTTP/1.1 ") == 1
+    assert receiver.received.take() == (SENDER, b"")
+
+
+def test_a_silent_connection_is_kept_beyond_all_timeouts(
+    make_context: Callable[..., Context], connect: Connect
+) -> None:
+    context = make_context(settings=Settings(linger=0.02, connect_timeout=0.02))
+    receiver = spawned(context, Receiver())
+    sock = connect(context)
+    waited = threading.Event()
+    context.delay(0.3, receiver.pid, waited.set)
+    assert waited.wait(TIMEOUT)
+    sock.sendall(frame(receiver.pid))
+    assert read_answer(sock) == (202, b"")
+
+
+def test_a_peer_that_is_cut_off_and_stays_is_closed_all_the_same(
+    make_context: Callable[..., Context], connect: Connect
+) -> None:
+    context = make_context(settings=Settings(linger=0.05))
+    connect(context).sendall(b"\0 garbage")
+    wait_until(lambda: context.metrics.malformed == 1)
+    wait_until(lambda: not context._runtime.server.connections)
 
 
 def test_http_1_0_without_keep_alive_is_answered_and_closed(
     context: Context, connect: Connect
 ) -> None:
-    context.spawn(Web())
     sock = connect(context)
-    sock.sendall(b"GET /web/both HTTP/1.0\r\n\r\n")
-    assert read_until_end(sock).endswith(b"\r\n\r\nroute GET")
-
-
-def test_stop_closes_the_port_and_accepted_connections(
-    make_context: Callable[..., Context],
-) -> None:
-    context = make_context()
-    sock = socket.create_connection((context.ip, context.port), timeout=SECONDS)
-    sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
-    assert read_answer(sock)[0] == 404
-    context.stop()
-    context.join(SECONDS)
-    assert read_until_end(sock) == b""
-    sock.close()
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((context.ip, context.port), timeout=SECONDS)
-    make_context(port=context.port)
+    sock.sendall(b"GET /nothing HTTP/1.0\r\n\r\n")
+    assert read_until_end(sock).endswith(b"\r\n\r\n404 Not Found.")
 
 
 class Busy(Process):
@@ -259,8 +218,8 @@ class Busy(Process):
         if self.handled == self.expected:
             self.all_handled.set()
 
-    @Process.install("ping")
-    async def ping(self, from_pid: PID, body: bytes) -> None:
+    @Process.install("message")
+    async def message(self, from_pid: PID, body: bytes) -> None:
         while not self.go.is_set():
             await asyncio.sleep(0.001)
         self.handled += 1
@@ -281,7 +240,7 @@ def test_a_flood_meets_back_pressure_and_nothing_of_it_is_lost(
     data = frame(busy.pid, body=bytes(size), agent=True)
     sent = 0
     rest = b""
-    other = socket.create_connection((context.ip, context.port), timeout=SECONDS)
+    other = socket.create_connection((context.ip, context.port), timeout=TIMEOUT)
     while sent < 100_000_000 // size:
         rest = rest or data
         try:
@@ -313,30 +272,28 @@ def test_a_flood_meets_back_pressure_and_nothing_of_it_is_lost(
 
 
 def test_answers_that_nobody_reads_stop_the_reading(context: Context, connect: Connect) -> None:
-    recorder = Recorder()
-    context.spawn(recorder)
+    receiver = spawned(context, Receiver())
     sock = connect(context)
-    sock.settimeout(1)
-    request = frame(recorder.pid) * 1000
-    with pytest.raises(TimeoutError):
-        for _ in range(1000):
-            sock.sendall(request)
-    (connection,) = context._runtime.server.connections
-    assert connection._gate.is_held
+    sock.setblocking(False)
+    flood = rest = frame(receiver.pid) * 1000
+    deadline = time.monotonic() + 4 * TIMEOUT
+    while not [c for c in context._runtime.server.connections if c._gate.is_held]:
+        assert time.monotonic() < deadline
+        if select.select([], [sock], [], 0.1)[1]:
+            rest = rest[sock.send(rest) :] or flood
 
 
 def test_descriptors_are_given_back(context: Context) -> None:
     def count() -> int:
         return len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
 
-    recorder = Recorder()
-    context.spawn(recorder)
+    receiver = spawned(context, Receiver())
     before = count()
     for n in range(50):
-        sock = socket.create_connection((context.ip, context.port), timeout=SECONDS)
-        sock.sendall(frame(recorder.pid) if n % 2 else b"\0garbage")
+        sock = socket.create_connection((context.ip, context.port), timeout=TIMEOUT)
+        sock.sendall(frame(receiver.pid) if n % 2 else b"\0garbage")
         sock.shutdown(socket.SHUT_WR)
         read_until_end(sock)
         sock.close()
-    context.dispatch(recorder.pid, lambda: None).result(SECONDS)
+    settle(receiver)
     assert count() <= before + 2

@@ -164,6 +164,19 @@ def test_context_binds_what_the_environment_says(
     socket.create_connection(("127.0.0.1", port)).close()
 
 
+def test_context_advertises_what_the_environment_says_and_arguments_win(
+    monkeypatch: pytest.MonkeyPatch, make_context: Callable[..., Context]
+) -> None:
+    monkeypatch.setenv("LIBPROCESS_ADVERTISE_IP", "192.0.2.9")
+    monkeypatch.setenv("LIBPROCESS_ADVERTISE_PORT", "1234")
+
+    for context in (
+        make_context(advertise_port=4321),
+        make_context(settings=Settings(advertise_port=4321)),
+    ):
+        assert (context.ip, context.port) == ("192.0.2.9", 4321)
+
+
 def test_get_ip_port_tells_what_would_be_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIBPROCESS_IP", "127.0.0.2")
     monkeypatch.setenv("LIBPROCESS_PORT", "7")
@@ -181,6 +194,11 @@ def test_bad_environment_binds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with socket.socket() as again:
         again.bind(("127.0.0.1", port))
+
+
+def test_port_in_use_is_an_error_that_names_it_and_what_helps(context: Context) -> None:
+    with pytest.raises(SocketError, match=f"{context.port}.*LIBPROCESS_PORT"):
+        Context(ip="127.0.0.1", port=context.port)
 
 
 def test_address_of_no_interface_is_an_error_that_says_what_helps() -> None:

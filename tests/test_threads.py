@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
+import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from compactor import PID, Context, Process, install
 from compactor.errors import ProcessTerminated
 from tests.actors import TIMEOUT, Events, Receiver, end, settle
+from tests.raw import dead_port
+
+_callers = itertools.count(1)
 
 THREADS = 8
 CALLS = 200
@@ -168,6 +174,72 @@ def test_callers_may_hold_a_lock_that_handlers_take(context: Context) -> None:
     assert context.metrics.handler_failures == 0
 
 
+def _call_everything(context: Context) -> None:
+    """Every public call, once; local, and to an address where nobody listens."""
+    process, away = Receiver(f"caller({next(_callers)})"), PID("127.0.0.1", dead_port(), "away")
+    pid = context.spawn(process)
+    for to in (pid, away):
+        process.send(to, "message")
+        context.send(pid, to, "message")
+        context.post(to, "message")
+        process.link(to)
+        context.link(pid, to, reconnect=True)
+    process.delegate("other", away)
+    context.dispatch(pid, lambda: None)
+    context.delay(3600, pid, lambda: None).cancel()
+    context.delay(0, pid, "initialize")
+    context.disconnect(away)
+    context.on_dead_letter(lambda letter: None)
+    context.metrics.snapshot()
+    context.start()
+    assert context.is_alive()
+    process.terminate(inject=False)
+    context.terminate(pid)
+
+
+def test_every_call_works_before_the_loop_runs(new_loop: Callable[[], Any]) -> None:
+    context = Context(ip="127.0.0.1", port=0, loop=new_loop())
+    _call_everything(context)
+    context.stop()
+    context.join(TIMEOUT)
+    assert not context.is_alive()
+
+
+def test_every_call_works_in_a_handler(context: Context) -> None:
+    process = Receiver()
+    context.spawn(process)
+
+    def call() -> None:
+        _call_everything(context)
+        context.stop()
+        context.join()
+
+    context.dispatch(process.pid, call).result(TIMEOUT)
+    context.join(TIMEOUT)
+    assert not context.is_alive()
+
+
+def test_no_call_waits_for_a_loop_that_is_busy(context: Context) -> None:
+    busy, entered, go = Receiver("busy"), threading.Event(), threading.Event()
+    context.spawn(busy)
+
+    def block() -> None:
+        entered.set()
+        go.wait(4 * TIMEOUT)
+
+    context.dispatch(busy.pid, block)
+    assert entered.wait(TIMEOUT)
+    try:
+        _in_threads(lambda number: _call_everything(context))
+        context.stop()
+        context.join(0.01)
+        assert context.is_alive()
+    finally:
+        go.set()
+    context.join(TIMEOUT)
+    assert not context.is_alive()
+
+
 def test_one_id_is_claimed_by_one_thread(context: Context) -> None:
     spawned, refused = Events(), Events()
 
@@ -204,13 +276,14 @@ def test_spawn_and_terminate_from_many_threads_leave_nothing(context: Context) -
     assert context.metrics.handler_failures == 0
 
 
-def test_threads_that_send_while_the_context_stops_get_errors_not_hangs(context: Context) -> None:
-    process = Receiver()
+def test_threads_that_send_get_errors_at_once_when_the_context_stops(context: Context) -> None:
+    process, stopped = Receiver(), Events()
     context.spawn(process)
 
     def work(thread: int) -> None:
         if thread == 0:
             context.stop()
+            stopped.put(time.monotonic())
             return
         try:
             while True:
@@ -222,6 +295,7 @@ def test_threads_that_send_while_the_context_stops_get_errors_not_hangs(context:
     _in_threads(work)
     context.join(TIMEOUT)
     assert not context.is_alive()
+    assert time.monotonic() - stopped.take() < 2.0
 
 
 def test_every_dispatch_is_answered_though_the_context_stops(context: Context) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf import descriptor_pb2
+from grpc_tools import protoc
 
 from . import protos
 from .mesos_fixture import Mesos
@@ -38,7 +39,6 @@ def test_definitions_are_part_of_those_in_the_library_of_mesos(mesos: Mesos, nam
 
 
 def test_protoc_reads_the_files_alike(tmp_path: Path) -> None:
-    protoc = pytest.importorskip("grpc_tools.protoc")
     out = tmp_path / "descriptors"
     arguments = [f"--proto_path={protos.FOLDER}", f"--descriptor_set_out={out}", *protos.FILES]
     assert protoc.main(["protoc", *arguments]) == 0

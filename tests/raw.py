@@ -1,0 +1,63 @@
+"""The wire as a foreign peer sees it: frames as bytes, and answers read from a plain socket."""
+
+from __future__ import annotations
+
+import socket
+
+from compactor import PID
+
+SENDER = PID("127.0.0.1", 9, "sender")
+
+
+def frame(to: PID, name: str = "message", body: bytes = b"", agent: bool = False) -> bytes:
+    """A message of a peer that reads answers, or of one that calls itself libprocess."""
+    who = f"User-Agent: libprocess/{SENDER}" if agent else f"Libprocess-From: {SENDER}"
+    head = f"POST /{to.id}/{name} HTTP/1.1\r\n{who}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+def pid_at(listener: socket.socket, id_: str = "x") -> PID:
+    """The pid of a process that would live where a socket listens."""
+    return PID("127.0.0.1", listener.getsockname()[1], id_)
+
+
+def dead_port() -> int:
+    """A port of loopback where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+def read_until_end(sock: socket.socket) -> bytes:
+    """All bytes until the peer closes; a reset counts as the end."""
+    data = b""
+    while True:
+        try:
+            piece = sock.recv(65536)
+        except ConnectionResetError:
+            return data
+        if not piece:
+            return data
+        data += piece
+
+
+def read_bytes(sock: socket.socket, count: int) -> bytes:
+    """Exactly ``count`` bytes."""
+    data = bytearray()
+    while len(data) < count:
+        piece = sock.recv(count - len(data))
+        assert piece, f"the peer closed after {bytes(data[-200:])!r}"
+        data += piece
+    return bytes(data)
+
+
+def read_answer(sock: socket.socket) -> tuple[int, bytes]:
+    """Status and body of the next HTTP answer."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += read_bytes(sock, 1)
+    length = next(
+        int(line.split(b":")[1])
+        for line in head.split(b"\r\n")
+        if line.lower().startswith(b"content-length")
+    )
+    return int(head.split()[1]), read_bytes(sock, length)

@@ -1,0 +1,128 @@
+"""Dead letters: what could not be delivered, and that it is reported."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from compactor import PID, Context, Process, Reason
+from tests.actors import Receiver, dead_letters, spawned, take_letter
+
+ContextFactory = Callable[..., Context]
+
+
+def test_message_without_handler_is_a_dead_letter(sender: Process, there: Context) -> None:
+    letters = dead_letters(there)
+    receiver = spawned(there, Receiver())
+
+    sender.send(receiver.pid, "unknown", b"four")
+    sender.send(receiver.pid, "message", b"x")
+
+    letter = take_letter(letters)
+    assert (letter.reason, letter.to, letter.sender) == (
+        Reason.NO_HANDLER,
+        receiver.pid,
+        sender.pid,
+    )
+    assert (letter.name, letter.size) == ("unknown", 4)
+    assert receiver.received.take() == (sender.pid, b"x")
+    counted = there.metrics.snapshot()
+    assert (counted["dead_letters"], counted["dead_letters/no handler"]) == (1, 1)
+
+
+def test_message_to_nobody_is_a_dead_letter(sender: Process, there: Context) -> None:
+    letters = dead_letters(there)
+    there.spawn(Process("somebody"))
+    nobody = PID(there.ip, there.port, "nobody")
+
+    sender.send(nobody, "unknown", b"four")
+
+    letter = take_letter(letters)
+    assert (letter.reason, letter.to, letter.sender) == (Reason.NO_PROCESS, nobody, sender.pid)
+    assert (letter.name, letter.size) == ("unknown", 4)
+
+
+def test_message_to_a_port_where_nobody_listens_is_a_dead_letter(context: Context) -> None:
+    letters = dead_letters(context)
+    sender = Process("sender")
+    context.spawn(sender)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        nobody = PID("127.0.0.1", unused.getsockname()[1], "no/body")
+
+        sender.send(nobody, "message", b"four")
+
+        letter = take_letter(letters)
+    assert (letter.reason, letter.to, letter.sender) == (Reason.REFUSED, nobody, sender.pid)
+    assert (letter.name, letter.size) == ("message", 4)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "127.0.0.1"])
+def test_message_to_an_address_that_cannot_be_dialled_is_a_dead_letter(
+    context: Context, host: str
+) -> None:
+    letters = dead_letters(context)
+    sender = Process("sender")
+    context.spawn(sender)
+
+    sender.send(PID(host, 0, "x"), "message")
+
+    assert take_letter(letters).reason == Reason.UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["no.such.host.invalid", "a..b", "a" * 64, "\u00fc" * 80],
+    ids=["unknown", "empty label", "long label", "long label after idna"],
+)
+def test_message_to_a_host_name_that_does_not_resolve_is_a_dead_letter(
+    context: Context, host: str
+) -> None:
+    letters = dead_letters(context)
+    sender = Receiver("sender")
+    context.spawn(sender)
+    nobody = PID(host, 5050, "x")
+
+    sender.send(nobody, "message", b"1")
+    sender.link(nobody)
+
+    assert take_letter(letters).reason == Reason.UNRESOLVED
+    assert sender.exits.take() == (nobody, Reason.UNRESOLVED)
+
+
+def test_raising_dead_letter_hook_does_no_harm(
+    context: Context, caplog: pytest.LogCaptureFixture
+) -> None:
+    @context.on_dead_letter
+    def fail(letter: object) -> None:
+        raise RuntimeError("hook")
+
+    letters = dead_letters(context)
+    receiver = Receiver()
+    context.spawn(receiver)
+    receiver.send(receiver.pid, "unknown")
+    receiver.send(receiver.pid, "message")
+
+    assert take_letter(letters).name == "unknown"
+    assert receiver.received.take() == (receiver.pid, b"")
+    assert "hook" in caplog.text
+
+
+def test_dead_letters_are_logged_once_per_reason_and_address(
+    context: Context, caplog: pytest.LogCaptureFixture
+) -> None:
+    letters = dead_letters(context)
+    sender = Process("sender")
+    context.spawn(sender)
+
+    for _ in range(50):
+        sender.send(PID(context.ip, context.port, "nobody"), "name")
+    letters.take_many(50)
+
+    lines = [r.getMessage() for r in caplog.records if "dead letter" in r.getMessage()]
+    assert 1 <= len(lines) <= 2
+    assert f"nobody@{context.ip}:{context.port}" in lines[0]
+    assert str(sender.pid) in lines[0]
+    assert "no such process" in lines[0]

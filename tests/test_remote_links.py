@@ -1,0 +1,330 @@
+"""Links over the wire: exits with their reasons, answers of foreign peers, reconnecting."""
+
+from __future__ import annotations
+
+import pathlib
+import socket
+import struct
+from collections.abc import Callable
+
+import pytest
+
+from compactor import PID, Context, Reason, Settings
+from tests.actors import TIMEOUT, Receiver, dead_letters, settle, spawned, take_letter
+from tests.network import run_in_own_network
+from tests.raw import dead_port, pid_at
+
+CAPTURES = pathlib.Path(__file__).parent / "captures"
+
+MakeContext = Callable[..., Context]
+Pair = tuple[Receiver, Receiver]
+
+
+def test_a_process_that_ends_while_its_context_lives_exits_its_remote_linkers(pair: Pair) -> None:
+    here, there = pair
+    here.link(there.pid)
+    here.link(there.pid)
+    here.send(there.pid, "message")
+    there.received.take()  # the link frame went ahead of it
+    pid = there.pid
+    there.terminate()
+    assert here.exits.take() == (pid, Reason.TERMINATED)
+    settle(here)
+    assert here.exits.is_empty
+
+
+def test_a_link_to_an_unknown_process_at_a_live_address_exits(make_context: MakeContext) -> None:
+    here, there = spawned(make_context(), Receiver("here")), make_context()
+    nobody = PID(there.ip, there.port, "nobody")
+    for _ in range(2):  # and again: an exit uses a link up
+        here.link(nobody)
+        assert here.exits.take() == (nobody, Reason.NO_PROCESS)
+
+
+def test_a_link_to_a_dead_address_exits_every_pid_once_with_refused(context: Context) -> None:
+    here, other = spawned(context, Receiver("here")), spawned(context, Receiver("other"))
+    port = dead_port()
+    pids = {PID("127.0.0.1", port, name) for name in "abc"}
+    for pid in sorted(pids):
+        here.link(pid)
+        other.link(pid)
+    for linker in (here, other):
+        assert {linker.exits.take() for _ in pids} == {(pid, Reason.REFUSED) for pid in pids}
+        settle(linker)
+        assert linker.exits.is_empty
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "reason"),
+    [
+        ("0.0.0.0", 5050, Reason.UNREACHABLE),
+        ("::", 5050, Reason.UNREACHABLE),
+        ("127.0.0.1", 0, Reason.UNREACHABLE),
+        ("224.0.0.1", 5050, Reason.UNREACHABLE),  # multicast: the system refuses to connect
+        ("no.such.host.invalid", 5050, Reason.UNRESOLVED),
+    ],
+)
+def test_a_link_to_what_cannot_be_dialled_exits_every_linker_with_the_reason(
+    context: Context, host: str, port: int, reason: Reason
+) -> None:
+    here, other = spawned(context, Receiver("here")), spawned(context, Receiver("other"))
+    pid = PID(host, port, "x")
+    for linker in (here, other):
+        linker.link(pid)
+    for linker in (here, other):
+        assert linker.exits.take() == (pid, reason)
+        settle(linker)
+        assert linker.exits.is_empty
+
+
+def test_a_link_for_which_there_is_no_descriptor_exits_with_unreachable(
+    context: Context, listener: socket.socket
+) -> None:
+    resource = pytest.importorskip("resource", reason="only POSIX bounds descriptors so")
+    here = spawned(context, Receiver())
+    settle(here)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as probe:
+        next_descriptor = probe.fileno()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next_descriptor, hard))
+    try:
+        here.link(pid_at(listener))
+        assert here.exits.take() == (pid_at(listener), Reason.UNREACHABLE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_link_that_takes_too_long_to_connect_exits_every_pid_once_with_timeout(
+    make_context: MakeContext, deaf_port: int
+) -> None:
+    context = make_context(settings=Settings(connect_timeout=0.1))
+    letters, here = dead_letters(context), spawned(context, Receiver())
+    pids = {PID("127.0.0.1", deaf_port, name) for name in "ab"}
+    for pid in pids:
+        here.link(pid)
+        here.send(pid, "message", b"12345")
+    assert {here.exits.take() for _ in pids} == {(pid, Reason.TIMEOUT) for pid in pids}
+    for _ in pids:
+        letter = take_letter(letters)
+        assert (letter.reason, letter.name, letter.size) == (Reason.TIMEOUT, "message", 5)
+    settle(here)
+    assert here.exits.is_empty
+
+
+LOST_HOSTS = """
+import pathlib, queue, socket, subprocess
+from compactor import PID, Context, Process
+
+exits = queue.Queue()
+
+class Watcher(Process):
+    def exited(self, pid, reason):
+        exits.put((pid.ip, str(reason)))
+
+def ip(*words):
+    subprocess.run(["ip", *words], check=True)
+
+ip("link", "set", "lo", "up")
+ip("addr", "add", "198.51.100.1/32", "dev", "lo")
+ip("route", "add", "unreachable", "198.51.100.2")
+pathlib.Path("/proc/sys/net/ipv4/tcp_retries2").write_text("1")
+watcher = Watcher("watcher")
+Context(ip="127.0.0.1", port=0).spawn(watcher)
+
+for host in ("192.0.2.1", "198.51.100.2"):
+    watcher.link(PID(host, 5050, "x"))
+    print(*exits.get(timeout=10))
+
+with socket.create_server(("198.51.100.1", 0)) as listener:
+    vanishing = PID("198.51.100.1", listener.getsockname()[1], "x")
+    watcher.link(vanishing)
+    connection, _ = listener.accept()
+    assert connection.recv(4096)
+    ip("addr", "del", "198.51.100.1/32", "dev", "lo")
+    watcher.send(vanishing, "message")
+    print(*exits.get(timeout=20))
+    connection.close()
+"""
+
+
+def test_hosts_without_a_route_are_unreachable_and_a_host_that_vanishes_times_out() -> None:
+    done = run_in_own_network(LOST_HOSTS)
+    assert done.stdout.splitlines() == [
+        "192.0.2.1 unreachable",
+        "198.51.100.2 unreachable",
+        "198.51.100.1 timeout",
+    ], done.stderr
+
+
+def test_a_stopped_context_exits_its_remote_linkers_and_a_new_one_is_reached_again(
+    make_context: MakeContext,
+) -> None:
+    here, there_context = spawned(make_context(), Receiver("here")), make_context()
+    there = spawned(there_context, Receiver("there"))
+    pid = there.pid
+    here.link(pid)
+    here.send(pid, "message")
+    there.received.take()
+    there_context.stop()
+    there_context.join(TIMEOUT)
+    assert here.exits.take()[0] == pid
+    again = spawned(make_context(port=pid.port), Receiver("there"))
+    here.link(pid)
+    here.send(pid, "message", b"again")
+    assert again.received.take() == (here.pid, b"again")
+    again.terminate()
+    assert here.exits.take() == (pid, Reason.TERMINATED)
+
+
+def test_a_link_sees_a_foreign_peer_close_and_reset(
+    context: Context, listener: socket.socket
+) -> None:
+
+    here = spawned(context, Receiver())
+    pid = pid_at(listener)
+    for linger, reason in ((None, Reason.CLOSED), (struct.pack("ii", 1, 0), Reason.RESET)):
+        here.link(pid)
+        connection, _ = listener.accept()
+        if linger is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        else:
+            connection.recv(4096)
+        connection.close()
+        assert here.exits.take() == (pid, reason)
+
+
+def test_a_broken_connection_exits_every_pid_of_every_linker_once(
+    context: Context, listener: socket.socket
+) -> None:
+    linkers = [spawned(context, Receiver(name)) for name in ("one", "other")]
+    pids = {pid_at(listener, name) for name in "abc"}
+    for linker in linkers:
+        for pid in pids:
+            linker.link(pid)
+    connection, _ = listener.accept()
+    assert connection.recv(4096)
+    connection.close()
+    for linker in linkers:
+        assert {linker.exits.take()[0] for _ in pids} == pids
+        settle(linker)
+        assert linker.exits.is_empty
+
+
+def test_a_peer_whose_answers_are_no_http_is_still_sent_to_and_watched(
+    context: Context, listener: socket.socket
+) -> None:
+    here = spawned(context, Receiver())
+    here.link(pid_at(listener))
+    connection, _ = listener.accept()
+    with connection:
+        connection.settimeout(TIMEOUT)
+        connection.sendall(b"\0\xff is this HTTP?\r\n\r\n" * 2)
+        here.send(pid_at(listener), "message", b"content")
+        seen = b""
+        while b"content" not in seen:
+            seen += connection.recv(4096)
+        assert here.exits.is_empty
+    assert here.exits.take()[0] == pid_at(listener)
+
+
+def test_answers_of_every_frame_and_a_404_for_a_link_are_matched(
+    context: Context, listener: socket.socket
+) -> None:
+    """C++ answers every frame in order and without our mark."""
+    here = spawned(context, Receiver())
+    live, gone = pid_at(listener, "live"), pid_at(listener, "gone")
+    here.send(live, "message")
+    here.link(live)
+    here.link(gone)
+    connection, _ = listener.accept()
+    with connection:
+        connection.settimeout(TIMEOUT)
+        seen = b""
+        while seen.count(b"\r\n\r\n") < 3:
+            seen += connection.recv(4096)
+        accepted = (CAPTURES / "mesos-1.11-reply-to-message.bin").read_bytes()
+        missing = b"HTTP/1.1 404 Not Found\r\nContent-Length: 14\r\n\r\n404 Not Found."
+        connection.sendall(accepted + accepted + missing)
+        assert here.exits.take() == (gone, Reason.NO_PROCESS)
+    assert here.exits.take()[0] == live
+
+
+def test_a_404_that_is_not_libprocess_s_says_nothing_about_a_process(
+    context: Context, listener: socket.socket
+) -> None:
+    here = spawned(context, Receiver())
+    here.link(pid_at(listener))
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(4096)
+        connection.sendall(
+            b"HTTP/1.1 404 Not Found\r\nContent-Length: 19\r\n\r\n404 page not found\n"
+        )
+    assert here.exits.take()[1] is not Reason.NO_PROCESS
+
+
+def test_reconnect_moves_to_a_new_connection_unnoticed(
+    context: Context, listener: socket.socket
+) -> None:
+    here = spawned(context, Receiver())
+    pid = pid_at(listener)
+    here.link(pid)
+    first, _ = listener.accept()
+    first.settimeout(TIMEOUT)
+    while not first.recv(4096).endswith(b"\r\n\r\n"):
+        pass
+    here.link(pid, reconnect=True)
+    second, _ = listener.accept()
+    assert first.recv(4096) == b""  # our end of the old one
+    first.close()
+    here.send(pid, "message")
+    second.settimeout(TIMEOUT)
+    seen = b""
+    while b"POST /x/message" not in seen:
+        seen += second.recv(4096)
+    assert seen.startswith(b"POST /x/compactor.link")
+    assert here.exits.is_empty
+    second.close()
+    assert here.exits.take()[0] == pid
+
+
+def test_reconnect_without_a_link_is_a_link(pair: Pair) -> None:
+    here, there = pair
+    here.link(there.pid, reconnect=True)
+    here.send(there.pid, "message")
+    there.received.take()
+    pid = there.pid
+    there.terminate()
+    assert here.exits.take() == (pid, Reason.TERMINATED)
+
+
+def test_reconnect_that_fails_exits_every_linker_once(
+    context: Context, listener: socket.socket
+) -> None:
+    one, other = spawned(context, Receiver("one")), spawned(context, Receiver("other"))
+    pid = pid_at(listener)
+    one.link(pid)
+    other.link(pid)
+    connection, _ = listener.accept()
+    with connection:
+        assert connection.recv(4096)
+        listener.close()
+        one.link(pid, reconnect=True)
+        for linker in (one, other):
+            assert linker.exits.take() == (pid, Reason.REFUSED)
+            settle(linker)
+            assert linker.exits.is_empty
+
+
+def test_disconnect_exits_the_linkers_and_the_next_send_reconnects(
+    make_context: MakeContext,
+) -> None:
+    context = make_context()
+    here, there = spawned(context, Receiver("here")), spawned(make_context(), Receiver("there"))
+    here.link(there.pid)
+    here.send(there.pid, "message")
+    there.received.take()
+    context.disconnect(there.pid)
+    assert here.exits.take() == (there.pid, Reason.DISCONNECTED)
+    here.send(there.pid, "message", b"again")
+    assert there.received.take()[1] == b"again"

@@ -1,0 +1,106 @@
+"""Sending: what arrives of bodies, names and ids; ``post``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from compactor import Context, Process, install
+from tests.actors import Receiver, spawned
+
+Contexts = tuple[Context, Context]
+ContextFactory = Callable[..., Context]
+
+
+@pytest.mark.parametrize("body", [b"x", bytearray(b"x"), memoryview(b"x")])
+def test_bodies_arrive_as_bytes(sender: Process, there: Context, body: Any) -> None:
+    receiver = spawned(there, Receiver())
+
+    sender.send(receiver.pid, "message", body)
+
+    from_pid, received = receiver.received.take()
+    assert (from_pid, received, type(received)) == (sender.pid, b"x", bytes)
+
+
+def test_body_may_be_reused_by_the_sender_at_once(context: Context) -> None:
+    receiver, body = Receiver(), bytearray(b"before")
+    context.spawn(receiver)
+
+    receiver.send(receiver.pid, "message", body)
+    body[:] = b"after!"
+
+    assert receiver.received.take() == (receiver.pid, b"before")
+
+
+def test_local_send_returns_before_it_is_handled(context: Context) -> None:
+    receiver = spawned(context, Receiver())
+
+    def send() -> None:
+        receiver.send(receiver.pid, "message", b"later")
+        receiver.received.put("sent")
+
+    context.dispatch(receiver.pid, send)
+
+    assert receiver.received.take_many(2) == ["sent", (receiver.pid, b"later")]
+
+
+def test_missing_body_arrives_as_empty_bytes(sender: Process, there: Context) -> None:
+    receiver = spawned(there, Receiver())
+
+    sender.send(receiver.pid, "message")
+    sender.send(receiver.pid, "message", None)
+    sender.send(receiver.pid, "message", b"")
+
+    assert receiver.received.take_many(3) == [(sender.pid, b"")] * 3
+
+
+@pytest.mark.parametrize("name", ["a/b", "a+b", "a%20b", "mesos.internal.X", "a&b=c;d", "~!$'()*,"])
+def test_unusual_message_names_arrive(sender: Process, there: Context, name: str) -> None:
+
+    class Unusual(Receiver):
+        pass
+
+    setattr(Unusual, "unusual", install(name)(lambda s, f, b: s.received.put((f, b))))  # noqa: B010
+    receiver = spawned(there, Unusual())
+
+    sender.send(receiver.pid, name, b"x")
+
+    assert receiver.received.take() == (sender.pid, b"x")
+
+
+@pytest.mark.parametrize(
+    "id_", ["slave(1)", "a/b", "a+b", "a%2Fb", "a?b#c", "\u00fc\u4e2d", "\xa0"]
+)
+def test_unusual_ids_send_and_receive(contexts: Contexts, id_: str) -> None:
+    here, there = contexts
+    sender = spawned(here, Receiver(id_ + "-sender"))
+    receiver = spawned(there, Receiver(id_))
+
+    sender.send(receiver.pid, "message", b"x")
+    assert receiver.received.take() == (sender.pid, b"x")
+
+    receiver.send(sender.pid, "message", b"y")
+    assert sender.received.take() == (receiver.pid, b"y")
+
+
+def test_post_names_no_sender(context: Context) -> None:
+    receiver = Receiver()
+    context.spawn(receiver)
+
+    context.post(receiver.pid, "message", b"x")
+
+    from_pid, body = receiver.received.take()
+    assert (str(from_pid), body) == ("@0.0.0.0:0", b"x")
+
+
+def test_post_reaches_another_context(make_context: ContextFactory) -> None:
+    here, there = make_context(), make_context()
+    receiver = Receiver()
+    there.spawn(receiver)
+
+    here.post(receiver.pid, "message", b"x")
+
+    from_pid, body = receiver.received.take()
+    assert (from_pid.id, body) == ("", b"x")
