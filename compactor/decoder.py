@@ -2,8 +2,8 @@
 
 Frames from one sender to one mailbox repeat the same head, byte for byte, and often the same size.
 So the decoder compares the bytes at a message boundary with how the last message began, size
-included, then with its head alone; only another head is searched for its end and parsed, and of
-those the parser remembers some thousands.  Bodies are framed here: a length, or chunks without
+included, then with the last few heads; only another head is searched for its end and parsed, and
+of those the parser remembers some thousands.  Bodies are framed here: a length, or chunks without
 trailers.
 """
 
@@ -20,6 +20,7 @@ from .heads import CHUNKED, METHODS, Head, cached_head, parse_head
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[^\r\n]*)?")
 _MAX_SIZE_LINE = 1024  # chunk size with its extensions; nobody who speaks to us sends any
+_MAX_PATTERNS = 8  # that one connection compares with; among more, the cache finds heads
 _MAX_CACHED_HEAD = 1024  # times the 4,096 heads of the cache: at most 4 MiB for a whole program
 # What can still become a request: TLS and other garbage must not be waited on until it ends.
 _PLAUSIBLE_START = re.compile(
@@ -42,6 +43,57 @@ def _parse_size(line: bytes) -> int:
     return size
 
 
+class _Pattern:
+    """What the beginnings and ends of some messages have in common: a head, mostly a size too.
+
+    Attributes:
+        block: the bytes of the head.
+        head: what they mean.
+        begin: all bytes before the body, of the last message of this pattern.
+        length: the bytes of its body; -1 if it is of no kind to be recognised.
+        end: all bytes behind the body.
+    """
+
+    __slots__ = ("begin", "block", "end", "head", "length")
+
+    def __init__(self, block: bytes, head: Head | None) -> None:
+        self.block = block
+        self.head = head
+        self.begin = b""
+        self.length = -1
+        self.end = b""
+
+    def learn(self, data: bytes, pos: int, max_body: int) -> int:
+        """Learn from a message how one just like it begins and ends, its body apart.
+
+        Args:
+            pos: where its head has ended.
+
+        Returns:
+            Where its body starts.
+        """
+        head = self.head
+        assert head is not None
+        before = pos - len(self.block)
+        if self.length >= 0 and data.startswith(self.begin, before):
+            return before + len(self.begin)
+        begin = self.block
+        length = head.length
+        end = b""
+        if length == CHUNKED:
+            # The one shape that libprocess sends: a single chunk.
+            end = _LAST_CHUNK
+            line_end = data.find(b"\r\n", pos, pos + 18)
+            if line_end > 0:
+                length = _sizes.get(data[pos:line_end]) or CHUNKED  # 0 is the last chunk already
+                begin += data[pos : line_end + 2]
+                pos = line_end + 2
+        self.begin = begin
+        self.end = end
+        self.length = -1 if head.gzip or length > max_body else length
+        return pos
+
+
 class FrameDecoder:
     """Turns the bytes of one connection into (head, body) pairs.
 
@@ -54,12 +106,9 @@ class FrameDecoder:
     """
 
     __slots__ = (
-        "_begin",
-        "_block",
-        "_end",
         "_head",
-        "_last_head",
-        "_length",
+        "_known",
+        "_last",
         "_max_body",
         "_max_header",
         "_missing",
@@ -74,11 +123,8 @@ class FrameDecoder:
     def __init__(self, max_header_bytes: int, max_body_bytes: int) -> None:
         self._max_header = max_header_bytes
         self._max_body = max_body_bytes
-        self._block = b""
-        self._last_head: Head | None = None
-        self._begin = b""
-        self._length = -1  # of the body; -1 if the last message was of no kind to be recognised
-        self._end = b""
+        self._last = _Pattern(b"", None)
+        self._known: list[_Pattern] = []
         self._tail = b""
         self._scanned = 0
         self._head: Head | None = None
@@ -123,68 +169,50 @@ class FrameDecoder:
             if pos < 0:
                 return
         size = len(data)
-        head = self._last_head
-        block = self._block
-        begin, length, end = self._begin, self._length, self._end
+        like = self._last
+        begin, length, end = like.begin, like.length, like.end
         while pos < size:
             if length >= 0 and data.startswith(begin, pos):
                 start = pos + len(begin)
                 stop = start + length
                 if data.startswith(end, stop):
-                    events.append(head)
+                    events.append(like.head)
                     events.append(data[start:stop])
                     pos = stop + len(end)
                     continue
-            if head is not None and data.startswith(block, pos):
-                pos += len(block)
-            else:
-                start, stop = self._find_head(data, pos)
-                if stop < 0:
-                    return
-                block = data[start:stop]
-                head = cached_head(block) if len(block) <= _MAX_CACHED_HEAD else parse_head(block)
-                self._block = block
-                self._last_head = head
-                pos = stop
-            start = self._learn(data, pos)
-            begin, length, end = self._begin, self._length, self._end
+            pos = self._recognise(data, pos)
+            if pos < 0:
+                return
+            like = self._last
+            start = like.learn(data, pos, self._max_body)
+            begin, length, end = like.begin, like.length, like.end
             stop = start + length
             if length >= 0 and data.startswith(end, stop):
-                events.append(head)
+                events.append(like.head)
                 events.append(data[start:stop])
                 pos = stop + len(end)
                 continue
-            self._begin_body(head)
+            assert like.head is not None
+            self._begin_body(like.head)
             pos = self._continue_body(data, pos, events)
             if pos < 0:
                 return
 
-    def _learn(self, data: bytes, pos: int) -> int:
-        """Learn from a message how one just like it begins and ends, its body apart.
-
-        Args:
-            pos: where its head has ended.
-
-        Returns:
-            Where its body starts.
-        """
-        head = self._last_head
-        assert head is not None
-        length = head.length
-        begin = self._block
-        end = b""
-        if length == CHUNKED:
-            # The one shape that libprocess sends: a single chunk.
-            end = _LAST_CHUNK
-            line_end = data.find(b"\r\n", pos, pos + 18)
-            if line_end > 0:
-                length = _sizes.get(data[pos:line_end]) or CHUNKED  # 0 is the last chunk already
-                begin += data[pos : line_end + 2]
-                pos = line_end + 2
-        self._begin = begin
-        self._end = end
-        self._length = -1 if head.gzip or length > self._max_body else length
-        return pos
+    def _recognise(self, data: bytes, pos: int) -> int:
+        """Make ``_last`` the pattern of the next head; return where it ends, -1 if it does not."""
+        for like in self._known:
+            if data.startswith(like.block, pos):
+                self._last = like
+                return pos + len(like.block)
+        start, stop = self._find_head(data, pos)
+        if stop >= 0:
+            block = data[start:stop]
+            head = cached_head(block) if len(block) <= _MAX_CACHED_HEAD else parse_head(block)
+            self._last = _Pattern(block, head)
+            if len(self._known) == _MAX_PATTERNS:
+                del self._known[0]
+            self._known.append(self._last)
+        return stop
 
     def _find_head(self, data: bytes, pos: int) -> tuple[int, int]:
         """Where the next head starts and ends; (start, -1) if it is incomplete, and kept."""

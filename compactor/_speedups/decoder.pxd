@@ -3,12 +3,23 @@ cimport cython
 from compactor._speedups.heads cimport Head as CHead
 
 
+cdef class _Pattern:
+    cdef bytes block
+    cdef CHead head
+    cdef bytes begin
+    cdef Py_ssize_t length
+    cdef bytes end
+
+    @cython.locals(
+        head=CHead, begin=bytes, end=bytes, length=Py_ssize_t, line_end=Py_ssize_t,
+        before=Py_ssize_t,
+    )
+    cdef Py_ssize_t learn(self, bytes data, Py_ssize_t pos, Py_ssize_t max_body) except? -2
+
+
 cdef class FrameDecoder:
-    cdef bytes _block
-    cdef CHead _last_head
-    cdef bytes _begin
-    cdef Py_ssize_t _length
-    cdef bytes _end
+    cdef _Pattern _last
+    cdef list _known
     cdef bytes _tail
     cdef Py_ssize_t _scanned
     cdef CHead _head
@@ -23,13 +34,13 @@ cdef class FrameDecoder:
     cpdef list feed(self, bytes data)
 
     @cython.locals(
-        pos=Py_ssize_t, size=Py_ssize_t, start=Py_ssize_t, stop=Py_ssize_t, length=Py_ssize_t,
-        head=CHead, block=bytes, begin=bytes, end=bytes,
+        like=_Pattern, begin=bytes, end=bytes, length=Py_ssize_t, pos=Py_ssize_t,
+        size=Py_ssize_t, start=Py_ssize_t, stop=Py_ssize_t,
     )
     cdef object _decode(self, bytes data, list events)
 
-    @cython.locals(head=CHead, length=Py_ssize_t, line_end=Py_ssize_t, begin=bytes, end=bytes)
-    cdef Py_ssize_t _learn(self, bytes data, Py_ssize_t pos) except? -2
+    @cython.locals(like=_Pattern, block=bytes, start=Py_ssize_t, stop=Py_ssize_t)
+    cdef Py_ssize_t _recognise(self, bytes data, Py_ssize_t pos) except? -2
 
     cdef tuple _find_head(self, bytes data, Py_ssize_t pos)
 
@@ -37,5 +48,6 @@ cdef class FrameDecoder:
 
     cdef object _expect(self, Py_ssize_t count)
 
-    @cython.locals(head=CHead, part=bytes, line=bytes, body=bytes, line_end=Py_ssize_t, count=Py_ssize_t)
+    @cython.locals(head=CHead, part=bytes, line=bytes, body=bytes, line_end=Py_ssize_t,
+                   count=Py_ssize_t)
     cdef Py_ssize_t _continue_body(self, bytes data, Py_ssize_t pos, list events) except? -2
