@@ -43,6 +43,7 @@ class Inbound:
 
     Attributes:
         answers: what the connection is to send at the end of a turn.
+        is_shut: whether what is received matters no more.
     """
 
     __slots__ = (
@@ -53,6 +54,7 @@ class Inbound:
         "_known",
         "_run_queue",
         "answers",
+        "is_shut",
     )
 
     def __init__(
@@ -65,6 +67,7 @@ class Inbound:
         high_water_bytes: int,
     ) -> None:
         self.answers: list[bytes] = []
+        self.is_shut = False
         self._connection = connection
         self._decoder = decoder
         self._known = known
@@ -74,6 +77,8 @@ class Inbound:
 
     def receive(self, data: bytes) -> None:
         """Handle the next bytes, as one turn."""
+        if self.is_shut:
+            return
         self._run_queue.begin_turn()
         try:
             self.deliver(data)
@@ -85,7 +90,7 @@ class Inbound:
     def deliver(self, data: bytes) -> None:
         """Hand the messages and requests that ``data`` completes to where they belong."""
         events = self._decoder.feed(data)
-        end = perf_counter() + TURN_SECONDS
+        end = perf_counter() + TURN_SECONDS if len(events) > 2 else 0.0
         until_check = _CHECK_EVERY
         in_time = True
         last: Any = None  # the head that mailbox, call, sender and is_answered belong to

@@ -148,10 +148,14 @@ class Outflow:
             if self._large or self.size > _WRITE_BYTES:
                 self._write_some()
             else:
-                data = b"".join(self._frames)
-                self.written += len(self._frames)
+                count = len(self._frames)
+                if count == 1:
+                    data = self._frames.popleft()
+                else:
+                    data = b"".join(self._frames)
+                    self._frames.clear()
+                self.written += count
                 self.size = 0
-                self._frames.clear()
                 self._transport.write(data)
 
     def _write_some(self) -> None:

@@ -105,6 +105,7 @@ class ServerConnection(asyncio.Protocol):
             settings.mailbox_high_water,
             settings.mailbox_high_water_bytes,
         )
+        self.data_received = self._inbound.receive  # type: ignore[method-assign]
         self._transport: asyncio.Transport
         self._gate: ReadGate
         self._peer: tuple[str, int] = ("", 0)
@@ -112,7 +113,6 @@ class ServerConnection(asyncio.Protocol):
         self._observed: set[str] = set()
         self._no_more_answers = False
         self._eof = False
-        self._shut = False
 
     # asyncio.Protocol
 
@@ -125,24 +125,20 @@ class ServerConnection(asyncio.Protocol):
         if self._server.is_closed:
             self.abort()  # it was accepted in the moment that the context was stopped
 
-    def data_received(self, data: bytes) -> None:
-        if not self._shut:
-            self._inbound.receive(data)
-
     def eof_received(self) -> bool:
         self._eof = True
-        if self._decoder.is_mid_message and not self._shut:
+        if self._decoder.is_mid_message and not self._inbound.is_shut:
             self._cut_off(RemoteProtocolError("the connection ended in mid-message"))
             self.send_out()
-        return bool(self._waiting) and not self._shut
+        return bool(self._waiting) and not self._inbound.is_shut
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if exc is not None and not self._shut:
+        if exc is not None and not self._inbound.is_shut:
             for data in unread_data(self._transport):
                 self._inbound.deliver(data)
         self._inbound.answers.clear()
         self._waiting.clear()
-        self._shut = True
+        self._inbound.is_shut = True
         self._server.connections.discard(self)
         for id_ in self._observed:
             self._receiver.stop_observing(id_, self)
@@ -216,7 +212,7 @@ class ServerConnection(asyncio.Protocol):
     def malformed(self) -> None:
         """The decoder found what is no request."""
         error = self._decoder.error
-        if error is not None and not self._shut:
+        if error is not None and not self._inbound.is_shut:
             self._cut_off(error)
 
     def _cut_off(self, error: RemoteProtocolError) -> None:
@@ -314,7 +310,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _send_ready(self) -> None:
         """An answer that was waited for is there."""
-        if not self._shut:
+        if not self._inbound.is_shut:
             self._send_answers()
             self.send_out()
 
@@ -325,7 +321,7 @@ class ServerConnection(asyncio.Protocol):
             if not self._transport.is_closing():
                 self._transport.write(b"".join(answers))
             answers.clear()
-        if not self._waiting and not self._shut:
+        if not self._waiting and not self._inbound.is_shut:
             if self._no_more_answers:
                 self._shut_down()
             elif self._eof:
@@ -339,7 +335,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _shut_down(self) -> None:
         """Send the end, and wait for the peer's: closing at once would reset the last answer."""
-        self._shut = True
+        self._inbound.is_shut = True
         if self._eof or self._transport.is_closing():
             self._transport.close()
         else:
@@ -348,10 +344,10 @@ class ServerConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close once what has been answered has left; the context stops."""
-        self._shut = True
+        self._inbound.is_shut = True
         self._transport.close()
 
     def abort(self) -> None:
         """Close at once."""
-        self._shut = True
+        self._inbound.is_shut = True
         self._transport.abort()
