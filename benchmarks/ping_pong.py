@@ -94,9 +94,9 @@ class EchoClient(Echo):
             self.go()
 
 
-def run_echo(report: Report, protocol: Callable[[], Echo] = Echo) -> None:
+def run_echo(report: Report) -> None:
     loop = new_loop()
-    report(listen(loop, protocol))
+    report(listen(loop, Echo))
     loop.run_forever()
 
 

@@ -1,8 +1,8 @@
 """Round trips between two OS processes with many under way, against a bare echo with as many.
 
-The bare echo knows the length of a frame and writes a frame for each that has come, on both
-sides, as somebody who looks at each message does; uvloop gathers the writes of a turn.  An echo
-that sends whole chunks back never touches a message; it is shown for comparison.
+The bare echo's server sends back each chunk as it came; its client writes one frame for each that
+has come back whole, as whoever looks at each message does.  Where the client writes as many frames
+in one go, nobody touches a message: that is shown for comparison.
 """
 
 from __future__ import annotations
@@ -45,45 +45,35 @@ class Pipeliner(Process):
         self.send(self.ponger, "ping", BODY)
 
 
-class FrameEcho(Echo):
-    """Writes a frame for each that has come whole."""
-
-    received = 0
-
-    def data_received(self, data: bytes) -> None:
-        self.received += len(data)
-        whole, self.received = divmod(self.received, len(FRAME))
-        self.answer(whole)
-
-    def answer(self, frames: int) -> None:
-        for _ in range(frames):
-            self.transport.write(FRAME)
-
-
-class EchoPipeliner(FrameEcho):
-    """Counts what comes back, and keeps as many under way."""
+class FramePipeliner(Echo):
+    """Writes a frame for each that has come back whole."""
 
     def __init__(self, outstanding: int, meter: Meter) -> None:
         self.outstanding = outstanding
         self.meter = meter
+        self.received = 0
         self.count = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.answer(self.outstanding)
+        self.write(self.outstanding)
 
-    def answer(self, frames: int) -> None:
-        self.count += frames
+    def data_received(self, data: bytes) -> None:
+        self.received += len(data)
+        whole, self.received = divmod(self.received, len(FRAME))
+        self.count += whole
         self.meter.mark(self.count)
-        super().answer(frames)
+        self.write(whole)
+
+    def write(self, frames: int) -> None:
+        for _ in range(frames):
+            self.transport.write(FRAME)
 
 
-class ChunkPipeliner(EchoPipeliner):
+class ChunkPipeliner(FramePipeliner):
     """The same in one write."""
 
-    def answer(self, frames: int) -> None:
-        self.count += frames
-        self.meter.mark(self.count)
+    def write(self, frames: int) -> None:
         self.transport.write(FRAME * frames)
 
 
@@ -93,19 +83,15 @@ def run_pipeliner(report: Report, ponger: str, outstanding: int, seconds: float)
     context.dispatch(context.spawn(pipeliner), "go")
 
 
-def run_frame_echo(report: Report) -> None:
-    run_echo(report, FrameEcho)
-
-
 def run_frames(report: Report, address: Address, outstanding: int, seconds: float) -> None:
-    run_client(EchoPipeliner(outstanding, Meter(seconds, report)), address)
+    run_client(FramePipeliner(outstanding, Meter(seconds, report)), address)
 
 
 def run_chunks(report: Report, address: Address, outstanding: int, seconds: float) -> None:
     run_client(ChunkPipeliner(outstanding, Meter(seconds, report)), address)
 
 
-def run_client(client: EchoPipeliner, address: Address) -> None:
+def run_client(client: FramePipeliner, address: Address) -> None:
     loop = new_loop()
     loop.run_until_complete(loop.create_connection(lambda: client, *address))
     loop.run_forever()
@@ -136,7 +122,7 @@ SCENARIO = Scenario(
     },
     each_number(run_ponger, run_pipeliner),
     {
-        ECHO: Contestant(each_number(run_frame_echo, run_frames)),
-        "bare echo of chunks": Contestant(each_number(run_echo, run_chunks)),
+        ECHO: Contestant(each_number(run_echo, run_frames)),
+        "bare echo, joined writes": Contestant(each_number(run_echo, run_chunks)),
     },
 )
