@@ -72,5 +72,6 @@ def _environment(name: str, requirement: str, python: str) -> str:
             if done.returncode == 0:
                 done = pip(inside, "install", requirement)
             if done.returncode:
-                raise Unavailable(f"{requirement} not installable: {done.stderr[-300:]}")
+                last_line = done.stderr.strip().rpartition("\n")[2]
+                raise Unavailable(f"{requirement} not installable: {last_line}")
     return inside
