@@ -1,25 +1,22 @@
-"""What one received message costs while many other processes live; it must not grow with them.
-
-The sender is a blocking socket with prepared bytes, so that only the receiver is measured.
-"""
+"""What one received message costs while many other processes live; it must not grow with them."""
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 
-from benchmarks.floors import Node, SketchSink, encode
-from benchmarks.harness import Children, Meter, Metric, Report, Scenario, Values
+from benchmarks.actors import CompactorSink, new_context
+from benchmarks.children import Children, Report
+from benchmarks.floors import Node, SketchSink
+from benchmarks.harness import Contestant, Metric, Play, Scenario, Target, Values
 from benchmarks.lifecycle import Idle, SketchIdle
-from benchmarks.one_way import CompactorSink
-from benchmarks.traffic import BODY, BURST
-from compactor import Context
+from benchmarks.meters import Meter
+from benchmarks.senders import replay
 
 CROWDS = (1, 1_000, 100_000)
 
 
-def compactor_sink(report: Report, seconds: float, crowd: int) -> None:
-    context = Context(ip="127.0.0.1", port=0)
+def run_sink(report: Report, seconds: float, crowd: int) -> None:
+    context = new_context()
     for n in range(crowd - 1):
         context.spawn(Idle(f"idle({n})"))
     sink = CompactorSink(Meter(seconds, report))
@@ -27,7 +24,7 @@ def compactor_sink(report: Report, seconds: float, crowd: int) -> None:
     report(str(context.spawn(sink)))
 
 
-def sketch_sink(report: Report, seconds: float, crowd: int) -> None:
+def run_sketch_sink(report: Report, seconds: float, crowd: int) -> None:
     node = Node()
     for n in range(crowd - 1):
         SketchIdle(node, f"idle({n})")
@@ -38,36 +35,30 @@ def sketch_sink(report: Report, seconds: float, crowd: int) -> None:
     node.loop.run_forever()
 
 
-def blast(report: Report, sink: str) -> None:
-    to_id, _, address = sink.partition("@")
-    ip, _, port = address.partition(":")
-    frames = encode("blaster@127.0.0.1:1", to_id, address, "work", BODY) * BURST
-    with socket.create_connection((ip, int(port))) as connection:
-        while True:
-            connection.sendall(frames)
+def each_crowd(sink: Callable[[Report, float, int], None]) -> Play:
+    def play(children: Children, seconds: float) -> Values:
+        values: Values = {}
+        for crowd in CROWDS:
+            with children.fresh() as pair:
+                receive = pair.start(sink, seconds, crowd)
+                pair.start(replay, receive(), 1)
+                values[str(crowd)] = 1e9 / float(receive())
+        return values
 
-
-def cost(sink: Callable[[Report, float, int], None], seconds: float, crowd: int) -> float:
-    with Children() as children:
-        from_sink = children.start(sink, seconds, crowd)
-        children.start(blast, from_sink())
-        return 1e9 / float(from_sink())
-
-
-def costs(sink: Callable[[Report, float, int], None], seconds: float) -> Values:
-    return {str(crowd): cost(sink, seconds, crowd) for crowd in CROWDS}
+    return play
 
 
 SCENARIO = Scenario(
     "crowd",
     {
         str(crowd): Metric(
-            f"receive one message, {crowd:,} spawned", "ns/msg", higher_is_better=False
+            f"receive one message, {crowd:,} spawned",
+            "ns/msg",
+            higher_is_better=False,
+            targets=() if crowd == 1 else (Target(1 / 1.1, key="1"),),
         )
         for crowd in CROWDS
     },
-    {
-        "compactor": lambda seconds: costs(compactor_sink, seconds),
-        "sketch": lambda seconds: costs(sketch_sink, seconds),
-    },
+    each_crowd(run_sink),
+    {"untuned sketch": Contestant(each_crowd(run_sketch_sink))},
 )

@@ -1,37 +1,67 @@
-"""Lets contestants play turn about, each in fresh OS processes, and makes medians of the rounds.
+"""Scenarios, the contestants that play them, and the rounds in which they take turns.
 
-One round plays every contestant of a scenario once, so that a slow minute of the machine hits all
-of them; the ratio in the table is the median of the rounds' own ratios.
+One round plays every contestant of a scenario once, each in fresh OS processes, so that a slow
+minute of the machine hits all of them.  Ratios are taken within a round.
 
-To add a peer: write its roles in a module of its own, over the mixins of `traffic`, and name it
-among the `contestants` of a scenario, guarded by `find_spec` as pyzmq is in `one_way`.
+To add a peer: write its roles in a module of its own, over the mixins of `traffic` or as a program
+for another interpreter (`peers`), and name it among the `others` of a scenario.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import sys
-import threading
-import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from math import nan
-from multiprocessing.connection import Connection
-from statistics import median
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
-DEADLINE = 60.0  # seconds; a child that says nothing for so long has lost a message or hangs
+from benchmarks.children import ChildFailed, Children, Report
+from tests.interop.programs import Unavailable
 
-Report = Callable[[Any], None]
 Values = dict[str, float]
+Play = Callable[[Children, float], Values]
+Environ = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound for one metric of ours.
+
+    Args:
+        ratio: how many times as good as the floor we have to be, whatever the unit: 0.8 is 0.8
+            of its rate, or 1.25 times its latency.
+        floor: the contestant that sets the floor; empty for ourselves (with `key`), or for none.
+        key: the metric of the floor, if it is another one.
+        value: the floor itself, where it is a plain figure for a quiet machine.
+        pure: the ratio for the pure Python backend, where it is another one.
+    """
+
+    ratio: float = 1.0
+    floor: str = ""
+    key: str = ""
+    value: float | None = None
+    pure: float | None = None
 
 
 @dataclass(frozen=True)
 class Metric:
+    """One figure that contestants report.
+
+    Args:
+        in_table: False for what only the JSON file and the plots show.
+    """
+
     what: str
     unit: str
     higher_is_better: bool = True
+    targets: tuple[Target, ...] = ()
+    in_table: bool = True
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Who plays, and with which environment variables set for its processes."""
+
+    play: Play
+    environ: Environ = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -39,138 +69,61 @@ class Scenario:
     """What is measured, and by whom.
 
     Args:
-        metrics: by key; every contestant returns a value for each of these keys.
-        contestants: by name; called with the seconds to measure for. The first is ours, and is
-            compared with each of the others, which are floors or peers.
+        metrics: by key; a contestant leaves out those that it cannot tell.
+        ours: what compactor plays, once with each backend.
+        others: floors and peers by name.
     """
 
     name: str
     metrics: Mapping[str, Metric]
-    contestants: Mapping[str, Callable[[float], Values]]
+    ours: Play
+    others: Mapping[str, Contestant] = field(default_factory=dict)
 
 
-class ChildFailed(Exception):
-    """A child process raised, died or fell silent."""
-
-
-class Children:
-    """The child processes of one contestant in one round; all are killed at the end."""
-
-    def __init__(self) -> None:
-        self._spawn = multiprocessing.get_context("spawn")
-        self._children: list[multiprocessing.process.BaseProcess] = []
-
-    def __enter__(self) -> Children:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        for child in reversed(self._children):
-            child.kill()
-            child.join()
-
-    def start(self, role: Callable[..., None], *args: Any) -> Callable[[], Any]:
-        """Run `role(report, *args)` in a new process; returns a function that waits for reports."""
-        ours, theirs = self._spawn.Pipe()
-        child = self._spawn.Process(target=_play, args=(theirs, role, args), daemon=True)
-        child.start()
-        theirs.close()
-        self._children.append(child)
-        return lambda: _receive(ours, role.__name__)
-
-
-def alone(role: Callable[..., None], *args: Any) -> Any:
-    """The first report of a role that needs no partner."""
-    with Children() as children:
-        return children.start(role, *args)()
-
-
-def _play(connection: Connection, role: Callable[..., None], args: tuple[Any, ...]) -> None:
-    try:
-        role(connection.send, *args)
-    except Exception:
-        connection.send(ChildFailed(traceback.format_exc()))
-    threading.Event().wait()  # other threads may still be at work; the parent kills us
-
-
-def _receive(connection: Connection, name: str) -> Any:
-    if not connection.poll(DEADLINE):
-        raise ChildFailed(f"{name} reported nothing for {DEADLINE:.0f} s")
-    try:
-        report = connection.recv()
-    except EOFError:
-        raise ChildFailed(f"{name} died") from None
-    if isinstance(report, ChildFailed):
-        raise report
-    return report
-
-
-class Meter:
-    """Turns running counts into one rate per second, reported once.
-
-    The time starts at the first mark after the warm-up (a quarter of `seconds`, after the first
-    mark) and ends at the first mark after `seconds` more.
-    """
-
-    def __init__(self, seconds: float, report: Report) -> None:
-        self._seconds = seconds
-        self._report = report
-        self._opens = 0.0
-        self._start: tuple[float, int] | None = None
-        self._done = False
-
-    def mark(self, count: int) -> bool:
-        """Take note that `count` events have happened so far; True once the rate is reported."""
-        now = time.perf_counter()
-        if not self._opens:
-            self._opens = now + self._seconds / 4
-        elif self._start is None:
-            if now >= self._opens:
-                self._start = (now, count)
-        elif not self._done and now >= self._start[0] + self._seconds:
-            self._done = True
-            self._report((count - self._start[1]) / (now - self._start[0]))
-        return self._done
+def alone(role: Callable[[Report, float], None]) -> Play:
+    """What a role plays that needs no partner and reports one rate."""
+    return lambda children, seconds: {"rate": children.start(role, seconds)()}
 
 
 @dataclass
-class Row:
-    """One metric of ours against one other contestant, sample by sample."""
+class Result:
+    """The samples of one scenario, round by round, and who could not deliver any."""
 
-    scenario: str
-    metric: Metric
-    floor_name: str
-    values: list[float]
-    floors: list[float]
-
-    @property
-    def ratio(self) -> float:
-        """How many times as good as the floor: above 1 is better, whatever the unit."""
-        pairs = list(zip(self.values, self.floors, strict=True))
-        if not self.metric.higher_is_better:
-            pairs = [(floor, value) for value, floor in pairs]
-        return median(better / worse for better, worse in pairs)
+    scenario: Scenario
+    ours: list[str]
+    samples: dict[str, list[Values]]
+    missing: dict[str, str] = field(default_factory=dict)
+    has_failed: bool = False
 
 
-def run(scenario: Scenario, rounds: int, seconds: float) -> list[Row]:
-    """Play `rounds` rounds; a contestant that fails gets NaN, and its error goes to stderr."""
-    samples: dict[str, list[Values]] = {name: [] for name in scenario.contestants}
+def run(scenario: Scenario, backends: Mapping[str, Environ], rounds: int, seconds: float) -> Result:
+    """Play `rounds` rounds.
+
+    A contestant that is not available sits out; one that fails has no values in that round, and
+    its error goes to stderr.
+    """
+    contestants = {
+        **{name: Contestant(scenario.ours, environ) for name, environ in backends.items()},
+        **scenario.others,
+    }
+    result = Result(scenario, list(backends), {name: [] for name in contestants})
     for number in range(rounds):
-        for name, play in scenario.contestants.items():
+        for name in list(result.samples):
             print(f"{scenario.name} {number + 1}/{rounds}: {name}", file=sys.stderr, flush=True)
-            samples[name].append(_one_turn(play, seconds))
-    return list(_rows(scenario, samples))
+            _take_turn(result, name, contestants[name], seconds)
+    return result
 
 
-def _one_turn(play: Callable[[float], Values], seconds: float) -> Values:
+def _take_turn(result: Result, name: str, contestant: Contestant, seconds: float) -> None:
+    values: Values = {}
     try:
-        return play(seconds)
+        with Children(contestant.environ) as children:
+            values = contestant.play(children, seconds)
+    except Unavailable as reason:
+        result.missing[name] = str(reason)
+        del result.samples[name]
+        return
     except ChildFailed as error:
         print(error, file=sys.stderr)
-        return {}
-
-
-def _rows(scenario: Scenario, samples: dict[str, list[Values]]) -> Iterator[Row]:
-    for key, metric in scenario.metrics.items():
-        ours, *floors = ([s.get(key, nan) for s in turns] for turns in samples.values())
-        for name, floor in zip(list(samples)[1:], floors, strict=True):
-            yield Row(scenario.name, metric, name, ours, floor)
+        result.has_failed = True
+    result.samples[name].append(values)

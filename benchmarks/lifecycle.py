@@ -9,9 +9,12 @@ from collections.abc import Callable
 from math import nan
 from pathlib import Path
 
+from benchmarks.actors import new_context
+from benchmarks.children import Children, Report
 from benchmarks.floors import Actor, Node
-from benchmarks.harness import Meter, Metric, Report, Scenario, Values, alone
-from compactor import PID, Context, Process, install
+from benchmarks.harness import Contestant, Metric, Play, Scenario, Target, Values, alone
+from benchmarks.meters import Meter
+from compactor import PID, Process, install
 
 BATCH = 1_000  # processes alive at once while spawning and terminating
 IDLE = 10_000
@@ -56,7 +59,7 @@ class Graves:
 
 
 def compactor_churn(report: Report, seconds: float) -> None:
-    context = Context(ip="127.0.0.1", port=0)
+    context = new_context()
     graves = Graves()
     meter = Meter(seconds, report)
     while True:
@@ -117,7 +120,7 @@ def weigh(report: Report, spawn: Callable[[int], object], trace: bool) -> None:
 
 
 def compactor_idle(report: Report, trace: bool) -> None:
-    context = Context(ip="127.0.0.1", port=0)
+    context = new_context()
 
     def spawn(n: int) -> PID:
         return context.spawn(Idle(f"idle({n})"))
@@ -130,26 +133,38 @@ def sketch_idle(report: Report, trace: bool) -> None:
     weigh(report, lambda n: SketchIdle(node, f"idle({n})"), trace)
 
 
-def both_weights(role: Callable[[Report, bool], None]) -> Values:
-    return {"traced": alone(role, True), "resident": alone(role, False)}
+def both_weights(role: Callable[[Report, bool], None]) -> Play:
+    def play(children: Children, seconds: float) -> Values:
+        return {
+            "traced": children.start(role, True)(),
+            "resident": children.start(role, False)(),
+        }
+
+    return play
 
 
 SPAWN = Scenario(
     "spawn",
-    {"rate": Metric("spawn and terminate", "processes/s")},
-    {
-        "compactor": lambda seconds: {"rate": alone(compactor_churn, seconds)},
-        "sketch": lambda seconds: {"rate": alone(sketch_churn, seconds)},
-    },
+    {"rate": Metric("spawn and terminate", "processes/s", targets=(Target(value=150_000),))},
+    alone(compactor_churn),
+    {"bare objects": Contestant(alone(sketch_churn))},
 )
 IDLING = Scenario(
     "idle",
     {
-        "traced": Metric("idle process, 3 handlers, tracemalloc", "bytes", higher_is_better=False),
-        "resident": Metric("idle process, 3 handlers, RSS", "bytes", higher_is_better=False),
+        "traced": Metric(
+            "idle process, 3 handlers, tracemalloc",
+            "bytes",
+            higher_is_better=False,
+            targets=(Target(value=1_500),),
+        ),
+        "resident": Metric(
+            "idle process, 3 handlers, resident",
+            "bytes",
+            higher_is_better=False,
+            targets=(Target(value=1_500),),
+        ),
     },
-    {
-        "compactor": lambda seconds: both_weights(compactor_idle),
-        "sketch": lambda seconds: both_weights(sketch_idle),
-    },
+    both_weights(compactor_idle),
+    {"bare objects": Contestant(both_weights(sketch_idle))},
 )

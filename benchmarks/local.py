@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from functools import partial
 
+from benchmarks import pykka_peer
+from benchmarks.actors import CompactorSink, CompactorSource, new_context
+from benchmarks.children import Report
 from benchmarks.floors import Node, SketchSink, SketchSource
-from benchmarks.harness import Meter, Metric, Report, Scenario, alone
-from benchmarks.one_way import CompactorSink, CompactorSource
-from benchmarks.traffic import ACK_EVERY, BODY, WINDOW
-from compactor import Context
-
-
-class Gate(Meter):
-    """A meter that also holds a foreign thread back: WINDOW messages ahead of the last mark."""
-
-    def __init__(self, seconds: float, report: Report) -> None:
-        super().__init__(seconds, report)
-        self.room = threading.Semaphore(WINDOW // ACK_EVERY)
-
-    def mark(self, count: int) -> bool:
-        self.room.release()
-        return super().mark(count)
-
-    def flood(self, send: Callable[[], object]) -> None:
-        """Call `send` for ever, on this thread."""
-        while True:
-            self.room.acquire()
-            for _ in range(ACK_EVERY):
-                send()
+from benchmarks.harness import Contestant, Metric, Scenario, Target, alone
+from benchmarks.meters import Gate, Meter
+from benchmarks.traffic import BODY, SMALL
 
 
 def compactor_handler(report: Report, seconds: float) -> None:
-    context = Context(ip="127.0.0.1", port=0)
+    context = new_context()
     sink = context.spawn(CompactorSink(Meter(seconds, report)))
     context.dispatch(context.spawn(CompactorSource(context, sink)), "pump")
 
@@ -47,8 +28,8 @@ def sketch_handler(report: Report, seconds: float) -> None:
 
 
 def compactor_thread(report: Report, seconds: float) -> None:
-    context = Context(ip="127.0.0.1", port=0)
-    gate = Gate(seconds, report)
+    context = new_context()
+    gate = Gate(seconds, report, SMALL.ack_every)
     sink = CompactorSink(gate)
     sink.acks = False
     pid = context.spawn(sink)
@@ -59,7 +40,7 @@ def compactor_thread(report: Report, seconds: float) -> None:
 
 def sketch_thread(report: Report, seconds: float) -> None:
     node = Node()
-    gate = Gate(seconds, report)
+    gate = Gate(seconds, report, SMALL.ack_every)
     sink = SketchSink(node)
     sink.meter = gate
     sink.acks = False
@@ -67,19 +48,20 @@ def sketch_thread(report: Report, seconds: float) -> None:
     gate.flood(partial(node.send_threadsafe, "source", sink.pid, "work", BODY))
 
 
+BARE = "bare deque and call"
 HANDLER = Scenario(
     "local",
-    {"rate": Metric("local send, from a handler", "msg/s")},
-    {
-        "compactor": lambda seconds: {"rate": alone(compactor_handler, seconds)},
-        "sketch": lambda seconds: {"rate": alone(sketch_handler, seconds)},
-    },
+    {"rate": Metric("local send, from a handler", "msg/s", targets=(Target(value=2_000_000),))},
+    alone(compactor_handler),
+    {BARE: Contestant(alone(sketch_handler)), "Pykka": Contestant(pykka_peer.from_handler)},
 )
 THREAD = Scenario(
     "thread",
-    {"rate": Metric("local send, from a foreign thread", "msg/s")},
     {
-        "compactor": lambda seconds: {"rate": alone(compactor_thread, seconds)},
-        "sketch": lambda seconds: {"rate": alone(sketch_thread, seconds)},
+        "rate": Metric(
+            "local send, from a foreign thread", "msg/s", targets=(Target(value=500_000),)
+        )
     },
+    alone(compactor_thread),
+    {BARE: Contestant(alone(sketch_thread)), "Pykka": Contestant(pykka_peer.from_thread)},
 )

@@ -2,45 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib.util import find_spec
-from typing import Any
-
+from benchmarks import peers, zmq_peer
+from benchmarks.actors import run_sink, run_source
+from benchmarks.children import Children, Report
 from benchmarks.floors import Node, SketchSink, SketchSource
-from benchmarks.harness import Children, Meter, Metric, Report, Scenario, Values
-from benchmarks.traffic import BODY, WINDOW, Sink, Source
-from compactor import PID, Context, Process, install
-
-
-class CompactorSource(Process, Source):
-    def __init__(self, context: Context, sink: PID) -> None:
-        super().__init__("source")
-        self.owner = context
-        self.sink = sink
-
-    def again(self) -> None:
-        self.owner.dispatch(self.pid, "pump")
-
-    ack = install("ack")(Source.ack)
-
-
-class CompactorSink(Process, Sink):
-    def __init__(self, meter: Meter) -> None:
-        super().__init__("sink")
-        self.meter = meter
-
-    work = install("work")(Sink.work)
-
-
-def compactor_sink(report: Report, seconds: float) -> None:
-    context = Context(ip="127.0.0.1", port=0)
-    report(str(context.spawn(CompactorSink(Meter(seconds, report)))))
-
-
-def compactor_source(report: Report, sink: str) -> None:
-    context = Context(ip="127.0.0.1", port=0)
-    source = CompactorSource(context, PID.from_string(sink))
-    context.dispatch(context.spawn(source), "pump")
+from benchmarks.harness import Contestant, Metric, Play, Scenario, Target, Values
+from benchmarks.meters import Meter, rate_of
+from benchmarks.traffic import SMALL
 
 
 def sketch_sink(report: Report, seconds: float) -> None:
@@ -57,46 +25,41 @@ def sketch_source(report: Report, sink: str) -> None:
     node.loop.run_forever()
 
 
-def zmq_sink(report: Report, seconds: float) -> None:
-    import zmq
-
-    socket: Any = zmq.Context().socket(zmq.PULL)
-    socket.set_hwm(WINDOW)
-    report(f"tcp://127.0.0.1:{socket.bind_to_random_port('tcp://127.0.0.1')}")
-    sink = Sink()
-    sink.meter = Meter(seconds, report)
-    sink.acks = False
-    while True:
-        sink.work(None, socket.recv())
+def play(children: Children, seconds: float) -> Values:
+    receive = children.start(run_sink, SMALL, seconds)
+    children.start(run_source, SMALL, receive())
+    return {"rate": receive()}
 
 
-def zmq_source(report: Report, sink: str) -> None:
-    import zmq
-
-    socket: Any = zmq.Context().socket(zmq.PUSH)
-    socket.set_hwm(WINDOW)
-    socket.connect(sink)
-    while True:
-        socket.send(BODY)
+def play_sketch(children: Children, seconds: float) -> Values:
+    receive = children.start(sketch_sink, seconds)
+    children.start(sketch_source, receive())
+    return {"rate": receive()}
 
 
-def pair(sink: Any, source: Any, seconds: float) -> Values:
-    with Children() as children:
-        from_sink = children.start(sink, seconds)
-        children.start(source, from_sink())
-        return {"rate": from_sink()}
+def play_program(command: peers.Command, source: str = "source") -> Play:
+    """A peer that runs in another interpreter, with the source that its program knows by name."""
+
+    def play(children: Children, seconds: float) -> Values:
+        program = command()
+        receive = children.start_program([*program, "sink"])
+        children.start_program([*program, source, receive()])
+        return {"rate": rate_of(receive, seconds)}
+
+    return play
 
 
-ZMQ: dict[str, Callable[[float], Values]] = {}
-if find_spec("zmq"):
-    ZMQ["zmq PUSH/PULL"] = lambda seconds: pair(zmq_sink, zmq_source, seconds)
-
+ZMQ = "pyzmq PUSH/PULL"
 SCENARIO = Scenario(
     "one_way",
-    {"rate": Metric("one-way, 64 B, between two OS processes", "msg/s")},
+    {"rate": Metric("one-way, 64 B", "msg/s", targets=(Target(1.6, ZMQ, pure=0.4),))},
+    play,
     {
-        "compactor": lambda seconds: pair(compactor_sink, compactor_source, seconds),
-        "sketch": lambda seconds: pair(sketch_sink, sketch_source, seconds),
-        **ZMQ,
+        ZMQ: Contestant(lambda c, seconds: {"rate": zmq_peer.one_way(c, SMALL, seconds)}),
+        "untuned sketch": Contestant(play_sketch),
+        "casty": Contestant(play_program(peers.casty)),
+        "xoscar": Contestant(play_program(peers.xoscar)),
+        "xoscar, batches of 1000": Contestant(play_program(peers.xoscar, "batches")),
+        "compactor 0.3.0": Contestant(play_program(peers.legacy)),
     },
 )

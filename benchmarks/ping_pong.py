@@ -1,52 +1,33 @@
 """Round trips between two OS processes, one message under way.
 
-Both share one CPU where the system can pin them: left alone, a run falls by chance into one of two
-modes, 2 to 4 times apart, as the scheduler puts them together or apart, and what waking another
-CPU costs is the machine's affair.
+In two settings: each process pinned to a CPU of its own, and both pinned to one, which shows what
+a round trip costs in CPU time alone.  Unpinned, a run falls by chance into one of the two, 2 to 4
+times apart.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import time
+from collections.abc import Callable
 from typing import Any, cast
 
+from benchmarks import peers, zmq_peer
+from benchmarks.actors import new_context
+from benchmarks.children import Children, Report, cpus
 from benchmarks.floors import encode, listen, new_loop
-from benchmarks.harness import Children, Metric, Report, Scenario, Values
+from benchmarks.harness import Contestant, Metric, Play, Scenario, Target, Values
+from benchmarks.meters import Stopwatch, trips_of
 from benchmarks.traffic import BODY
-from compactor import PID, Context, Process, install
+from compactor import PID, Process, install
 
 FRAME = encode("pinger@127.0.0.1:50000", "ponger", "127.0.0.1:50001", "ping", BODY)
 
-
-def share_one_cpu() -> None:
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-
-
-class Stopwatch:
-    """Collects round trips for `seconds` after a quarter of that as warm-up; reports p50, p99."""
-
-    def __init__(self, seconds: float, report: Report) -> None:
-        self.report = report
-        self.opens = time.perf_counter() + seconds / 4
-        self.closes = self.opens + seconds
-        self.trips: list[float] = []
-        self.begun = 0.0
-
-    def start(self) -> None:
-        self.begun = time.perf_counter()
-
-    def stop(self) -> None:
-        now = time.perf_counter()
-        if now >= self.closes:
-            self.closes = float("inf")
-            self.trips.sort()
-            p50, p99 = (self.trips[len(self.trips) * percent // 100] for percent in (50, 99))
-            self.report({"p50": p50 * 1e6, "p99": p99 * 1e6})
-        elif now >= self.opens:
-            self.trips.append(now - self.begun)
+Cpus = tuple[int | None, int | None]
+Pair = Callable[[Children, float, Cpus], Values]
+SETTINGS: dict[str, tuple[str, Cpus]] = {
+    "apart": ("a CPU each", (cpus()[0], cpus()[-1])),
+    "together": ("one CPU", (cpus()[0], cpus()[0])),
+}
 
 
 class Ponger(Process):
@@ -74,14 +55,12 @@ class Pinger(Process):
         self.go()
 
 
-def compactor_ponger(report: Report) -> None:
-    share_one_cpu()
-    report(str(Context(ip="127.0.0.1", port=0).spawn(Ponger())))
+def run_ponger(report: Report) -> None:
+    report(str(new_context().spawn(Ponger())))
 
 
-def compactor_pinger(report: Report, ponger: str, seconds: float) -> None:
-    share_one_cpu()
-    context = Context(ip="127.0.0.1", port=0)
+def run_pinger(report: Report, ponger: str, seconds: float) -> None:
+    context = new_context()
     pinger = Pinger(PID.from_string(ponger), Stopwatch(seconds, report))
     context.dispatch(context.spawn(pinger), "go")
 
@@ -115,39 +94,69 @@ class EchoClient(Echo):
             self.go()
 
 
-def echo_server(report: Report) -> None:
-    share_one_cpu()
+def run_echo(report: Report) -> None:
     loop = new_loop()
     report(listen(loop, Echo))
     loop.run_forever()
 
 
-def echo_client(report: Report, address: tuple[str, int], seconds: float) -> None:
-    share_one_cpu()
+def run_echo_client(report: Report, address: tuple[str, int], seconds: float) -> None:
     loop = new_loop()
     watch = Stopwatch(seconds, report)
     loop.run_until_complete(loop.create_connection(lambda: EchoClient(watch), *address))
     loop.run_forever()
 
 
-def pair(ponger: Any, pinger: Any, seconds: float) -> Values:
-    with Children() as children:
-        values: Values = children.start(pinger, children.start(ponger)(), seconds)()
+def pair_of(ponger: Callable[..., None], pinger: Callable[..., None]) -> Pair:
+    def pair(children: Children, seconds: float, pinned: Cpus) -> Values:
+        address: Any = children.start(ponger, cpu=pinned[0])()
+        trips: Values = children.start(pinger, address, seconds, cpu=pinned[1])()
+        return trips
+
+    return pair
+
+
+def pair_of_programs(command: peers.Command) -> Pair:
+    def pair(children: Children, seconds: float, pinned: Cpus) -> Values:
+        program = command()
+        address = children.start_program([*program, "sink"], cpu=pinned[0])()
+        pinger = children.start_program([*program, "pinger", address], cpu=pinned[1])
+        return trips_of(pinger, seconds)
+
+    return pair
+
+
+def each_setting(pair: Pair) -> Play:
+    def play(children: Children, seconds: float) -> Values:
+        values: Values = {}
+        for setting, (_, pinned) in SETTINGS.items():
+            with children.fresh() as alone:
+                trips = pair(alone, seconds, pinned)
+            values.update((f"{setting} {name}", trip) for name, trip in trips.items())
         return values
 
+    return play
 
+
+ECHO = "bare echo"
 SCENARIO = Scenario(
     "ping_pong",
     {
-        "p50": Metric(
-            "ping-pong, 64 B, two OS processes on one CPU, p50", "us", higher_is_better=False
-        ),
-        "p99": Metric(
-            "ping-pong, 64 B, two OS processes on one CPU, p99", "us", higher_is_better=False
-        ),
+        f"{setting} {percentile}": Metric(
+            f"ping-pong, {where}, {percentile}",
+            "us",
+            higher_is_better=False,
+            targets=(Target(1 / 1.25, ECHO),) if setting == "apart" else (),
+            in_table=percentile in ("p50", "p99"),
+        )
+        for setting, (where, _) in SETTINGS.items()
+        for percentile in ("p50", "p90", "p99", "p99.9")
     },
+    each_setting(pair_of(run_ponger, run_pinger)),
     {
-        "compactor": lambda seconds: pair(compactor_ponger, compactor_pinger, seconds),
-        "echo": lambda seconds: pair(echo_server, echo_client, seconds),
+        ECHO: Contestant(each_setting(pair_of(run_echo, run_echo_client))),
+        "pyzmq PAIR": Contestant(each_setting(zmq_peer.ping_pong)),
+        "casty ask": Contestant(each_setting(pair_of_programs(peers.casty))),
+        "xoscar call": Contestant(each_setting(pair_of_programs(peers.xoscar))),
     },
 )

@@ -1,0 +1,142 @@
+"""What protocol buffers cost on the message path.
+
+The message path adds at most 30 % to bare parse and serialise.  So three costs per message are
+measured by turns in one OS process, from handler to handler of one context:
+
+- path: a `ProtobufProcess` sends a message object to one that receives it as an object;
+- bytes: a `Process` sends its serialised bytes to one that receives bytes;
+- bare: `Type.FromString(message.SerializeToString())` in a loop.
+
+What protocol buffers add is path - bytes; the target is path - bytes <= 1.3 * bare.  The message
+is a `DescriptorProto` of 8 fields, nested ones among them; it comes with the protobuf package.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
+
+from benchmarks.actors import new_context
+from benchmarks.children import Children, Report
+from benchmarks.harness import Metric, Scenario, Target, Values
+from compactor import PID, Process, ProtobufProcess, install
+
+BATCH = 2_000  # messages of one measurement
+
+MESSAGE = DescriptorProto(
+    name="Offer",
+    field=[
+        FieldDescriptorProto(name=f"field_{n}", number=n, type=FieldDescriptorProto.TYPE_STRING)
+        for n in range(1, 8)
+    ],
+)
+BODY = MESSAGE.SerializeToString()
+
+
+class Countdown:
+    """Tells another thread when a batch has been received."""
+
+    def __init__(self) -> None:
+        self.left = 0
+        self.is_done = threading.Event()
+
+    def received(self) -> None:
+        self.left -= 1
+        if not self.left:
+            self.is_done.set()
+
+
+class BytesSink(Process):
+    def __init__(self, countdown: Countdown) -> None:
+        super().__init__("bytes_sink")
+        self.countdown = countdown
+
+    @install("work")
+    def work(self, from_pid: PID, body: bytes) -> None:
+        self.countdown.received()
+
+
+class BytesSource(Process):
+    def pump(self, sink: PID) -> None:
+        for _ in range(BATCH):
+            self.send(sink, "work", BODY)
+
+
+class MessageSink(ProtobufProcess):
+    def __init__(self, countdown: Countdown) -> None:
+        super().__init__("message_sink")
+        self.countdown = countdown
+
+    @ProtobufProcess.install(DescriptorProto)
+    def work(self, from_pid: PID, message: DescriptorProto) -> None:
+        self.countdown.received()
+
+
+class MessageSource(ProtobufProcess):
+    def pump(self, sink: PID) -> None:
+        for _ in range(BATCH):
+            self.send(sink, MESSAGE)
+
+
+def bare() -> None:
+    parse: Any = DescriptorProto.FromString
+    for _ in range(BATCH):
+        parse(MESSAGE.SerializeToString())
+
+
+def run(report: Report, seconds: float) -> None:
+    context = new_context()
+    countdown = Countdown()
+
+    def path(sink: Process, source: Process) -> Callable[[], object]:
+        to, pid = context.spawn(sink), context.spawn(source)
+
+        def batch() -> None:
+            countdown.left = BATCH
+            countdown.is_done.clear()
+            context.dispatch(pid, "pump", to)
+            countdown.is_done.wait()
+
+        return batch
+
+    batches = {
+        "path": path(MessageSink(countdown), MessageSource("message_source")),
+        "bytes": path(BytesSink(countdown), BytesSource("bytes_source")),
+        "bare": bare,
+    }
+    costs: dict[str, list[float]] = {name: [] for name in batches}
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        for name, batch in batches.items():
+            begun = time.perf_counter()
+            batch()
+            costs[name].append((time.perf_counter() - begun) / BATCH * 1e9)
+    medians = {name: median(samples) for name, samples in costs.items()}
+    report({**medians, "added": medians["path"] - medians["bytes"]})
+
+
+def play(children: Children, seconds: float) -> Values:
+    values: Values = children.start(run, seconds)()
+    return values
+
+
+SCENARIO = Scenario(
+    "protobuf",
+    {
+        "path": Metric(f"protobuf message, {len(BODY)} B, local", "ns/msg", higher_is_better=False),
+        "bytes": Metric("the same as bytes", "ns/msg", higher_is_better=False),
+        "bare": Metric("bare parse + serialise", "ns/msg", higher_is_better=False),
+        "added": Metric(
+            "protobuf adds to bytes",
+            "ns/msg",
+            higher_is_better=False,
+            targets=(Target(1 / 1.3, key="bare"),),
+        ),
+    },
+    play,
+)

@@ -1,0 +1,154 @@
+"""The benchmark harness itself: who plays, what a row says, what the gate lets through."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from math import isnan
+
+import pytest
+
+from benchmarks import one_way, regression
+from benchmarks.__main__ import SCENARIOS
+from benchmarks.backends import PURE, PURE_ENVIRON, backends
+from benchmarks.children import ChildFailed, Children
+from benchmarks.harness import Contestant, Metric, Scenario, Target, run
+from benchmarks.meters import percentiles, rate_of
+from benchmarks.paths import CHOSEN, PATHS
+from benchmarks.report import as_json, rows_of, summary, table
+from benchmarks.traffic import SIZES, load_of
+from tests.interop.programs import Unavailable
+
+
+def scenario(metric: Metric, ours: float, **others: float) -> Scenario:
+    def plays(value: float):
+        return lambda children, seconds: {"key": value}
+
+    contestants = {name: Contestant(plays(value)) for name, value in others.items()}
+    return Scenario("toy", {"key": metric}, plays(ours), contestants)
+
+
+def rows(toy: Scenario, ours: str = "compactor"):
+    return list(rows_of(run(toy, {ours: {}}, rounds=1, seconds=0.0)))
+
+
+@pytest.mark.parametrize(
+    ("higher_is_better", "ours", "mark"),
+    [(True, 80.0, "met"), (True, 79.0, "missed"), (False, 125.0, "met"), (False, 126.0, "missed")],
+)
+def test_target_is_a_ratio_to_the_floor_of_the_same_run(higher_is_better, ours, mark):
+    metric = Metric("toy", "toys", higher_is_better, targets=(Target(0.8, "floor"),))
+    (row,) = rows(scenario(metric, ours, floor=100.0))
+    assert row.mark == mark
+
+
+def test_plain_figure_is_a_target_too_and_peers_without_a_target_follow():
+    metric = Metric("toy", "toys", targets=(Target(value=50.0),))
+    ours, peer = rows(scenario(metric, 100.0, peer=25.0))
+    assert (ours.floor, ours.ratio, ours.mark) == ("target", 2.0, "met")
+    assert (peer.floor, peer.ratio, peer.mark) == ("peer", 4.0, "")
+
+
+def test_pure_python_has_a_target_of_its_own_where_one_is_given():
+    metric = Metric("toy", "toys", targets=(Target(1.6, "peer", pure=0.4),))
+    assert rows(scenario(metric, 0.5, peer=1.0))[0].mark == "missed"
+    assert rows(scenario(metric, 0.5, peer=1.0), PURE)[0].mark == "met"
+
+
+def test_contestant_that_cannot_run_here_is_named_as_missing():
+    def absent(children, seconds):
+        raise Unavailable("no such interpreter")
+
+    metric = Metric("toy", "toys", targets=(Target(0.8, "peer"),))
+    toy = Scenario("toy", {"key": metric}, lambda *_: {"key": 1.0}, {"peer": Contestant(absent)})
+    result = run(toy, {"compactor": {}}, rounds=2, seconds=0.0)
+    (row,) = rows_of(result)
+    assert (isnan(row.ratio), row.mark, result.has_failed) == (True, "", False)
+    text = table([row]) + summary([result], [row])
+    assert "missing: peer: no such interpreter" in text
+    assert json.loads(json.dumps(as_json([result], [row], {})))["missing"] == result.missing
+
+
+def test_contestant_that_fails_has_no_value_and_is_told_apart(capsys):
+    def failing(children, seconds):
+        raise ChildFailed("it broke")
+
+    toy = Scenario("toy", {"key": Metric("toy", "toys")}, failing)
+    result = run(toy, {"compactor": {}}, rounds=1, seconds=0.0)
+    assert result.has_failed
+    assert "it broke" in capsys.readouterr().err
+
+
+PROGRAM = """
+import json, os, sys
+print(json.dumps(os.environ.get("TOY")))
+print(json.dumps(sys.argv[1:]))
+print("last words", file=sys.stderr)
+"""
+
+
+def test_program_reports_lines_of_json_and_has_the_variables_of_its_contestant():
+    with Children({"TOY": "set"}) as children:
+        receive = children.start_program([sys.executable, "-c", PROGRAM, "sink"])
+        assert receive() == "set"
+        assert receive() == ["sink"]
+        with pytest.raises(ChildFailed, match="last words"):
+            receive()
+    assert "TOY" not in os.environ
+
+
+def test_rate_and_percentiles():
+    counts = iter(range(0, 10**9, 1000))
+    assert rate_of(lambda: next(counts), 0.001) > 0
+    trips = percentiles([n * 1e-6 for n in range(1000)])
+    assert trips == pytest.approx({"p50": 500, "p90": 900, "p99": 990, "p99.9": 999})
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_loads_keep_a_source_going(size):
+    load = load_of(size)
+    assert load.ack_every + load.burst <= load.window
+
+
+def test_one_way_from_end_to_end():
+    own = Scenario("one_way", one_way.SCENARIO.metrics, one_way.play)
+    result = run(own, {PURE: PURE_ENVIRON}, rounds=1, seconds=0.05)
+    assert result.samples[PURE][0]["rate"] > 0
+    assert not result.has_failed
+
+
+def test_names_of_scenarios_differ_and_floors_play():
+    assert len({scenario.name for scenario in SCENARIOS}) == len(SCENARIOS)
+    for each in SCENARIOS:
+        for metric in each.metrics.values():
+            for target in metric.targets:
+                assert not target.floor or target.floor in each.others
+                assert not target.key or target.key in each.metrics
+                assert target.value or target.floor or target.key
+
+
+def test_pure_python_is_among_the_backends():
+    assert backends()[PURE] == PURE_ENVIRON
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_path_works_more_than_once(name):
+    with PATHS[name](CHOSEN) as work:
+        work()
+        work()
+
+
+def test_gate_fails_only_what_got_slower_than_its_tolerance():
+    row = {"instructions": 1000.0, "tolerance": 0.04}
+    assert regression.verdict("encode", 1041.0, row) == "slower"
+    assert regression.verdict("encode", 1039.0, row) == "ok"
+    assert regression.verdict("encode", 900.0, row).startswith("faster")
+    assert regression.verdict("encode", 900.0, None) == "no baseline"
+
+
+def test_baseline_knows_every_path_and_the_reason_for_its_figures():
+    for build in regression.load().values():
+        for backend in build.values():
+            assert backend["reason"]
+            assert set(backend["rows"]) == set(PATHS) == set(regression.MORE)
