@@ -60,6 +60,7 @@ def extensions() -> list[Extension]:
             for name, source in sources.items()
         ],
         build_dir="build/cython",
+        force=True,  # a changed .pxd changes the modules that it is imported in
         compiler_directives=DIRECTIVES,
         quiet=True,
     )

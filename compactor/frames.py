@@ -90,6 +90,13 @@ def encode_message(prefix: bytes, body: bytes) -> bytes:
     return prefix + CRLF
 
 
+def append_message(buffer: bytearray, prefix: bytes, body: bytes) -> int:
+    """Add one whole message frame to a buffer; return its size."""
+    frame = encode_message(prefix, body)
+    buffer += frame
+    return len(frame)
+
+
 def message_parts(prefix: bytes, body: bytes) -> tuple[bytes, bytes, bytes]:
     """The frame of a message with a body, in parts, which takes no copy of the body."""
     before = b"%bTransfer-Encoding: chunked\r\n\r\n%x\r\n" % (prefix, len(body))

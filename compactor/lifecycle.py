@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from compactor.errors import ContextError, ContextStopped, Reason
-from compactor.loop import Inbox, new_event_loop
+from compactor.loop import Inbox, keep_large_buffers, new_event_loop
 from compactor.runtime import Runtime
 
 log = logging.getLogger("compactor")
@@ -107,6 +107,7 @@ class LoopOwner:
 
     async def _open(self) -> None:
         loop = asyncio.get_running_loop()
+        keep_large_buffers()
         try:
             self._runtime.run_queue.attach(loop)
             await self._runtime.server.listen(self._sock)

@@ -14,6 +14,7 @@ from compactor.errors import ContextStopped
 
 log = logging.getLogger("compactor")
 
+_LARGEST_BUFFER = 16 << 20  # bytes
 _BATCH = 1024  # calls from other threads before sockets and mailboxes have their turn
 
 
@@ -33,6 +34,16 @@ def loop_package() -> str:
     except ImportError:
         return "asyncio"
     return uvloop.__name__
+
+
+def keep_large_buffers() -> None:
+    """Have glibc reuse the memory of read and write buffers, whatever their size.
+
+    Its malloc maps each block from 128 KiB on anew, for the kernel to clear page by page, and
+    gives it back when it is freed.  It stops doing so for blocks up to the size of the largest
+    mapped one that was freed so far, so one is freed here.  None of its pages is ever touched.
+    """
+    bytearray(_LARGEST_BUFFER)
 
 
 class Inbox:

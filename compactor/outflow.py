@@ -5,51 +5,60 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Protocol
 
-from .frames import encode_message, message_parts
+from .decoder import FrameDecoder
+from .frames import append_message, encode_message, message_parts
+from .heads import Head
 from .run_queue import RunQueue
 
-Frame = Any
-"""``bytes``, or a tuple of ``bytes`` to be joined: large bodies are not copied."""
-
-# Frames handed to the transport at a time.  What the transport holds cannot be taken back when
+# Bytes handed to the transport at a time.  What the transport holds cannot be taken back when
 # the connection breaks; what is still parked can be reported.
-_WRITE_BYTES = 256 * 1024
+_BLOCK_BYTES = 256 * 1024
 
-_LARGE = 32 * 1024  # bodies from here on are written from where they are
+_LARGE = 32 * 1024  # bodies from here on are written from where they are, not copied
+_FRAMING = 64  # bytes of a frame besides beginning and body, at most
 
 
 class Source(Protocol):
     """What an outflow asks of its peer."""
 
     def dial(self) -> None: ...
-    def overflowed(self, frame: bytes) -> None: ...
+    def overflowed(self, head: Head, body: bytes) -> None: ...
 
 
 class Outflow:
     """One FIFO of frames; the first one of a turn has them written at its end.
 
+    Frames are gathered in blocks, each a list of buffers; a block ends where a frame does, and
+    ended blocks wait in line behind each other.
+
     Attributes:
-        size: bytes of the frames that are parked.
+        parked: frames that wait.
+        size: their bytes.
         written: frames that the open connection has been given.
         links: ids of linked processes by the number of their link frames on the connection.
         is_full: whether the transport takes no more for now.
     """
 
     __slots__ = (
+        "_block",
+        "_buffer",
         "_dirty",
-        "_frames",
-        "_large",
+        "_ended",
+        "_ended_frames",
+        "_ended_size",
         "_max_bytes",
         "_peer",
         "_run_queue",
         "_transport",
         "is_full",
         "links",
+        "parked",
         "size",
         "written",
     )
 
     def __init__(self, peer: Source, run_queue: RunQueue, max_bytes: int) -> None:
+        self.parked = 0
         self.size = 0
         self.written = 0
         self.links: dict[int, str] = {}
@@ -57,53 +66,70 @@ class Outflow:
         self._peer = peer
         self._run_queue = run_queue
         self._max_bytes = max_bytes
-        self._frames: deque[Frame] = deque()
-        self._large = 0  # how many of them are tuples
+        self._ended: deque[tuple[list[Any], int, int]] = deque()  # buffers, frames, bytes
+        self._ended_frames = 0
+        self._ended_size = 0
+        self._buffer = bytearray()  # the last one of the block that has not ended
+        self._block: list[Any] = [self._buffer]
         self._transport: Any = None
         self._dirty = False
-
-    def __len__(self) -> int:
-        return len(self._frames)
 
     # Parking
 
     def write_message(self, prefix: bytes, body: bytes) -> None:
         """Park a message; it leaves at the end of this turn, or when the connection lets it."""
-        frame: Frame
-        if len(body) < _LARGE:
-            frame = encode_message(prefix, body)
-            size = self.size + len(frame)
-        else:
-            frame = message_parts(prefix, body)
-            size = self.size + len(frame[0]) + len(body) + len(frame[2])
-        if size > self._max_bytes and self._frames:
-            self._peer.overflowed(b"".join(frame) if isinstance(frame, tuple) else frame)
+        length = len(body)
+        size = self.size
+        if size + len(prefix) + length + _FRAMING > self._max_bytes and self.parked:
+            self._peer.overflowed(*_messages(encode_message(prefix, body)))
             return
-        if isinstance(frame, tuple):
-            self._large += 1
+        if length < _LARGE:
+            size += append_message(self._buffer, prefix, body)
+        else:
+            first, _, last = message_parts(prefix, body)
+            self._buffer += first
+            self._buffer = bytearray(last)
+            self._block += (body, self._buffer)
+            size += len(first) + length + len(last)
         self.size = size
-        self._frames.append(frame)
+        self.parked += 1
+        if size - self._ended_size >= _BLOCK_BYTES:
+            self._end_block()
         if not self._dirty:
             self._dirty = True
             self._run_queue.flush_soon(self)
 
     def write_link(self, id_: str, frame: bytes) -> None:
         """Park a link frame: the answer to it tells whether the process ``id_`` lives."""
-        self.links[self.written + len(self._frames)] = id_
-        self._frames.append(frame)
+        self.links[self.written + self.parked] = id_
+        self._buffer += frame
         self.size += len(frame)
+        self.parked += 1
         if not self._dirty:
             self._dirty = True
             self._run_queue.flush_soon(self)
+
+    def _end_block(self) -> None:
+        frames = self.parked - self._ended_frames
+        size = self.size - self._ended_size
+        self._ended.append((self._block, frames, size))
+        self._ended_frames += frames
+        self._ended_size += size
+        self._buffer = bytearray()
+        self._block = [self._buffer]
 
     def prepend_links(self, links: list[tuple[str, bytes]]) -> None:
         """Park link frames before all else."""
         count = len(links)
         self.links = {number + count: id_ for number, id_ in self.links.items()}
         self.links.update((number, id_) for number, (id_, _) in enumerate(links))
-        for _, frame in reversed(links):
-            self._frames.appendleft(frame)
-            self.size += len(frame)
+        frames = [frame for _, frame in links]
+        size = sum(map(len, frames))
+        self._ended.appendleft((frames, count, size))
+        self._ended_frames += count
+        self._ended_size += size
+        self.parked += count
+        self.size += size
 
     # The connection
 
@@ -119,18 +145,22 @@ class Outflow:
         self.links = {n - self.written: id_ for n, id_ in self.links.items() if n >= self.written}
         self.written = 0
 
-    def take_back(self) -> list[bytes]:
-        """Park nothing any more; return the messages among what was."""
-        frames = [
-            b"".join(frame) if isinstance(frame, tuple) else frame
-            for number, frame in enumerate(self._frames, self.written)
-            if number not in self.links
-        ]
+    def take_back(self) -> list[Any]:
+        """Park nothing any more; return the messages among what was, as the decoder does."""
+        messages: list[Any] = []
+        number = self.written
+        self._end_block()
+        for buffers, _, _ in self._ended:
+            found = _messages(b"".join(buffers))
+            for index in range(0, len(found), 2):
+                if number not in self.links:
+                    messages += found[index : index + 2]
+                number += 1
         self.links.clear()
-        self._frames.clear()
-        self._large = 0
-        self.size = 0
-        return frames
+        self._ended.clear()
+        self.parked = self._ended_frames = 0
+        self.size = self._ended_size = 0
+        return messages
 
     def resume(self) -> None:
         """The transport takes more."""
@@ -141,40 +171,22 @@ class Outflow:
         """Write what is parked; have the peer dial first if there is no connection."""
         self._dirty = False
         if self._transport is None:
-            if self._frames:
+            if self.parked:
                 self._peer.dial()
             return
-        while self._frames and not self.is_full:
-            if self._large or self.size > _WRITE_BYTES:
-                self._write_some()
-            else:
-                count = len(self._frames)
-                if count == 1:
-                    data = self._frames.popleft()
-                else:
-                    data = b"".join(self._frames)
-                    self._frames.clear()
-                self.written += count
-                self.size = 0
-                self._transport.write(data)
+        while self.parked and not self.is_full:
+            if not self._ended:
+                self._end_block()
+            buffers, frames, size = self._ended.popleft()
+            self.parked -= frames
+            self.size -= size
+            self._ended_frames -= frames
+            self._ended_size -= size
+            self.written += frames
+            for buffer in buffers:
+                self._transport.write(buffer)
 
-    def _write_some(self) -> None:
-        """Write as many whole frames as one batch holds, at least one."""
-        parts: list[bytes] = []
-        size = 0
-        large = self._large
-        while self._frames and size < _WRITE_BYTES:
-            frame = self._frames.popleft()
-            self.written += 1
-            if isinstance(frame, tuple):
-                self._large -= 1
-                parts.extend(frame)
-                size += sum(map(len, frame))
-            else:
-                parts.append(frame)
-                size += len(frame)
-        self.size -= size
-        if self._large < large:
-            self._transport.writelines(parts)
-        else:
-            self._transport.write(b"".join(parts))
+
+def _messages(frames: bytes) -> list[Any]:
+    """What some whole frames were: head, body, head, body, and so on."""
+    return FrameDecoder(len(frames), len(frames)).feed(frames)

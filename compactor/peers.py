@@ -8,9 +8,10 @@ import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 from compactor.errors import Reason
+from compactor.heads import Head
 from compactor.links import Address
 from compactor.outflow import Outflow
 from compactor.peer_connection import PeerConnection
@@ -35,7 +36,7 @@ class PeerOwner(Protocol):
 
     def peer_lost(self, peer: Peer, reason: Reason) -> None: ...
     def link_exited(self, address: Address, id_: str, reason: Reason) -> None: ...
-    def frames_dropped(self, address: Address, frames: Iterable[bytes], reason: Reason) -> None: ...
+    def messages_dropped(self, address: Address, messages: list[Any], reason: Reason) -> None: ...
     def message_refused(self, address: Address) -> None: ...
 
 
@@ -73,11 +74,11 @@ class Peer:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is connected, being dialled or parked."""
-        return self._connection is None and self._dialling is None and not len(self.outflow)
+        return self._connection is None and self._dialling is None and not self.outflow.parked
 
-    def overflowed(self, frame: bytes) -> None:
-        """The outflow has no room for a frame."""
-        self._owner.frames_dropped(self.address, [frame], Reason.OVERFLOW)
+    def overflowed(self, head: Head, body: bytes) -> None:
+        """The outflow has no room for a message."""
+        self._owner.messages_dropped(self.address, [head, body], Reason.OVERFLOW)
 
     # Connecting
 
@@ -139,13 +140,13 @@ class Peer:
 
     async def finish(self) -> None:
         """Let everything parked leave, then end the connection and wait for its end."""
-        if len(self.outflow) and self._connection is None:
+        if self.outflow.parked and self._connection is None:
             self.dial()
         if self._dialling is not None:
             await asyncio.wait([self._dialling])
         connection = self._connection
         if connection is not None:
-            while len(self.outflow) and connection.lost is None:
+            while self.outflow.parked and connection.lost is None:
                 await connection.drained()
                 self.outflow.flush()
             self._retire()
@@ -174,10 +175,10 @@ class Peer:
             self._lost(reason)
 
     def _lost(self, reason: Reason) -> None:
-        frames = self.outflow.take_back()
+        messages = self.outflow.take_back()
         self.outflow.close()
-        if frames:
-            self._owner.frames_dropped(self.address, frames, reason)
+        if messages:
+            self._owner.messages_dropped(self.address, messages, reason)
         self._owner.peer_lost(self, reason)
 
     # Answers

@@ -250,10 +250,13 @@ class Runtime:
             if pid.id == id_:
                 self._notify(pid, self.links.exited(pid), reason)
 
-    def frames_dropped(self, address: Address, frames: Iterable[bytes], reason: Reason) -> None:
-        """Encoded messages will not be written: read back what they were."""
-        for frame in frames:
-            head, body = self.backend.FrameDecoder(len(frame), len(frame)).feed(frame)
+    def messages_dropped(self, address: Address, messages: list[Any], reason: Reason) -> None:
+        """Encoded messages will not be written.
+
+        Args:
+            messages: head, body, head, body, and so on.
+        """
+        for head, body in zip(messages[::2], messages[1::2], strict=True):
             id_, name = split_path(head.path)
             to = PID(*address, id_)
             self.metrics.dead_letter(DeadLetter(reason, to, head.sender, name, len(body)))

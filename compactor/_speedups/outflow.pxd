@@ -4,6 +4,7 @@ from compactor._speedups.run_queue cimport RunQueue as CRunQueue
 
 
 cdef class Outflow:
+    cdef readonly Py_ssize_t parked
     cdef readonly Py_ssize_t size
     cdef readonly Py_ssize_t written
     cdef readonly dict links
@@ -11,11 +12,19 @@ cdef class Outflow:
     cdef object _peer
     cdef CRunQueue _run_queue
     cdef Py_ssize_t _max_bytes
-    cdef object _frames
-    cdef Py_ssize_t _large
+    cdef object _ended
+    cdef Py_ssize_t _ended_frames
+    cdef Py_ssize_t _ended_size
+    cdef bytearray _buffer
+    cdef list _block
     cdef object _transport
     cdef bint _dirty
 
-    @cython.locals(size=Py_ssize_t)
+    @cython.locals(length=Py_ssize_t, size=Py_ssize_t)
     cpdef write_message(self, bytes prefix, bytes body)
+
+    @cython.locals(frames=Py_ssize_t, size=Py_ssize_t)
+    cdef object _end_block(self)
+
+    @cython.locals(frames=Py_ssize_t, size=Py_ssize_t, buffers=list)
     cpdef flush(self)
