@@ -162,7 +162,7 @@ class Context(LoopOwner):
                 self._runtime.release(mailbox)
                 self._call(mailbox.abandon, Reason.TERMINATED)
             raise
-        if not isinstance(initialization, Coroutine):
+        if initialization is not None and not isinstance(initialization, Coroutine):
             initialization = None
         self._call(self._runtime.start_process, mailbox, initialization)
         return mailbox.pid
@@ -371,11 +371,9 @@ class Context(LoopOwner):
 
 
 def _is_live(process: Process) -> bool:
-    try:
-        context, pid = process.context, process.pid
-    except errors.UnboundProcess:
+    if not process.is_bound:
         return False
-    mailbox = context._runtime.mailbox_of(pid)
+    mailbox = process.context._runtime.mailbox_of(process.pid)
     return mailbox is not None and mailbox.process is process
 
 

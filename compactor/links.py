@@ -28,7 +28,9 @@ class Links:
 
     def exited(self, to: PID) -> set[str]:
         """``to`` is gone: remove its links and return their linkers."""
-        linkers = self._linkers.pop(to, set())
+        linkers = self._linkers.pop(to, None)
+        if linkers is None:
+            return set()
         watched = self._at.get(to.address)
         if watched is not None:
             watched.discard(to)

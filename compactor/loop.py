@@ -43,7 +43,7 @@ def keep_large_buffers() -> None:
     gives it back when it is freed.  It stops doing so for blocks up to the size of the largest
     mapped one that was freed so far, so one is freed here.  None of its pages is ever touched.
     """
-    bytearray(_LARGEST_BUFFER)
+    bytes(_LARGEST_BUFFER)
 
 
 class Inbox:

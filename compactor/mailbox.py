@@ -254,12 +254,12 @@ class Mailbox:
             self._discard(Reason.TERMINATED)
             self._cancel_task()
         self.put(self._finalize, None, None)
-        self.put(self._end, None, None)
 
     def _finalize(self, _a: None, _b: None) -> Any:
         if self._finalizing:
             return None
         self._finalizing = True
+        self.queue.appendleft((self._end, None, None))
         return self.process.finalize()
 
     def _end(self, _a: None, _b: None) -> None:

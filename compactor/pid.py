@@ -27,6 +27,14 @@ def check_id(id_: object) -> str:
     return id_
 
 
+@functools.lru_cache(maxsize=1024)
+def _check_address(ip: str, port: int) -> None:
+    if _FORBIDDEN.search(ip) or not ip or "[" in ip or "/" in ip:
+        raise ValueError(f"{ip!r} is not an IP address or host name")
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port {port} is not from 0 to 65535")
+
+
 @functools.total_ordering
 class PID:
     """The address of one process; immutable, hashable and ordered by (ip, port, id).
@@ -77,12 +85,9 @@ class PID:
     def __init__(self, ip: str, port: int, id_: str) -> None:
         if not isinstance(ip, str):
             raise TypeError(f"the ip of a PID must be a str, got {ip!r}")
-        if _FORBIDDEN.search(ip) or not ip or "[" in ip or "/" in ip:
-            raise ValueError(f"{ip!r} is not an IP address or host name")
         if not isinstance(port, int) or isinstance(port, bool):
             raise TypeError(f"the port of a PID must be an int, got {port!r}")
-        if not 0 <= port <= 65535:
-            raise ValueError(f"port {port} is not from 0 to 65535")
+        _check_address(ip, port)
         put = object.__setattr__
         put(self, "ip", ip)
         put(self, "port", port)

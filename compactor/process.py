@@ -192,6 +192,11 @@ class Process:
         return self.__pid
 
     @property
+    def is_bound(self) -> bool:
+        """Whether this process has been spawned; it may have ended since."""
+        return self.__context is not None
+
+    @property
     def context(self) -> Any:
         """The context that this process was spawned on.
 
@@ -228,7 +233,7 @@ class Process:
         Raises:
             TypeError: ``context`` is no context.
         """
-        if not all(hasattr(context, name) for name in ("ip", "port", "send", "link")):
+        if not (hasattr(context, "ip") and hasattr(context, "send") and hasattr(context, "link")):
             raise TypeError(f"Can only bind to a Context, got {type(context)}")
         if not hasattr(self, "name"):
             raise ProcessError(f"{type(self).__name__} did not call Process.__init__(name)")

@@ -66,7 +66,7 @@ class Runtime:
         self.server = Server(self)
         self.is_stopping = False
         self._observers: dict[str, set[ServerConnection]] = {}
-        self._claiming = threading.Lock()
+        self._releasing = threading.Lock()
         self._ended = asyncio.Event()
 
     # Processes
@@ -79,18 +79,16 @@ class Runtime:
         """
         pid = process.pid
         mailbox = self.backend.Mailbox(process, pid, self, self.run_queue)
-        with self._claiming:
-            if pid.id in self.live:
-                raise InvalidProcess(
-                    f"a process {pid.id!r} lives on {pid.host} already; "
-                    "choose another name, or wait until it has ended"
-                )
-            self.live[pid.id] = mailbox
+        if self.live.setdefault(pid.id, mailbox) is not mailbox:
+            raise InvalidProcess(
+                f"a process {pid.id!r} lives on {pid.host} already; "
+                "choose another name, or wait until it has ended"
+            )
         return mailbox
 
     def release(self, mailbox: Mailbox) -> None:
         """Take back a claim: its process could not be initialized.  Any thread may call this."""
-        with self._claiming:
+        with self._releasing:
             if self.live.get(mailbox.pid.id) is mailbox:
                 del self.live[mailbox.pid.id]
 
