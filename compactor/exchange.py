@@ -1,4 +1,4 @@
-"""One HTTP request on its way: the event in the mailbox, and the answer's place in the queue."""
+"""``Exchange``: one HTTP request on its way, and its answer on the way back."""
 
 from __future__ import annotations
 
@@ -13,42 +13,40 @@ from compactor.http import Request, Response
 
 
 class Exchange:
-    """The place of one answer among those of its connection.
+    """A request to a route: the event of its process, and the place of its answer.
 
     Args:
-        answered: called once, when the response is there.
+        route: the path of the route.
+        request: what the route is given.
+
+    Attributes:
+        response: the answer, once it is there.
+        answered: called then, if somebody waits for it.
     """
 
-    __slots__ = ("_answered", "response")
+    __slots__ = ("_request", "_route", "answered", "response")
 
-    def __init__(self, answered: Callable[[], None]) -> None:
-        self._answered = answered
+    def __init__(self, route: str, request: Request) -> None:
+        self._route = route
+        self._request = request
         self.response: Response | None = None
+        self.answered: Callable[[], None] | None = None
 
-    def respond(self, response: Response) -> None:
+    def _respond(self, response: Response) -> None:
         """Give the answer; a second one is ignored."""
         if self.response is None:
             self.response = response
-            self._answered()
-
-
-class Requested:
-    """A request to a route, as an event of its process."""
-
-    __slots__ = ("_exchange", "_request", "_route")
-
-    def __init__(self, route: str, request: Request, exchange: Exchange) -> None:
-        self._route = route
-        self._request = request
-        self._exchange = exchange
+            if self.answered is not None:
+                self.answered()
 
     def serve(self, mailbox: Any) -> Any:
         try:
             result = mailbox.process.handle_http(self._route, self._request)
-            if inspect.isgenerator(result):
-                result = _drive(result)
-            if isinstance(result, Coroutine):
-                return self._finish(result)
+            if not isinstance(result, (str, bytes, Response)):
+                if inspect.isgenerator(result):
+                    result = _drive(result)
+                if isinstance(result, Coroutine):
+                    return self._finish(result)
             self._answer(result)
         except BaseException as error:
             self._fail(error)
@@ -63,19 +61,19 @@ class Requested:
     def _fail(self, error: BaseException) -> None:
         """Answer 400 or the like to what the client did wrong, and 500 to what the route did."""
         if isinstance(error, RemoteProtocolError):
-            self._exchange.respond(Response.error(error.status, str(error)))
+            self._respond(Response.error(error.status, str(error)))
         else:
-            self._exchange.respond(Response.error(500))
+            self._respond(Response.error(500))
             raise error
 
     def _answer(self, result: Any) -> None:
         request = self._request
         response = request.written() if result is None else Response.of(result)
         response.check()
-        self._exchange.respond(response)
+        self._respond(response)
 
     def discard(self, reason: Reason) -> None:
-        self._exchange.respond(Response.error(500, f"The process has ended: {reason}."))
+        self._respond(Response.error(500, f"The process has ended: {reason}."))
 
     def __str__(self) -> str:
         return f"request {self._request.method} {self._request.uri}"

@@ -106,7 +106,7 @@ def message_parts(prefix: bytes, body: bytes) -> tuple[bytes, bytes, bytes]:
 def encode_response(
     status_line: bytes,
     date: bytes,
-    headers: Iterable[tuple[bytes, bytes]],
+    headers: Iterable[bytes],
     body: bytes,
     head_only: bool = False,
 ) -> bytes:
@@ -115,12 +115,11 @@ def encode_response(
     Args:
         status_line: e.g. ``b"HTTP/1.1 200 OK"``.
         date: the value of the ``Date`` header.
-        headers: further headers, without ``Content-Length``.
+        headers: lines such as ``b"Content-Type: text/plain"``; ``Content-Length`` is added.
         body: the content.
         head_only: leave the body out, as the answer to HEAD wants it.
     """
-    lines = [status_line, b"Date: " + date]
-    lines.extend(b"%b: %b" % header for header in headers)
+    lines = [status_line, b"Date: " + date, *headers]
     lines.append(b"Content-Length: %d\r\n\r\n" % len(body))
     head = CRLF.join(lines)
     return head if head_only else head + body

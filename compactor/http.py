@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import http
 import json
 import re
@@ -39,6 +40,18 @@ STATUS_LINES: Final[dict[int, bytes]] = {
 }
 
 
+@functools.lru_cache(maxsize=1024)
+def header_line(name: str, value: str) -> bytes:
+    """One header as it is sent, without the line's end.
+
+    Raises:
+        LocalProtocolError: it cannot be sent.
+    """
+    if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+        raise LocalProtocolError(f"header {name!r}: {value!r} cannot be sent")
+    return f"{name}: {value}".encode("latin-1")
+
+
 class HttpDate:
     """The value of the ``Date`` header, made once a second."""
 
@@ -60,22 +73,28 @@ class HttpDate:
 class Headers(Mapping[str, str]):
     """Headers by name, whatever its case; of duplicates the last wins, as in libprocess."""
 
-    __slots__ = ("_fields",)
+    __slots__ = ("_decoded", "_fields")
 
     def __init__(self, fields: Iterable[tuple[bytes, bytes]]) -> None:
-        self._fields = {n.decode("latin-1"): v.decode("latin-1") for n, v in fields}
+        self._fields = fields
+        self._decoded: dict[str, str] | None = None
+
+    def _by_name(self) -> dict[str, str]:
+        if self._decoded is None:  # few routes look at headers
+            self._decoded = {n.decode("latin-1"): v.decode("latin-1") for n, v in self._fields}
+        return self._decoded
 
     def __getitem__(self, name: str) -> str:
-        return self._fields[name.lower()]
+        return self._by_name()[name.lower()]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._fields)
+        return iter(self._by_name())
 
     def __len__(self) -> int:
-        return len(self._fields)
+        return len(self._by_name())
 
     def __repr__(self) -> str:
-        return f"Headers({self._fields})"
+        return f"Headers({self._by_name()})"
 
 
 class Response:
@@ -123,16 +142,15 @@ class Response:
                 f"the status of a response must be 200 to 599, got {self.status!r}"
             )
         for name, value in self.headers.items():
-            if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
-                raise LocalProtocolError(f"header {name!r}: {value!r} cannot be sent")
+            header_line(name, value)
 
     @property
     def closes(self) -> bool:
         """Whether it is the last on its connection."""
-        return any(
-            name.lower() == "connection" and value.lower() == "close"
-            for name, value in self.headers.items()
-        )
+        for name, value in self.headers.items():
+            if name.lower() == "connection" and value.lower() == "close":
+                return True
+        return False
 
     @classmethod
     def json(cls, value: Any, status: int = 200) -> Response:

@@ -20,7 +20,7 @@ _CHECK_EVERY = 32  # messages served as they arrive, between two looks at the cl
 class Connection(Protocol):
     """What an inbound asks of its connection: all that is rarer than a known message."""
 
-    def request(self, head: Head, body: bytes) -> None: ...
+    def request(self, head: Head, body: bytes, in_time: bool) -> None: ...
     def unusual_message(self, head: Head, sender: PID, body: bytes) -> None: ...
     def accepted(self, head: Head) -> None: ...
     def hold(self, mailbox: Mailbox) -> None: ...
@@ -90,7 +90,7 @@ class Inbound:
     def deliver(self, data: bytes) -> None:
         """Hand the messages and requests that ``data`` completes to where they belong."""
         events = self._decoder.feed(data)
-        end = perf_counter() + TURN_SECONDS if len(events) > 2 else 0.0
+        end = perf_counter() + TURN_SECONDS if len(events) > 2 else 0.0  # one is always in time
         until_check = _CHECK_EVERY
         in_time = True
         last: Any = None  # the head that mailbox, call, sender and is_answered belong to
@@ -105,7 +105,8 @@ class Inbound:
                 last = None
                 sender = head.sender
                 if sender is None:
-                    self._connection.request(head, body)
+                    self._connection.request(head, body, in_time)
+                    in_time = in_time and perf_counter() < end
                     continue
                 target = self._known.get(head.path)
                 if target is None or head.is_link:

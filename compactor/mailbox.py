@@ -136,18 +136,18 @@ class Mailbox:
         """Add an event before all others."""
         self.queue = deque([(serve, event, self), *self.queue])
 
-    def serve_now(self, call: Call, sender: PID, body: bytes) -> None:
-        """Serve a message without queueing it.  Only an idle mailbox may be asked to, and only
+    def serve_now(self, call: Call, a: Any, b: Any) -> None:
+        """Serve an entry without queueing it.  Only an idle mailbox may be asked to, and only
         outside of all handlers.
         """
         self.state = READY
         try:
-            result = call(sender, body)
+            result = call(a, b)
         except BaseException as error:
-            self._failed((call, sender, body), error)
+            self._failed((call, a, b), error)
         else:
             if result is not None and isinstance(result, Coroutine):
-                self._suspend(result, (call, sender, body))
+                self._suspend(result, (call, a, b))
                 return
         if self.queue:
             self._run_queue.schedule(self)

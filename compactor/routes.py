@@ -58,17 +58,22 @@ class RouteTable:
     """The flat table from message path to (mailbox, call), filled as paths are first used.
 
     A path is remembered in the spelling that senders use, so the table never outgrows the
-    handlers of live processes.
+    handlers and routes of live processes.
+
+    Attributes:
+        known: (mailbox, call) by message path.
+        pages: (mailbox, route) by HTTP path.
 
     Args:
         find: returns the live mailbox of a process id, or None.
     """
 
-    __slots__ = ("_find", "known")
+    __slots__ = ("_find", "known", "pages")
 
     def __init__(self, find: Callable[[str], Any]) -> None:
         self._find = find
         self.known: dict[bytes, tuple[Any, Call]] = {}
+        self.pages: dict[bytes, tuple[Any, str]] = {}
 
     def resolve(self, path: bytes) -> tuple[Any, Call | None, str] | None:
         """Find the mailbox, call and message name for a path that is not ``known`` yet.
@@ -86,13 +91,25 @@ class RouteTable:
         call = mailbox.call_for(name)
         if call is not None and path == message_path(id_, name).encode("utf-8", "surrogateescape"):
             self.known[path] = (mailbox, call)
-            if mailbox.paths is None:
-                mailbox.paths = []
-            mailbox.paths.append(path)
+            _add_path(mailbox, path)
         return mailbox, call, name
+
+    def remember_page(self, mailbox: Any, route: str, path: bytes) -> None:
+        """Remember the route that serves an HTTP path, if that is the route's own path."""
+        own = message_path(mailbox.pid.id, route.lstrip("/"))
+        if path == own.encode("utf-8", "surrogateescape"):
+            self.pages[path] = (mailbox, route)
+            _add_path(mailbox, path)
 
     def forget(self, mailbox: Target) -> None:
         """Drop every path of a process that has ended."""
         for path in mailbox.paths or ():
-            del self.known[path]
+            self.known.pop(path, None)
+            self.pages.pop(path, None)
         mailbox.paths = None
+
+
+def _add_path(mailbox: Any, path: bytes) -> None:
+    if mailbox.paths is None:
+        mailbox.paths = []
+    mailbox.paths.append(path)

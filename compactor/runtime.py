@@ -24,7 +24,7 @@ from compactor.peer_connection import PeerConnection
 from compactor.peers import Peer
 from compactor.pid import PID
 from compactor.process import Process, bind_handler, handler_table
-from compactor.routes import Call, RouteTable, match_route, split_path
+from compactor.routes import Call, RouteTable, split_path
 from compactor.server import Server, ServerConnection
 from compactor.settings import Settings
 from compactor.wire import Backend
@@ -301,10 +301,11 @@ class Runtime:
 
     def find_route(self, path: bytes) -> tuple[Mailbox, str] | None:
         """The mailbox and route that serve an HTTP path, the delegate's if there is no other."""
-        if b"/.." in path:
-            return None
+        page: tuple[Mailbox, str] | None = self.routes.pages.get(path)
+        if page is not None or b"/.." in path:
+            return page
         try:
-            id_, rest = split_path(path)
+            id_, rest = self.backend.split_path(path)
         except RemoteProtocolError:
             return None
         mailbox = self.live.get(id_)
@@ -313,8 +314,11 @@ class Runtime:
             rest = path.decode("utf-8", "surrogateescape")
         if mailbox is None:
             return None
-        found = match_route(handler_table(type(mailbox.process)).routes, rest)
-        return (mailbox, found[0]) if found else None
+        found = self.backend.match_route(handler_table(type(mailbox.process)).routes, rest)
+        if found is None:
+            return None
+        self.routes.remember_page(mailbox, found[0], path)
+        return mailbox, found[0]
 
     # Stopping
 

@@ -9,11 +9,12 @@ from typing import Any, Protocol, cast
 from urllib.parse import quote
 
 from compactor.errors import RemoteProtocolError
-from compactor.exchange import Exchange, Requested
+from compactor.exchange import Exchange
 from compactor.flow import ReadGate, unread_data
 from compactor.heads import Head
-from compactor.http import STATUS_LINES, HttpDate, Request, Response
-from compactor.mailbox import Mailbox
+from compactor.http import STATUS_LINES, HttpDate, Request, Response, header_line
+from compactor.mailbox import IDLE, Mailbox
+from compactor.messages import serve
 from compactor.metrics import Metrics
 from compactor.pid import PID
 from compactor.routes import RouteTable, split_path
@@ -190,7 +191,8 @@ class ServerConnection(asyncio.Protocol):
         self._hold_if_full(mailbox)
         self._answer(202, b"", head)
 
-    def request(self, head: Head, body: bytes) -> None:
+    def request(self, head: Head, body: bytes, in_time: bool) -> None:
+        """Hand a request to its route, at once if its process is idle and nothing is before it."""
         found = self._receiver.find_route(head.path)
         if found is None:
             self._answer(404, b"404 Not Found.", head)
@@ -204,10 +206,18 @@ class ServerConnection(asyncio.Protocol):
             body,
             self._peer,
         )
-        exchange = Exchange(self._send_ready)
+        exchange = Exchange(route, request)
+        if in_time and mailbox.state == IDLE and not self._waiting and not self._no_more_answers:
+            mailbox.serve_now(serve, exchange, mailbox)
+            if exchange.response is not None:
+                self._queue_answer(self._encode(exchange.response, head), head)
+                self._no_more_answers |= exchange.response.closes
+                return
+        else:
+            mailbox.put_event(exchange)
+            self._hold_if_full(mailbox)
+        exchange.answered = self._send_ready
         self._queue_answer(exchange, head)
-        mailbox.put_event(Requested(route, request, exchange))
-        self._hold_if_full(mailbox)
 
     def malformed(self) -> None:
         """The decoder found what is no request."""
@@ -245,7 +255,7 @@ class ServerConnection(asyncio.Protocol):
         self.send_out()
 
     def _tell_link(self, id_: str, status: int) -> None:
-        header = (LINK_HEADER, quote(id_, errors="surrogateescape").encode())
+        header = b"%b: %b" % (LINK_HEADER, quote(id_, errors="surrogateescape").encode())
         date = self._server.date.now()
         self._queue_answer(self._encode_response(STATUS_LINES[status], date, [header], b""), None)
 
@@ -255,7 +265,7 @@ class ServerConnection(asyncio.Protocol):
         """Answer a message, or a request that reached no route."""
         if head.sender is not None and not head.wants_answer:
             return
-        headers = [(b"Content-Type", b"text/plain; charset=utf-8")] if body else []
+        headers = [b"Content-Type: text/plain; charset=utf-8"] if body else []
         head_only = head.method == "HEAD"
         date = self._server.date.now()
         self._queue_answer(
@@ -267,7 +277,7 @@ class ServerConnection(asyncio.Protocol):
             STATUS_LINES[response.status],
             self._server.date.now(),
             [
-                (n.encode("latin-1"), v.encode("latin-1"))
+                header_line(n, v)
                 for n, v in response.headers.items()
                 if n.lower() not in _OWN_HEADERS
             ],

@@ -59,7 +59,7 @@ def test_names_may_hold_slashes_and_percent_signs() -> None:
 
 
 def test_a_response_carries_date_and_length() -> None:
-    assert encode_response(b"HTTP/1.1 200 OK", b"now", [(b"A", b"b")], b"hi") == (
+    assert encode_response(b"HTTP/1.1 200 OK", b"now", [b"A: b"], b"hi") == (
         b"HTTP/1.1 200 OK\r\nDate: now\r\nA: b\r\nContent-Length: 2\r\n\r\nhi"
     )
     assert encode_response(b"HTTP/1.1 200 OK", b"now", [], b"hi", head_only=True).endswith(

@@ -49,8 +49,8 @@ cdef inline void _write_frame(char* at, bytes prefix, bytes body) noexcept:
     cdef Py_ssize_t digit
     at = _put(at, prefix)
     if size == 0:
-        at[0] = b"\r"
-        at[1] = b"\n"
+        at[0] = c"\r"
+        at[1] = c"\n"
         return
     at = _put(at, CHUNKED)
     cdef Py_ssize_t digits = _digits(size)
@@ -58,8 +58,8 @@ cdef inline void _write_frame(char* at, bytes prefix, bytes body) noexcept:
         at[digit] = DIGITS[size & 15]
         size >>= 4
     at += digits
-    at[0] = b"\r"
-    at[1] = b"\n"
+    at[0] = c"\r"
+    at[1] = c"\n"
     _put(_put(at + 2, body), LAST_CHUNK)
 
 
@@ -101,11 +101,9 @@ cpdef bytes encode_response(
     if status_line is None or date is None or body is None:
         raise TypeError("a response is made of bytes, not None")
     cdef list parts = [status_line, b"\r\nDate: ", date]
-    for name, value in headers:
+    for line in headers:
         parts.append(b"\r\n")
-        parts.append(name)
-        parts.append(b": ")
-        parts.append(value)
+        parts.append(line)
     parts.append(b"\r\nContent-Length: %d\r\n\r\n" % PyBytes_GET_SIZE(body))
     if not head_only:
         parts.append(body)

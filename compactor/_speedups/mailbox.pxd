@@ -20,7 +20,7 @@ cdef class Mailbox:
 
     cpdef call_for(self, str name)
     cpdef put(self, call, a, b)
-    cpdef serve_now(self, call, sender, bytes body)
+    cpdef serve_now(self, call, a, b)
     cpdef put_message(self, call, sender, bytes body)
     cdef object _wake(self)
     cpdef drain(self, int limit)

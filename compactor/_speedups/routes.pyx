@@ -7,12 +7,12 @@ from compactor.errors import RemoteProtocolError
 
 
 cdef inline int _hex(char digit) noexcept:
-    if b"0" <= digit <= b"9":
-        return digit - b"0"
-    if b"a" <= digit <= b"f":
-        return digit - b"a" + 10
-    if b"A" <= digit <= b"F":
-        return digit - b"A" + 10
+    if c"0" <= digit <= c"9":
+        return digit - c"0"
+    if c"a" <= digit <= c"f":
+        return digit - c"a" + 10
+    if c"A" <= digit <= c"F":
+        return digit - c"A" + 10
     return -1
 
 
@@ -27,8 +27,8 @@ cpdef tuple split_path(bytes path):
     cdef Py_ssize_t at
     cdef int high, low
     cdef bint is_plain = True
-    while stop < size and data[stop] != b"/":
-        if data[stop] == b"%" or data[stop] == b"+":
+    while stop < size and data[stop] != c"/":
+        if data[stop] == c"%" or data[stop] == c"+":
             is_plain = False
         stop += 1
     if size == 0:
@@ -40,7 +40,7 @@ cpdef tuple split_path(bytes path):
     cdef char* out = PyBytes_AS_STRING(decoded)
     at = 1
     while at < stop:
-        if data[at] == b"%":
+        if data[at] == c"%":
             high = _hex(data[at + 1]) if at + 1 < stop else -1
             low = _hex(data[at + 2]) if at + 2 < stop else -1
             if high < 0 or low < 0:
@@ -50,7 +50,7 @@ cpdef tuple split_path(bytes path):
             out[length] = <char>(high * 16 + low)
             at += 3
         else:
-            out[length] = b" " if data[at] == b"+" else data[at]
+            out[length] = c" " if data[at] == c"+" else data[at]
             at += 1
         length += 1
     return PyUnicode_DecodeUTF8(out, length, "surrogateescape"), rest
