@@ -14,8 +14,6 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-PACKAGE = "compactor/_speedups"
-
 TWINS = ("frames", "routes")
 """Written again, in Cython."""
 
@@ -31,40 +29,41 @@ DIRECTIVES = {
     "wraparound": False,
 }
 
+FLAGS = {
+    "linux": (["-O3", "-g0"], ["-Wl,--strip-all"]),
+    "darwin": (["-O3", "-g0"], ["-Wl,-S", "-Wl,-x"]),  # no debug and no local symbols
+    "msvc": ([], ["/Brepro"]),  # optimised and without symbols by default, but not without a date
+}
+"""Of the compiler and of the linker: small, and the same bytes from the same sources."""
+
 
 def is_set(name: str) -> bool:
     return os.environ.get(name, "") not in ("", "0")
 
 
 def extensions() -> list[Extension]:
-    if is_set("COMPACTOR_NO_SPEEDUPS"):
+    required = is_set("COMPACTOR_REQUIRE_SPEEDUPS")
+    by_itself = sys.implementation.name != "cpython"  # PyPy compiles, and better than we do
+    if is_set("COMPACTOR_NO_SPEEDUPS") or (by_itself and not required):
         return []
     try:
         from Cython.Build import cythonize
     except ImportError:
-        if is_set("COMPACTOR_REQUIRE_SPEEDUPS"):
+        if required:
             raise
         return []
-    sources = {name: f"{PACKAGE}/{name}.pyx" for name in TWINS}
+    sources = {name: f"compactor/_speedups/{name}.pyx" for name in TWINS}
     sources.update((name, f"compactor/{name}.py") for name in COMPILED_AGAIN)
-    unix = sys.platform != "win32"
-    strip = ["-Wl,--strip-all"] if sys.platform.startswith("linux") else []
-    found: list[Extension] = cythonize(
-        [
-            Extension(
-                f"compactor._speedups.{name}",
-                [source],
-                extra_compile_args=["-O3", "-g0"] if unix else [],
-                extra_link_args=strip,
-            )
-            for name, source in sources.items()
-        ],
-        build_dir="build/cython",
-        force=True,  # a changed .pxd changes the modules that it is imported in
-        compiler_directives=DIRECTIVES,
-        quiet=True,
+    wanted = [Extension(f"compactor._speedups.{name}", [path]) for name, path in sources.items()]
+    return list(
+        cythonize(
+            wanted,
+            build_dir="build/cython",
+            compiler_directives=DIRECTIVES,
+            force=True,  # a changed .pxd changes the modules that it is imported in
+            quiet=True,
+        )
     )
-    return found
 
 
 class BuildAllOrNone(build_ext):
@@ -78,6 +77,12 @@ class BuildAllOrNone(build_ext):
                 raise
             print(f"compactor is built in pure Python, for its extensions fail: {error}")
             self._make_pure()
+
+    def build_extensions(self) -> None:
+        kind = "msvc" if self.compiler.compiler_type == "msvc" else sys.platform
+        for extension in self.extensions:
+            extension.extra_compile_args, extension.extra_link_args = FLAGS.get(kind, ([], []))
+        super().build_extensions()
 
     def _make_pure(self) -> None:
         for extension in self.extensions:

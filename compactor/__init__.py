@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from compactor._version import __version__
+from compactor.acceleration import Speedups, speedups
 from compactor.context import Context
 from compactor.errors import CompactorError, Reason
 from compactor.http import Request, Response
@@ -29,12 +30,14 @@ __all__ = [
     "Request",
     "Response",
     "Settings",
+    "Speedups",
     "__version__",
     "initialize",
     "install",
     "join",
     "route",
     "spawn",
+    "speedups",
 ]
 
 install = Process.install

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+import compactor
 from compactor import wire
 
 ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "compactor"
+PACKAGE = Path(compactor.__file__).parent
 DRAWER = runpy.run_path(str(ROOT / "docs" / "draw_architecture.py"))
 PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 FLOORS, ROOMS = DRAWER["tables"](PAGE)

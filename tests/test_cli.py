@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from compactor import __version__
+from compactor import __version__, speedups
 from compactor.cli.demo import Part
 
 DEMO_SECONDS = 60
@@ -89,10 +89,11 @@ def test_version_names_everything_that_matters_in_a_bug_report():
     done = run("version")
     assert done.returncode == 0, done.stderr
     found = dict(line.split(None, 1) for line in done.stdout.splitlines())
-    assert list(found) == ["compactor", "python", "loop", "httptools", "protobuf"]
+    assert list(found) == ["compactor", "python", "loop", "httptools", "protobuf", "speedups"]
     assert found["compactor"] == __version__
     assert found["python"].startswith(".".join(map(str, sys.version_info[:3])))
     assert re.fullmatch(r"uvloop [\d.]+|asyncio", found["loop"])
+    assert found["speedups"] == str(speedups())
 
 
 def test_version_says_asyncio_where_uvloop_is_missing():

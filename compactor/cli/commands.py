@@ -9,9 +9,9 @@ from importlib import metadata
 import click
 
 from compactor._version import __version__
+from compactor.acceleration import speedups
 from compactor.cli.demo import Demo, DemoError
 from compactor.cli.parts import run_follower, run_leader
-from compactor.loop import new_event_loop
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -45,15 +45,14 @@ def _print_step(number: int, who: str, what: str) -> None:
 @compactor.command()
 def version() -> None:
     """Print the versions of compactor and of what it runs on."""
-    loop = new_event_loop()
-    kind = type(loop).__module__.partition(".")[0]
-    loop.close()
+    in_use = speedups()
     for name, value in (
         ("compactor", __version__),
         ("python", f"{platform.python_version()} ({platform.python_implementation()})"),
-        ("loop", f"uvloop {_installed('uvloop')}" if kind == "uvloop" else "asyncio"),
+        ("loop", f"uvloop {_installed('uvloop')}" if in_use.loop == "uvloop" else in_use.loop),
         ("httptools", _installed("httptools")),
         ("protobuf", _installed("protobuf")),
+        ("speedups", str(in_use)),
     ):
         click.echo(f"{name:<10} {value}")
 
