@@ -120,6 +120,8 @@ class Outflow:
 
     def prepend_links(self, links: list[tuple[str, bytes]]) -> None:
         """Park link frames before all else."""
+        if not links:
+            return
         count = len(links)
         self.links = {number + count: id_ for number, id_ in self.links.items()}
         self.links.update((number, id_) for number, (id_, _) in enumerate(links))
@@ -175,13 +177,16 @@ class Outflow:
                 self._peer.dial()
             return
         while self.parked and not self.is_full:
-            if not self._ended:
-                self._end_block()
-            buffers, frames, size = self._ended.popleft()
+            if self._ended_frames:
+                buffers, frames, size = self._ended.popleft()
+                self._ended_frames -= frames
+                self._ended_size -= size
+            else:
+                buffers, frames, size = self._block, self.parked, self.size
+                self._buffer = bytearray()
+                self._block = [self._buffer]
             self.parked -= frames
             self.size -= size
-            self._ended_frames -= frames
-            self._ended_size -= size
             self.written += frames
             for buffer in buffers:
                 self._transport.write(buffer)

@@ -69,14 +69,15 @@ class RunQueue:
 
     def end_turn(self) -> None:
         """Write what the turn has gathered, unless more mailboxes are ready to add to it."""
-        if not self._ready:
-            while self._dirty:
-                dirty, self._dirty = self._dirty, []
-                for flushable in dirty:
+        try:
+            if not self._ready:
+                for flushable in self._dirty:  # a flush may add to them
                     flushable.flush()
-        self._in_turn = False
-        if self._ready or self._dirty:
-            self._schedule()
+                self._dirty.clear()
+        finally:
+            self._in_turn = False
+            if self._ready or self._dirty:
+                self._schedule()
 
     def run(self) -> None:
         """Serve mailboxes until none is ready or the time of a turn is over."""
