@@ -14,6 +14,7 @@ from typing import Any
 
 from compactor import PID, Context, Process, install, wire
 from compactor.frames import message_prefix
+from compactor.routes import RouteTable
 
 MESSAGES = 50  # fewer than a mailbox serves in one go, so that no clock is asked in between
 BODY = b"x" * 64
@@ -31,7 +32,7 @@ class Backend:
     RouteTable: Callable[[Callable[[str], Any]], Any]
 
 
-CHOSEN = Backend("chosen", wire.encode_message, wire.FrameDecoder, wire.RouteTable)
+CHOSEN = Backend("chosen", wire.chosen.encode_message, wire.chosen.FrameDecoder, RouteTable)
 """What `compactor` itself uses in this OS process."""
 
 Work = Callable[[], object]

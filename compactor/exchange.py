@@ -16,23 +16,23 @@ class Exchange:
     """A request to a route: the event of its process, and the place of its answer.
 
     Args:
-        route: the path of the route.
-        request: what the route is given.
+        call: what the request is given to.
+        request: the request.
 
     Attributes:
-        response: the answer, once it is there.
+        response: the answer, once it is there; ``str`` and ``bytes`` stand for themselves.
         answered: called then, if somebody waits for it.
     """
 
-    __slots__ = ("_request", "_route", "answered", "response")
+    __slots__ = ("_call", "_request", "answered", "response")
 
-    def __init__(self, route: str, request: Request) -> None:
-        self._route = route
+    def __init__(self, call: Callable[[Request], Any], request: Request) -> None:
+        self._call = call
         self._request = request
-        self.response: Response | None = None
+        self.response: Response | str | bytes | None = None
         self.answered: Callable[[], None] | None = None
 
-    def _respond(self, response: Response) -> None:
+    def _respond(self, response: Response | str | bytes) -> None:
         """Give the answer; a second one is ignored."""
         if self.response is None:
             self.response = response
@@ -41,12 +41,14 @@ class Exchange:
 
     def serve(self, mailbox: Any) -> Any:
         try:
-            result = mailbox.process.handle_http(self._route, self._request)
-            if not isinstance(result, (str, bytes, Response)):
-                if inspect.isgenerator(result):
-                    result = _drive(result)
-                if isinstance(result, Coroutine):
-                    return self._finish(result)
+            result = self._call(self._request)
+            if isinstance(result, (str, bytes)):
+                self._respond(result)
+                return None
+            if inspect.isgenerator(result):
+                result = _drive(result)
+            if isinstance(result, Coroutine):
+                return self._finish(result)
             self._answer(result)
         except BaseException as error:
             self._fail(error)

@@ -224,9 +224,9 @@ class Request:
         self.headers = Headers(headers)
         self.body = body
         self.peer = peer
-        self._written: list[bytes] = []
+        self._written: list[bytes] | None = None
         self._status = 200
-        self._extra_headers: dict[str, str] = {}
+        self._extra_headers: dict[str, str] | None = None
 
     @property
     def query(self) -> dict[str, str]:
@@ -279,11 +279,13 @@ class Request:
         """Add ``str``, ``bytes`` or a JSON-able ``dict`` to the answer."""
         if isinstance(chunk, dict):
             chunk = json.dumps(chunk)
-            self._extra_headers.setdefault("Content-Type", "application/json; charset=UTF-8")
+            self._extra().setdefault("Content-Type", "application/json; charset=UTF-8")
         if isinstance(chunk, str):
             chunk = chunk.encode()
         if not isinstance(chunk, (bytes, bytearray, memoryview)):
             raise TypeError(f"write() takes str, bytes or dict, got {chunk!r}")
+        if self._written is None:
+            self._written = []
         self._written.append(bytes(chunk))
 
     def set_status(self, status: int, reason: str | None = None) -> None:
@@ -292,7 +294,12 @@ class Request:
 
     def set_header(self, name: str, value: Any) -> None:
         """Set a header of the answer."""
-        self._extra_headers[name] = str(value)
+        self._extra()[name] = str(value)
+
+    def _extra(self) -> dict[str, str]:
+        if self._extra_headers is None:
+            self._extra_headers = {}
+        return self._extra_headers
 
     def finish(self, chunk: Any = None) -> None:
         """Add a last piece to the answer, which leaves when the route returns."""
@@ -301,8 +308,8 @@ class Request:
 
     def written(self) -> Response:
         """The response that ``write`` and its companions have put together."""
-        headers = {"Content-Type": HTML, **self._extra_headers}
-        return Response(b"".join(self._written), self._status, headers=headers)
+        headers = {"Content-Type": HTML, **(self._extra_headers or {})}
+        return Response(b"".join(self._written or ()), self._status, headers=headers)
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.uri}>"

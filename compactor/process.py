@@ -112,6 +112,14 @@ def bind_handler(process: Process, name: str) -> Call | None:
     return functools.partial(_call_with_message, call, message_type)
 
 
+def bind_route(process: Process, route: str) -> Callable[[Any], Any]:
+    """The call that hands a request to the route of ``process`` with that path."""
+    if type(process).handle_http is not Process.handle_http:
+        return functools.partial(process.handle_http, route)
+    attribute = handler_table(type(process)).routes[route]
+    return MethodType(getattr(type(process), attribute), process)
+
+
 def _mark(function: Method, attribute: str, value: Any) -> Method:
     setattr(function, attribute, (*getattr(function, attribute, ()), value))
     return function

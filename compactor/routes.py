@@ -62,7 +62,7 @@ class RouteTable:
 
     Attributes:
         known: (mailbox, call) by message path.
-        pages: (mailbox, route) by HTTP path.
+        pages: (mailbox, call) by HTTP path.
 
     Args:
         find: returns the live mailbox of a process id, or None.
@@ -73,7 +73,7 @@ class RouteTable:
     def __init__(self, find: Callable[[str], Any]) -> None:
         self._find = find
         self.known: dict[bytes, tuple[Any, Call]] = {}
-        self.pages: dict[bytes, tuple[Any, str]] = {}
+        self.pages: dict[bytes, tuple[Any, Callable[[Any], Any]]] = {}
 
     def resolve(self, path: bytes) -> tuple[Any, Call | None, str] | None:
         """Find the mailbox, call and message name for a path that is not ``known`` yet.
@@ -94,11 +94,13 @@ class RouteTable:
             _add_path(mailbox, path)
         return mailbox, call, name
 
-    def remember_page(self, mailbox: Any, route: str, path: bytes) -> None:
-        """Remember the route that serves an HTTP path, if that is the route's own path."""
+    def remember_page(
+        self, mailbox: Any, route: str, call: Callable[[Any], Any], path: bytes
+    ) -> None:
+        """Remember what serves an HTTP path, if that is the route's own path."""
         own = message_path(mailbox.pid.id, route.lstrip("/"))
         if path == own.encode("utf-8", "surrogateescape"):
-            self.pages[path] = (mailbox, route)
+            self.pages[path] = (mailbox, call)
             _add_path(mailbox, path)
 
     def forget(self, mailbox: Target) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -23,7 +23,7 @@ from compactor.metrics import DeadLetter, Metrics
 from compactor.peer_connection import PeerConnection
 from compactor.peers import Peer
 from compactor.pid import PID
-from compactor.process import Process, bind_handler, handler_table
+from compactor.process import Process, bind_handler, bind_route, handler_table
 from compactor.routes import Call, RouteTable, split_path
 from compactor.server import Server, ServerConnection
 from compactor.settings import Settings
@@ -299,11 +299,10 @@ class Runtime:
             )
         )
 
-    def find_route(self, path: bytes) -> tuple[Mailbox, str] | None:
-        """The mailbox and route that serve an HTTP path, the delegate's if there is no other."""
-        page: tuple[Mailbox, str] | None = self.routes.pages.get(path)
-        if page is not None or b"/.." in path:
-            return page
+    def find_route(self, path: bytes) -> tuple[Mailbox, Callable[[Any], Any]] | None:
+        """Who serves an HTTP path that is not known yet; the delegate if there is nobody else."""
+        if b"/.." in path:
+            return None
         try:
             id_, rest = self.backend.split_path(path)
         except RemoteProtocolError:
@@ -317,8 +316,9 @@ class Runtime:
         found = self.backend.match_route(handler_table(type(mailbox.process)).routes, rest)
         if found is None:
             return None
-        self.routes.remember_page(mailbox, found[0], path)
-        return mailbox, found[0]
+        call = bind_route(mailbox.process, found[0])
+        self.routes.remember_page(mailbox, found[0], call, path)
+        return mailbox, call
 
     # Stopping
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 from urllib.parse import quote
 
@@ -12,7 +13,7 @@ from compactor.errors import RemoteProtocolError
 from compactor.exchange import Exchange
 from compactor.flow import ReadGate, unread_data
 from compactor.heads import Head
-from compactor.http import STATUS_LINES, HttpDate, Request, Response, header_line
+from compactor.http import STATUS_LINES, TEXT, HttpDate, Request, Response, header_line
 from compactor.mailbox import IDLE, Mailbox
 from compactor.messages import serve
 from compactor.metrics import Metrics
@@ -26,7 +27,8 @@ log = logging.getLogger("compactor")
 
 LINK_HEADER = b"Compactor-Link"
 
-_OWN_HEADERS = {"content-length", "date", "transfer-encoding"}  # known better here
+_OWN = {"content-length", "date", "transfer-encoding"}  # headers known better here
+_TEXT = header_line("Content-Type", TEXT)
 
 
 class Receiver(Protocol):
@@ -39,7 +41,7 @@ class Receiver(Protocol):
     run_queue: RunQueue
 
     def message_for_nobody(self, head: Head, body: bytes) -> None: ...
-    def find_route(self, path: bytes) -> tuple[Mailbox, str] | None: ...
+    def find_route(self, path: bytes) -> tuple[Mailbox, Callable[[Any], Any]] | None: ...
     def observe(self, id_: str, observer: ServerConnection) -> bool: ...
     def stop_observing(self, id_: str, observer: ServerConnection) -> None: ...
 
@@ -93,6 +95,7 @@ class ServerConnection(asyncio.Protocol):
         self._server = server
         self._loop = loop
         self._receiver = receiver
+        self._pages = receiver.routes.pages
         settings = self._settings = receiver.settings
         self._encode_response = receiver.backend.encode_response
         self._decoder = receiver.backend.FrameDecoder(
@@ -193,11 +196,11 @@ class ServerConnection(asyncio.Protocol):
 
     def request(self, head: Head, body: bytes, in_time: bool) -> None:
         """Hand a request to its route, at once if its process is idle and nothing is before it."""
-        found = self._receiver.find_route(head.path)
+        found = self._pages.get(head.path) or self._receiver.find_route(head.path)
         if found is None:
             self._answer(404, b"404 Not Found.", head)
             return
-        mailbox, route = found
+        mailbox, call = found
         request = Request(
             head.method,
             head.path.decode("utf-8", "surrogateescape"),
@@ -206,12 +209,12 @@ class ServerConnection(asyncio.Protocol):
             body,
             self._peer,
         )
-        exchange = Exchange(route, request)
+        exchange = Exchange(call, request)
         if in_time and mailbox.state == IDLE and not self._waiting and not self._no_more_answers:
             mailbox.serve_now(serve, exchange, mailbox)
             if exchange.response is not None:
-                self._queue_answer(self._encode(exchange.response, head), head)
-                self._no_more_answers |= exchange.response.closes
+                self._inbound.answers.append(self._encode(exchange.response, head))
+                self._no_more_answers = not head.keep_alive or _closes(exchange.response)
                 return
         else:
             mailbox.put_event(exchange)
@@ -265,25 +268,27 @@ class ServerConnection(asyncio.Protocol):
         """Answer a message, or a request that reached no route."""
         if head.sender is not None and not head.wants_answer:
             return
-        headers = [b"Content-Type: text/plain; charset=utf-8"] if body else []
+        headers = [_TEXT] if body else []
         head_only = head.method == "HEAD"
         date = self._server.date.now()
         self._queue_answer(
             self._encode_response(STATUS_LINES[status], date, headers, body, head_only), head
         )
 
-    def _encode(self, response: Response, head: Head | None) -> bytes:
-        return self._encode_response(
-            STATUS_LINES[response.status],
-            self._server.date.now(),
-            [
-                header_line(n, v)
-                for n, v in response.headers.items()
-                if n.lower() not in _OWN_HEADERS
-            ],
-            response.body,
-            head is not None and head.method == "HEAD",
-        )
+    def _encode(self, answer: Response | str | bytes, head: Head | None) -> bytes:
+        status, lines = 200, []
+        if isinstance(answer, bytes):
+            body = answer
+        elif isinstance(answer, str):
+            body = answer.encode()
+            lines = [_TEXT]
+        else:
+            body = answer.body
+            status = answer.status
+            lines = [header_line(n, v) for n, v in answer.headers.items() if n.lower() not in _OWN]
+        head_only = head is not None and head.method == "HEAD"
+        date = self._server.date.now()
+        return self._encode_response(STATUS_LINES[status], date, lines, body, head_only)
 
     def _queue_answer(self, answer: Exchange | bytes, head: Head | None) -> None:
         """Put an answer in its place; nothing is answered behind the last one."""
@@ -310,7 +315,7 @@ class ServerConnection(asyncio.Protocol):
                 break
             else:
                 self._inbound.answers.append(self._encode(answer.response, head))
-                if answer.response.closes:
+                if _closes(answer.response):
                     self._no_more_answers = True
                     waiting.clear()
                     break
@@ -361,3 +366,7 @@ class ServerConnection(asyncio.Protocol):
         """Close at once."""
         self._inbound.is_shut = True
         self._transport.abort()
+
+
+def _closes(answer: Response | str | bytes) -> bool:
+    return isinstance(answer, Response) and answer.closes
