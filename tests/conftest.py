@@ -16,6 +16,11 @@ import pytest
 from compactor import Context, Process
 from tests.actors import TIMEOUT, Receiver
 
+try:
+    import httptools  # noqa: F401
+except ImportError:
+    collect_ignore = ["test_benchmarks.py"]  # their floors are made of httptools
+
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
