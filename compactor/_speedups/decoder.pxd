@@ -31,7 +31,7 @@ cdef class FrameDecoder:
     cdef Py_ssize_t _max_body
     cdef readonly object error
 
-    cpdef list feed(self, bytes data)
+    cpdef list feed(self, data)
 
     @cython.locals(
         like=_Pattern, begin=bytes, end=bytes, length=Py_ssize_t, pos=Py_ssize_t,

@@ -1,0 +1,278 @@
+"""Both backends are one program: same bytes and values in, same events, bytes and errors out."""
+
+from __future__ import annotations
+
+import gzip
+from array import array
+from copy import copy
+from importlib import import_module
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compactor import wire
+from compactor.frames import message_prefix
+from compactor.pid import PID
+from tests.backends import both, outcome
+from tests.test_decoder import ACCEPTED, CAPTURES, REFUSED, SENDER
+
+TO = PID("10.0.0.1", 5050, "to")
+HEAD = (
+    *("method", "path", "query", "headers", "sender"),
+    *("wants_answer", "keep_alive", "length", "gzip", "is_link"),
+)
+
+# Decoders
+
+
+def decoded(kind: Any, pieces: list[Any], header: int, body: int) -> tuple[Any, ...]:
+    """All that can be seen of a decoder, after each piece."""
+    decoder = kind.FrameDecoder(header, body)
+    trace = []
+    for piece in pieces:
+        result, value = outcome(decoder.feed, piece)
+        if result == "returned":
+            heads = [[getattr(head, name) for name in HEAD] for head in value[::2]]
+            value = (heads, value[1::2], [type(item) for item in value[1::2]])
+        error = decoder.error
+        said = (type(error), str(error), error.status) if error is not None else None
+        trace.append((result, value, said, decoder.is_mid_message))
+    return tuple(trace)
+
+
+def cut(stream: bytes, cuts: list[int]) -> list[bytes]:
+    cuts = sorted(at % (len(stream) + 1) for at in cuts)
+    return [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+
+
+GZIPPED = gzip.compress(b"hello", mtime=0)
+FRAGMENTS = [
+    *(data for data, _ in ACCEPTED.values()),
+    *REFUSED.values(),
+    *((CAPTURES / name).read_bytes() for name in sorted(p.name for p in CAPTURES.glob("*.bin"))),
+    b"POST /a/b HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (10**18 - 1),
+    b"POST /a/b HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % 10**18,
+    b"POST /a/b HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (10**19 - 1),
+    b"POST /a/b HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffff\r\n",
+    b"POST /a HTTP/1.1\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(GZIPPED)
+    + GZIPPED,
+]
+NOISE = [b"\r\n", b"\n", b"\r", b"0\r\n\r\n", b"5\r\nhello\r\n", b"\0", b"\xff", b" ", b"%", b":"]
+
+frames = st.builds(
+    lambda to, name, body: (
+        message_prefix(SENDER, PID("10.0.0.1", 1, to), name)
+        + (b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+    ),
+    st.sampled_from(["a", "b", "slave(1)", "\u00fc"]),
+    st.sampled_from(["ping", "pong", "a/b"]),
+    st.binary(min_size=1, max_size=40),
+)
+streams = st.builds(
+    lambda parts, edits: mutated(b"".join(parts), edits),
+    st.lists(
+        st.one_of(st.sampled_from(FRAGMENTS), frames, frames.map(lambda frame: frame * 3)),
+        max_size=5,
+    ),
+    st.lists(
+        st.tuples(
+            st.integers(0, 5000),
+            st.integers(0, 3),
+            st.one_of(st.sampled_from(NOISE), st.binary(max_size=3)),
+        ),
+        max_size=3,
+    ),
+)
+limits = st.sampled_from([(80 * 1024, 1 << 20), (400, 64), (64, 0), (120, 5)])
+
+
+def mutated(stream: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
+    for at, gone, new in edits:
+        at %= len(stream) + 1
+        stream = stream[:at] + new + stream[at + gone :]
+    return stream
+
+
+@given(streams, st.lists(st.integers(0, 10**6), max_size=12), limits)
+@settings(max_examples=500)
+def test_decoders_see_the_same_in_a_stream_whole_and_in_any_split(
+    stream: bytes, cuts: list[int], limit: tuple[int, int]
+) -> None:
+    python, cython = both()
+    for pieces in ([stream], cut(stream, cuts)):
+        assert decoded(python, pieces, *limit) == decoded(cython, pieces, *limit)
+
+
+@pytest.mark.parametrize("stream", FRAGMENTS)
+def test_decoders_see_the_same_in_each_known_stream_byte_by_byte(stream: bytes) -> None:
+    python, cython = both()
+    pieces = [stream[at : at + 1] for at in range(len(stream))]
+    assert decoded(python, pieces, 81920, 1 << 20) == decoded(cython, pieces, 81920, 1 << 20)
+
+
+class OwnBytes(bytes):
+    """Bytes whose own methods lie."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, key: Any) -> Any:
+        return b"?"
+
+
+class OwnStr(str):
+    """A str whose own methods lie."""
+
+    __slots__ = ()
+
+    def strip(self, chars: str | None = None) -> str:
+        return "a"
+
+
+GET = b"GET /a HTTP/1.1\r\n\r\n"
+NO_BYTES = [None, 0, 5, "", "GET / HTTP/1.1\r\n\r\n", bytearray(GET), memoryview(GET), [GET]]
+
+
+@pytest.mark.parametrize("data", NO_BYTES, ids=repr)
+def test_decoders_refuse_what_is_no_bytes_in_the_same_words_and_go_on(data: Any) -> None:
+    pieces = [GET[:5], data, GET[5:]]
+    python, cython = (decoded(kind, pieces, 81920, 1000) for kind in both())
+    assert python == cython
+    assert python[1][:2] == (
+        "TypeError",
+        f"a decoder is fed with bytes, got {type(data).__name__}",
+    )
+    assert python[2][1][0][0][:2] == ["GET", b"/a"]
+
+
+def test_decoders_read_what_a_subclass_of_bytes_holds() -> None:
+    python, cython = (decoded(kind, [OwnBytes(GET)], 81920, 1000) for kind in both())
+    assert python == cython
+    assert python[0][1][0][0][:2] == ["GET", b"/a"]
+
+
+# Frames and routes
+
+
+UNUSUAL = [
+    None,
+    0,
+    5,
+    "",
+    "text",
+    OwnStr("text"),
+    bytearray(),
+    bytearray(b"ab"),
+    memoryview(b"ab"),
+    memoryview(array("i", [1, 2])),
+    OwnBytes(b"abcd"),
+    [],
+    [b"a"],
+    object,
+]
+unusual = st.integers(0, len(UNUSUAL) - 1).map(UNUSUAL.__getitem__)  # some cannot be hashed
+values = st.one_of(st.binary(max_size=40), unusual)
+prefixes = st.one_of(st.just(message_prefix(SENDER, TO, "name")), values)
+
+
+def twins(module: str) -> list[Any]:
+    """A module of each backend."""
+    return [import_module(f"{wire.PACKAGES[kind.kind]}.{module}") for kind in both()]
+
+
+def agree(module: str, function: str, *args: Any) -> tuple[str, Any]:
+    python, cython = (outcome(getattr(twin, function), *args) for twin in twins(module))
+    assert python == cython
+    assert type(python[1]) is type(cython[1])
+    return python
+
+
+@given(prefixes, values)
+def test_messages_are_encoded_alike_whatever_they_are_made_of(prefix: Any, body: Any) -> None:
+    agree("frames", "encode_message", prefix, body)
+    agree("frames", "message_parts", prefix, body)
+
+
+SIZES = sorted({16**digits + more for digits in range(6) for more in (-1, 0, 1)})
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_sizes_are_written_alike(size: int) -> None:
+    result, _ = agree("frames", "encode_message", b"prefix\r\n", bytes(size))
+    assert result == "returned"
+    agree("frames", "message_parts", b"prefix\r\n", bytes(size))
+
+
+@given(
+    st.one_of(st.builds(bytearray, st.binary(max_size=20)), values),
+    st.lists(st.tuples(prefixes, values), min_size=1, max_size=5),
+)
+def test_messages_are_appended_alike(buffer: Any, messages: list[tuple[Any, Any]]) -> None:
+    traces = []
+    for twin in twins("frames"):
+        grown = copy(buffer) if isinstance(buffer, (bytearray, list)) else buffer
+        said = [outcome(twin.append_message, grown, *message) for message in messages]
+        traces.append((said, grown))
+    assert traces[0] == traces[1]
+
+
+def test_a_buffer_that_cannot_grow_is_refused_and_left_alone() -> None:
+    for twin in twins("frames"):
+        buffer = bytearray(b"before")
+        with memoryview(buffer), pytest.raises(BufferError):
+            twin.append_message(buffer, b"prefix\r\n", b"body")
+        assert buffer == b"before"
+
+
+@given(
+    values,
+    values,
+    st.one_of(st.lists(values, max_size=4), st.binary(max_size=4), st.none(), st.just("ab")),
+    values,
+    st.sampled_from([False, True, 0, 1, None, "", "x"]),
+)
+def test_responses_are_encoded_alike_whatever_they_are_made_of(
+    status_line: Any, date: Any, headers: Any, body: Any, head_only: Any
+) -> None:
+    agree("frames", "encode_response", status_line, date, headers, body, head_only)
+
+
+@given(
+    st.lists(st.one_of(st.binary(max_size=9), unusual), max_size=4),
+    st.binary(max_size=9),
+)
+def test_headers_of_a_response_may_come_from_an_iterator(lines: list[Any], body: bytes) -> None:
+    python, cython = (
+        outcome(twin.encode_response, b"HTTP/1.1 200 OK", b"now", iter(lines), body)
+        for twin in twins("frames")
+    )
+    assert python == cython
+
+
+IN_PATHS = st.sampled_from(
+    [b"/", b"/", b"%", b"%2F", b"%zz", b"%C3%BC", b"%ff", b"+", b"a", b"slave(1)", b"\0", b"\xff"]
+)
+paths = st.one_of(
+    st.lists(IN_PATHS, max_size=8).map(b"".join),
+    st.lists(IN_PATHS, max_size=8).map(lambda parts: b"/" + b"".join(parts)),
+    values,
+)
+
+
+@given(paths)
+@settings(max_examples=300)
+def test_paths_are_split_alike(path: Any) -> None:
+    agree("routes", "split_path", path)
+
+
+ROUTES = {"/": 0, "/a": 1, "/a/b": 2, "/c/d": 3, "/\u00fc": 4}
+
+
+@given(
+    st.one_of(st.text("abcd/\u00fc", max_size=8), unusual),
+    st.sampled_from([ROUTES, {}, [], None, list(ROUTES), {"/a": None}]),
+)
+def test_routes_match_alike(rest: Any, routes: Any) -> None:
+    agree("routes", "match_route", routes, rest)
