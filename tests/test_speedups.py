@@ -10,9 +10,10 @@ import sys
 
 import pytest
 
-from compactor import Speedups, speedups, wire
+from compactor import Process, Speedups, speedups, wire
 from compactor.fields import PARSER
 from compactor.loop import new_event_loop
+from tests.actors import TIMEOUT
 from tests.backends import ROOT, stale
 
 COMPILED = list(dict.fromkeys(wire.MODULES.values()))
@@ -128,3 +129,14 @@ def test_suite_refuses_extensions_that_were_built_from_other_sources(in_place, t
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert "were built from other sources" in done.stderr
     assert "python setup.py build_ext --inplace" in done.stderr
+
+
+def test_contexts_of_a_test_are_made_of_its_backend(context, backend):
+    process = Process("process")
+    context.spawn(process)
+    context.dispatch(process.pid, lambda: process.send(process.pid, "nothing")).result(TIMEOUT)
+    runtime = context._runtime
+    assert type(runtime.run_queue) is backend.RunQueue
+    assert type(runtime.live["process"]) is backend.Mailbox
+    assert type(runtime.live["process"].outbox) is backend.Outbox
+    assert speedups().mailbox == backend.kind
