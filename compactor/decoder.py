@@ -13,13 +13,12 @@ import re
 import zlib
 from typing import Any
 
+from compactor.chunks import line_end, parse_size
 from compactor.errors import RemoteProtocolError
 
 from .heads import CHUNKED, METHODS, Head, cached_head, parse_head
 
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[^\r\n]*)?")
-_MAX_SIZE_LINE = 1024  # chunk size with its extensions; nobody who speaks to us sends any
 _MAX_PATTERNS = 8  # that one connection compares with; among more, the cache finds heads
 _MAX_CACHED_HEAD = 1024  # times the 4,096 heads of the cache: at most 4 MiB for a whole program
 # What can still become a request: TLS and other garbage must not be waited on until it ends.
@@ -32,12 +31,8 @@ _IN_SIZE, _IN_DATA, _AFTER_DATA, _AFTER_LAST = range(4)
 _sizes: dict[bytes, int] = {}  # size lines seen, each checked once
 
 
-def _parse_size(line: bytes) -> int:
-    """The number in a chunk size line; ``int`` alone would take ``0x1f``, ``+1`` and ``1_0``."""
-    match = _SIZE_LINE.fullmatch(line)
-    if not match:
-        raise RemoteProtocolError(f"bad chunk size {line[:40]!r}")
-    size = int(match[1], 16)
+def _remembered_size(line: bytes) -> int:
+    size = parse_size(line)
     if len(_sizes) < 4096 and len(line) <= 16:
         _sizes[line] = size
     return size
@@ -83,11 +78,11 @@ class _Pattern:
         if length == CHUNKED:
             # The one shape that libprocess sends: a single chunk.
             end = _LAST_CHUNK
-            line_end = data.find(b"\r\n", pos, pos + 18)
-            if line_end > 0:
-                length = _sizes.get(data[pos:line_end]) or CHUNKED  # 0 is the last chunk already
-                begin += data[pos : line_end + 2]
-                pos = line_end + 2
+            stop = data.find(b"\r\n", pos, pos + 18)
+            if stop > 0:
+                length = _sizes.get(data[pos:stop]) or CHUNKED  # 0 is the last chunk already
+                begin += data[pos : stop + 2]
+                pos = stop + 2
         self.begin = begin
         self.end = end
         self.length = -1 if head.gzip or length > max_body else length
@@ -102,15 +97,22 @@ class FrameDecoder:
 
     Args:
         max_header_bytes: bound for request line to blank line.
-        max_body_bytes: bound for a body, before and after inflating it.
+        max_body_bytes: bound for a body as it arrives.
+        max_inflated_bytes: bound for a body inflated; 0 for the same.
+
+    Attributes:
+        error: what was malformed, once something was.
+        unfinished: 0, or while a request has begun and not ended, a number of its own.
     """
 
     __slots__ = (
+        "_begun",
         "_head",
         "_known",
         "_last",
         "_max_body",
         "_max_header",
+        "_max_inflated",
         "_missing",
         "_parts",
         "_received",
@@ -118,11 +120,15 @@ class FrameDecoder:
         "_state",
         "_tail",
         "error",
+        "unfinished",
     )
 
-    def __init__(self, max_header_bytes: int, max_body_bytes: int) -> None:
+    def __init__(
+        self, max_header_bytes: int, max_body_bytes: int, max_inflated_bytes: int = 0
+    ) -> None:
         self._max_header = max_header_bytes
         self._max_body = max_body_bytes
+        self._max_inflated = max_inflated_bytes or max_body_bytes
         self._last = _Pattern(b"", None)
         self._known: list[_Pattern] = []
         self._tail = b""
@@ -133,11 +139,8 @@ class FrameDecoder:
         self._missing = 0
         self._received = 0
         self.error: RemoteProtocolError | None = None
-
-    @property
-    def is_mid_message(self) -> bool:
-        """Whether a request has begun and not ended."""
-        return self._head is not None or bool(self._tail)
+        self.unfinished = 0
+        self._begun = 0
 
     def feed(self, data: bytes) -> list[Any]:
         """Take the next bytes and return the requests that they complete, in order.
@@ -160,6 +163,11 @@ class FrameDecoder:
                 self._decode(data, events)
             except RemoteProtocolError as error:
                 self.error = error
+            if self._head is None and not self._tail:
+                self.unfinished = 0
+            elif events or not self.unfinished:
+                self._begun += 1
+                self.unfinished = self._begun
         return events
 
     def _decode(self, data: bytes, events: list[Any]) -> None:
@@ -273,14 +281,12 @@ class FrameDecoder:
                     break
                 self._state = _AFTER_DATA
             elif self._state == _IN_SIZE:
-                line_end = data.find(b"\r\n", pos, pos + _MAX_SIZE_LINE)
-                if line_end < 0:
-                    if len(data) - pos >= _MAX_SIZE_LINE:
-                        raise RemoteProtocolError("a chunk size line is too long")
+                end = line_end(data, pos)
+                if end < 0:
                     self._tail = data[pos:]
                     return -1
-                count = _parse_size(data[pos:line_end])
-                pos = line_end + 2
+                count = _remembered_size(data[pos:end])
+                pos = end + 2
                 if count:
                     self._expect(count)
                 else:
@@ -300,7 +306,7 @@ class FrameDecoder:
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._head = None
         self._parts = []
-        events += (head, _inflate(body, self._max_body) if head.gzip else body)
+        events += (head, _inflate(body, self._max_inflated) if head.gzip else body)
         return pos
 
 
