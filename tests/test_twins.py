@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from array import array
 from copy import copy
 from importlib import import_module
@@ -16,50 +15,12 @@ from compactor import wire
 from compactor.frames import message_prefix
 from compactor.pid import PID
 from tests.backends import both, outcome
-from tests.test_decoder import ACCEPTED, CAPTURES, REFUSED, SENDER
+from tests.fuzz.streams import LIMITS, NOISE, STREAMS, cut, edited, seen
+from tests.test_decoder import SENDER
 
 TO = PID("10.0.0.1", 5050, "to")
-HEAD = (
-    *("method", "path", "query", "headers", "sender"),
-    *("wants_answer", "keep_alive", "length", "gzip", "is_link"),
-)
 
 # Decoders
-
-
-def decoded(kind: Any, pieces: list[Any], header: int, body: int) -> tuple[Any, ...]:
-    """All that can be seen of a decoder, after each piece."""
-    decoder = kind.FrameDecoder(header, body)
-    trace = []
-    for piece in pieces:
-        result, value = outcome(decoder.feed, piece)
-        if result == "returned":
-            heads = [[getattr(head, name) for name in HEAD] for head in value[::2]]
-            value = (heads, value[1::2], [type(item) for item in value[1::2]])
-        error = decoder.error
-        said = (type(error), str(error), error.status) if error is not None else None
-        trace.append((result, value, said, decoder.is_mid_message))
-    return tuple(trace)
-
-
-def cut(stream: bytes, cuts: list[int]) -> list[bytes]:
-    cuts = sorted(at % (len(stream) + 1) for at in cuts)
-    return [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
-
-
-GZIPPED = gzip.compress(b"hello", mtime=0)
-FRAGMENTS = [
-    *(data for data, _ in ACCEPTED.values()),
-    *REFUSED.values(),
-    *((CAPTURES / name).read_bytes() for name in sorted(p.name for p in CAPTURES.glob("*.bin"))),
-    b"POST /a/b HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (10**18 - 1),
-    b"POST /a/b HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % 10**18,
-    b"POST /a/b HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (10**19 - 1),
-    b"POST /a/b HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffff\r\n",
-    b"POST /a HTTP/1.1\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(GZIPPED)
-    + GZIPPED,
-]
-NOISE = [b"\r\n", b"\n", b"\r", b"0\r\n\r\n", b"5\r\nhello\r\n", b"\0", b"\xff", b" ", b"%", b":"]
 
 frames = st.builds(
     lambda to, name, body: (
@@ -71,9 +32,9 @@ frames = st.builds(
     st.binary(min_size=1, max_size=40),
 )
 streams = st.builds(
-    lambda parts, edits: mutated(b"".join(parts), edits),
+    lambda parts, edits: edited(b"".join(parts), edits),
     st.lists(
-        st.one_of(st.sampled_from(FRAGMENTS), frames, frames.map(lambda frame: frame * 3)),
+        st.one_of(st.sampled_from(STREAMS), frames, frames.map(lambda frame: frame * 3)),
         max_size=5,
     ),
     st.lists(
@@ -85,31 +46,23 @@ streams = st.builds(
         max_size=3,
     ),
 )
-limits = st.sampled_from([(80 * 1024, 1 << 20), (400, 64), (64, 0), (120, 5)])
 
 
-def mutated(stream: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
-    for at, gone, new in edits:
-        at %= len(stream) + 1
-        stream = stream[:at] + new + stream[at + gone :]
-    return stream
-
-
-@given(streams, st.lists(st.integers(0, 10**6), max_size=12), limits)
+@given(streams, st.lists(st.integers(0, 10**6), max_size=12), st.sampled_from(LIMITS))
 @settings(max_examples=500)
 def test_decoders_see_the_same_in_a_stream_whole_and_in_any_split(
-    stream: bytes, cuts: list[int], limit: tuple[int, int]
+    stream: bytes, cuts: list[int], limits: tuple[int, int, int]
 ) -> None:
     python, cython = both()
     for pieces in ([stream], cut(stream, cuts)):
-        assert decoded(python, pieces, *limit) == decoded(cython, pieces, *limit)
+        assert seen(python, pieces, limits) == seen(cython, pieces, limits)
 
 
-@pytest.mark.parametrize("stream", FRAGMENTS)
+@pytest.mark.parametrize("stream", STREAMS, ids=map(str, range(len(STREAMS))))
 def test_decoders_see_the_same_in_each_known_stream_byte_by_byte(stream: bytes) -> None:
     python, cython = both()
     pieces = [stream[at : at + 1] for at in range(len(stream))]
-    assert decoded(python, pieces, 81920, 1 << 20) == decoded(cython, pieces, 81920, 1 << 20)
+    assert seen(python, pieces, LIMITS[0]) == seen(cython, pieces, LIMITS[0])
 
 
 class OwnBytes(bytes):
@@ -135,10 +88,10 @@ GET = b"GET /a HTTP/1.1\r\n\r\n"
 NO_BYTES = [None, 0, 5, "", "GET / HTTP/1.1\r\n\r\n", bytearray(GET), memoryview(GET), [GET]]
 
 
-@pytest.mark.parametrize("data", NO_BYTES, ids=repr)
+@pytest.mark.parametrize("data", NO_BYTES, ids=lambda data: type(data).__name__)
 def test_decoders_refuse_what_is_no_bytes_in_the_same_words_and_go_on(data: Any) -> None:
     pieces = [GET[:5], data, GET[5:]]
-    python, cython = (decoded(kind, pieces, 81920, 1000) for kind in both())
+    python, cython = (seen(kind, pieces, LIMITS[0]) for kind in both())
     assert python == cython
     assert python[1][:2] == (
         "TypeError",
@@ -148,7 +101,7 @@ def test_decoders_refuse_what_is_no_bytes_in_the_same_words_and_go_on(data: Any)
 
 
 def test_decoders_read_what_a_subclass_of_bytes_holds() -> None:
-    python, cython = (decoded(kind, [OwnBytes(GET)], 81920, 1000) for kind in both())
+    python, cython = (seen(kind, [OwnBytes(GET)], LIMITS[0]) for kind in both())
     assert python == cython
     assert python[0][1][0][0][:2] == ["GET", b"/a"]
 
