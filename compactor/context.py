@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Literal, TypeVar
 
 from compactor import errors, wire
 from compactor.address import listen
 from compactor.errors import ContextError, InvalidMethod, InvalidProcess, Reason
 from compactor.frames import check_name
-from compactor.legacy import Connection, Connections
+from compactor.legacy import LegacyAttributes
 from compactor.lifecycle import LoopOwner
 from compactor.loop import Timer
 from compactor.mailbox import Mailbox
@@ -21,11 +21,13 @@ from compactor.pid import NOBODY, PID
 from compactor.process import Process
 from compactor.runtime import Runtime
 from compactor.settings import Settings
+from compactor.tls import load_tls
+from compactor.tls_settings import TlsSettings
 
 Hook = TypeVar("Hook", bound=Callable[[DeadLetter], Any])
 
 
-class Context(LoopOwner):
+class Context(LoopOwner, LegacyAttributes):
     """A listening (ip, port) and an event loop, on which processes are spawned.
 
     Every method may be called from any thread, from handlers too, and before the loop runs; none
@@ -45,9 +47,11 @@ class Context(LoopOwner):
         advertise_port: port that pids carry; default ``LIBPROCESS_ADVERTISE_PORT``, else the
             bound one.
         settings: bounds and times, see :class:`compactor.Settings`.
+        tls: TLS on all connections, see :class:`compactor.TlsSettings`; default what the variables
+            ``LIBPROCESS_SSL_...`` say; False for none whatever they say.
 
     Raises:
-        SettingsError: an argument or variable has a bad value.
+        SettingsError: an argument or variable has a bad value, or a file of TLS is unusable.
         SocketError: the address cannot be bound.
     """
 
@@ -71,6 +75,7 @@ class Context(LoopOwner):
         advertise_ip: str | None = None,
         advertise_port: int | None = None,
         settings: Settings | None = None,
+        tls: TlsSettings | Literal[False] | None = None,
     ) -> None:
         self.settings = Settings.from_environ(
             base=settings,
@@ -80,8 +85,10 @@ class Context(LoopOwner):
             advertise_port=advertise_port,
         )
         self.delegate = delegate
-        sock, (self.ip, self.port) = listen(self.settings)
-        runtime = Runtime((self.ip, self.port), self.settings, delegate, wire.chosen)
+        self._tls = load_tls(tls)
+        sock, (self.ip, self.port) = listen(self.settings, self._tls is not None)
+        address = (self.ip, self.port)
+        runtime = Runtime(address, self.settings, delegate, wire.chosen, self._tls)
         super().__init__(runtime, sock, f"CompactorContext({self.ip}:{self.port})", loop)
 
     @classmethod
@@ -115,6 +122,19 @@ class Context(LoopOwner):
         """
         settings = Settings.from_environ(ip=ip, port=port)
         return settings.ip, settings.port
+
+    def reload_tls(self) -> None:
+        """Read keys, certificates and CAs anew, for the connections from now on.
+
+        Open connections stay as they are.
+
+        Raises:
+            SettingsError: a file cannot be used; what was read before stays in use.
+            ContextError: this context has no TLS.
+        """
+        if self._tls is None:
+            raise ContextError(f"{self} has no TLS to reload; give it tls=TlsSettings(...)")
+        self._tls.reload()
 
     # Processes
 
@@ -344,24 +364,6 @@ class Context(LoopOwner):
         peer = self._runtime.peers.get(pid.address)
         if peer is not None:
             peer.disconnect()
-
-    # What 0.3.0's tests and pesos's reach for
-
-    @property
-    def _processes(self) -> dict[PID, Process]:
-        return {box.pid: box.process for box in list(self._runtime.live.values())}
-
-    @property
-    def _links(self) -> dict[PID, set[PID]]:
-        links: dict[PID, set[PID]] = {}
-        for to, linkers in self._runtime.links.items():
-            for linker in linkers:
-                links.setdefault(PID(self.ip, self.port, linker), set()).add(to)
-        return links
-
-    @property
-    def _connections(self) -> Mapping[PID, Connection]:
-        return Connections(dict(self._runtime.peers), self.disconnect)
 
     def __str__(self) -> str:
         return f"Context({self.ip}:{self.port})"

@@ -3,10 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from compactor.links import Address
 from compactor.peers import Peer
 from compactor.pid import PID
+from compactor.process import Process
+from compactor.runtime import Runtime
+
+
+class LegacyAttributes:
+    """The attributes that 0.3.0's own tests and those of pesos read."""
+
+    ip: str
+    port: int
+    _runtime: Runtime
+
+    if TYPE_CHECKING:
+
+        def disconnect(self, pid: PID) -> None: ...
+
+    @property
+    def _processes(self) -> dict[PID, Process]:
+        return {box.pid: box.process for box in list(self._runtime.live.values())}
+
+    @property
+    def _links(self) -> dict[PID, set[PID]]:
+        links: dict[PID, set[PID]] = {}
+        for to, linkers in self._runtime.links.items():
+            for linker in linkers:
+                links.setdefault(PID(self.ip, self.port, linker), set()).add(to)
+        return links
+
+    @property
+    def _connections(self) -> Mapping[PID, Connection]:
+        return Connections(dict(self._runtime.peers), self.disconnect)
 
 
 class Connection:

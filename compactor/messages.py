@@ -110,3 +110,33 @@ class Exited:
 
     def __str__(self) -> str:
         return f"exit of {self.pid} ({self.reason})"
+
+
+class Failures(Protocol):
+    """What hears of handlers that raise: the runtime."""
+
+    def handler_failed(self, mailbox: Any, entry: Any, error: BaseException) -> None: ...
+
+
+class Initialization:
+    """The rest of an ``async def initialize``, as the first event; its failure ends the process."""
+
+    def __init__(self, runtime: Failures, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._runtime = runtime
+        self._coroutine = coroutine
+
+    def serve(self, mailbox: Any) -> Any:
+        return self._initialize(mailbox)
+
+    async def _initialize(self, mailbox: Any) -> None:
+        try:
+            await self._coroutine
+        except Exception as error:
+            self._runtime.handler_failed(mailbox, (serve, self, mailbox), error)
+            mailbox.abandon(Reason.TERMINATED)
+
+    def discard(self, reason: Reason) -> None:
+        self._coroutine.close()
+
+    def __str__(self) -> str:
+        return "initialize"

@@ -43,12 +43,14 @@ class Metrics:
     Attributes:
         handler_failures: handlers, routes and dispatched calls that raised.
         malformed: connections closed because the peer sent no valid request.
+        tls_failures: accepted connections closed because there was no TLS with the peer.
         dead_letters: dead letters by reason.
     """
 
     def __init__(self) -> None:
         self.handler_failures = 0
         self.malformed = 0
+        self.tls_failures = 0
         self.dead_letters: Counter[Reason] = Counter()
         self.hooks: list[Callable[[DeadLetter], Any]] = []
         self._logged: dict[tuple[Reason, object], tuple[float, int]] = {}
@@ -69,6 +71,7 @@ class Metrics:
         counts["dead_letters"] = sum(self.dead_letters.values())
         counts["handler_failures"] = self.handler_failures
         counts["malformed"] = self.malformed
+        counts["tls_failures"] = self.tls_failures
         return counts
 
     def _log(self, letter: DeadLetter) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -19,7 +19,7 @@ from compactor.handlers import handler_table
 from compactor.heads import Head
 from compactor.links import Address, Links
 from compactor.mailbox import Entry, Mailbox
-from compactor.messages import Exited, serve
+from compactor.messages import Exited, Initialization, serve
 from compactor.metrics import DeadLetter, Metrics
 from compactor.peer_connection import PeerConnection
 from compactor.peers import Peer
@@ -28,6 +28,7 @@ from compactor.process import Process, bind_handler, bind_route
 from compactor.routes import Call, RouteTable, split_path
 from compactor.server import Server, ServerConnection
 from compactor.settings import Settings
+from compactor.tls import Tls
 from compactor.wire import Backend
 
 log = logging.getLogger("compactor")
@@ -46,13 +47,20 @@ class Runtime:
         settings: the bounds.
         delegate: id of the process that serves requests to unknown paths, or empty.
         backend: the hot path.
+        tls: certificates and rules; None for plain connections.
     """
 
     def __init__(
-        self, address: Address, settings: Settings, delegate: str, backend: Backend
+        self,
+        address: Address,
+        settings: Settings,
+        delegate: str,
+        backend: Backend,
+        tls: Tls | None = None,
     ) -> None:
         self.ip, self.port = address
         self.backend = backend
+        self.tls = tls
         self.low_water = settings.mailbox_high_water // 4
         self.low_water_bytes = settings.mailbox_high_water_bytes // 4
         self.settings = settings
@@ -114,7 +122,7 @@ class Runtime:
             mailbox.abandon(Reason.STOPPED)
             return
         if initialization is not None:
-            mailbox.put_first(_Initialization(self, initialization))
+            mailbox.put_first(Initialization(self, initialization))
         mailbox.open()
 
     def process_ended(self, mailbox: Mailbox) -> None:
@@ -291,13 +299,11 @@ class Runtime:
 
     # Receiving
 
-    def message_for_nobody(self, head: Head, body: bytes) -> None:
-        """A message arrived for a process that does not live here."""
+    def message_not_taken(self, head: Head, body: bytes, reason: Reason) -> None:
+        """A message arrived that no process here will have."""
         id_, name = split_path(head.path)
         self.metrics.dead_letter(
-            DeadLetter(
-                Reason.NO_PROCESS, _pid_of(self.ip, self.port, id_), head.sender, name, len(body)
-            )
+            DeadLetter(reason, _pid_of(self.ip, self.port, id_), head.sender, name, len(body))
         )
 
     def find_route(self, path: bytes) -> tuple[Mailbox, Callable[[Any], Any]] | None:
@@ -371,27 +377,3 @@ async def _within(seconds: float, awaitable: Any) -> None:
         await asyncio.wait_for(awaitable, seconds)
     except asyncio.TimeoutError:
         log.info("gave up after %s s while stopping", seconds)
-
-
-class _Initialization:
-    """The rest of an ``async def initialize``, as the first event; its failure ends the process."""
-
-    def __init__(self, runtime: Runtime, coroutine: Coroutine[Any, Any, Any]) -> None:
-        self._runtime = runtime
-        self._coroutine = coroutine
-
-    def serve(self, mailbox: Mailbox) -> Any:
-        return self._initialize(mailbox)
-
-    async def _initialize(self, mailbox: Mailbox) -> None:
-        try:
-            await self._coroutine
-        except Exception as error:
-            self._runtime.handler_failed(mailbox, (serve, self, mailbox), error)
-            mailbox.abandon(Reason.TERMINATED)
-
-    def discard(self, reason: Reason) -> None:
-        self._coroutine.close()
-
-    def __str__(self) -> str:
-        return "initialize"

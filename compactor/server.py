@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 from urllib.parse import quote
 
-from compactor.errors import RemoteProtocolError
+from compactor.accepting import TlsAcceptor
+from compactor.errors import Reason, RemoteProtocolError
 from compactor.exchange import Exchange
 from compactor.flow import ReadGate, unread_data
 from compactor.heads import Head
@@ -20,7 +21,9 @@ from compactor.metrics import Metrics
 from compactor.pid import PID
 from compactor.routes import RouteTable, split_path
 from compactor.run_queue import RunQueue
+from compactor.senders import sender_rule
 from compactor.settings import Settings
+from compactor.tls import Tls
 from compactor.wire import Backend
 
 log = logging.getLogger("compactor")
@@ -39,8 +42,9 @@ class Receiver(Protocol):
     metrics: Metrics
     settings: Settings
     run_queue: RunQueue
+    tls: Tls | None
 
-    def message_for_nobody(self, head: Head, body: bytes) -> None: ...
+    def message_not_taken(self, head: Head, body: bytes, reason: Reason) -> None: ...
     def find_route(self, path: bytes) -> tuple[Mailbox, Callable[[Any], Any]] | None: ...
     def observe(self, id_: str, observer: ServerConnection) -> bool: ...
     def stop_observing(self, id_: str, observer: ServerConnection) -> None: ...
@@ -57,21 +61,35 @@ class Server:
         self.receiver = receiver
         self.connections: set[ServerConnection] = set()
         self.date = HttpDate()
+        self.sender_rule = sender_rule(receiver.settings, receiver.tls)
         self.is_closed = False
         self._listener: asyncio.Server | None = None
+        self._acceptor: TlsAcceptor | None = None
 
     async def listen(self, sock: Any) -> None:
         """Accept connections on a bound socket."""
         loop = asyncio.get_running_loop()
+        tls = self.receiver.tls
+
+        def serve_one() -> ServerConnection:
+            return ServerConnection(self, loop)
+
+        if tls is not None:
+            self._acceptor = TlsAcceptor(tls, loop, serve_one, self._tls_failed)
         self._listener = await loop.create_server(
-            lambda: ServerConnection(self, loop), sock=sock, backlog=1024
+            self._acceptor or serve_one, sock=sock, backlog=1024
         )
+
+    def _tls_failed(self) -> None:
+        self.receiver.metrics.tls_failures += 1
 
     def close(self) -> None:
         """Accept no more, and close every connection once its finished answers have left."""
         self.is_closed = True
         if self._listener is not None:
             self._listener.close()
+        if self._acceptor is not None:
+            self._acceptor.close()
         for connection in list(self.connections):
             connection.close()
 
@@ -104,7 +122,7 @@ class ServerConnection(asyncio.Protocol):
         self._inbound = receiver.backend.Inbound(
             self,
             self._decoder,
-            receiver.routes.known,
+            receiver.routes.known if server.sender_rule is None else {},
             receiver.run_queue,
             settings.mailbox_high_water,
             settings.mailbox_high_water_bytes,
@@ -162,19 +180,18 @@ class ServerConnection(asyncio.Protocol):
         mailbox.feeders[self._gate] = None
         self._gate.hold(mailbox)
 
-    def _hold_if_full(self, mailbox: Mailbox) -> None:
-        if (
-            len(mailbox.queue) > self._settings.mailbox_high_water
-            or mailbox.large_bytes > self._settings.mailbox_high_water_bytes
-        ):
-            self.hold(mailbox)
-
     def accepted(self, head: Head) -> None:
         """Answer a message that a mailbox took."""
         self._answer(202, b"", head)
 
     def unusual_message(self, head: Head, sender: PID, body: bytes) -> None:
-        """A link frame, or a message whose path is not in the table."""
+        """A link frame, or a message whose path is not in the table, or whose sender is judged."""
+        rule = self._server.sender_rule
+        refusal = rule and rule.refusal(sender, self._transport)
+        if refusal:
+            self._receiver.message_not_taken(head, body, Reason.SENDER_REFUSED)
+            self._answer(400, refusal.encode(), head)
+            return
         try:
             if head.is_link:
                 self._open_link(split_path(head.path)[0], head)
@@ -186,12 +203,12 @@ class ServerConnection(asyncio.Protocol):
             self._answer(400, str(error).encode(), head)
             return
         if target is None:
-            self._receiver.message_for_nobody(head, body)
+            self._receiver.message_not_taken(head, body, Reason.NO_PROCESS)
             self._answer(404, b"404 Not Found.", head)
             return
         mailbox, call, name = target
         mailbox.put_message(call or mailbox.call_for_unhandled(name), sender, body)
-        self._hold_if_full(mailbox)
+        self._inbound.hold_if_full(mailbox)
         self._answer(202, b"", head)
 
     def request(self, head: Head, body: bytes, in_time: bool) -> None:
@@ -218,7 +235,7 @@ class ServerConnection(asyncio.Protocol):
                 return
         else:
             mailbox.put_event(exchange)
-            self._hold_if_full(mailbox)
+            self._inbound.hold_if_full(mailbox)
         exchange.answered = self._send_ready
         self._queue_answer(exchange, head)
 
@@ -259,8 +276,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _tell_link(self, id_: str, status: int) -> None:
         header = b"%b: %b" % (LINK_HEADER, quote(id_, errors="surrogateescape").encode())
-        date = self._server.date.now()
-        self._queue_answer(self._encode_response(STATUS_LINES[status], date, [header], b""), None)
+        self._queue_answer(self._encoded(status, [header], b"", None), None)
 
     # Answering
 
@@ -268,12 +284,7 @@ class ServerConnection(asyncio.Protocol):
         """Answer a message, or a request that reached no route."""
         if head.sender is not None and not head.wants_answer:
             return
-        headers = [_TEXT] if body else []
-        head_only = head.method == "HEAD"
-        date = self._server.date.now()
-        self._queue_answer(
-            self._encode_response(STATUS_LINES[status], date, headers, body, head_only), head
-        )
+        self._queue_answer(self._encoded(status, [_TEXT] if body else [], body, head), head)
 
     def _encode(self, answer: Response | str | bytes, head: Head | None) -> bytes:
         status, lines = 200, []
@@ -286,6 +297,9 @@ class ServerConnection(asyncio.Protocol):
             body = answer.body
             status = answer.status
             lines = [header_line(n, v) for n, v in answer.headers.items() if n.lower() not in _OWN]
+        return self._encoded(status, lines, body, head)
+
+    def _encoded(self, status: int, lines: list[bytes], body: bytes, head: Head | None) -> bytes:
         head_only = head is not None and head.method == "HEAD"
         date = self._server.date.now()
         return self._encode_response(STATUS_LINES[status], date, lines, body, head_only)

@@ -1,6 +1,6 @@
 """Every setting of a context: name, default, check, and the reason for each bound.
 
-Nothing else in the package reads ``LIBPROCESS_*`` variables.
+Those of TLS stand in ``tls_settings.py``.  Nothing else reads ``LIBPROCESS_*`` variables.
 """
 
 from __future__ import annotations
@@ -51,6 +51,11 @@ class Settings:
     linger: float = 1.0
     """Time that ``stop()`` gives parked messages and started answers to leave."""
 
+    require_peer_address_ip_match: bool = False
+    """Whether messages must come from the IP address of their sender."""
+    warn_unprotected: bool = True
+    """Whether to warn, once in a program, when others than this host can connect without TLS."""
+
     def __post_init__(self) -> None:
         for name in ("port", "advertise_port"):
             value = getattr(self, name)
@@ -64,6 +69,9 @@ class Settings:
         if self.advertise_ip is not None:
             advertised = _check_ip("advertise_ip", self.advertise_ip, unspecified=False)
             object.__setattr__(self, "advertise_ip", advertised)
+        for name in ("require_peer_address_ip_match", "warn_unprotected"):
+            if not isinstance(getattr(self, name), bool):
+                raise SettingsError(f"{name}={getattr(self, name)!r} must be True or False")
         for field in fields(self):
             if field.name.startswith(("max_", "mailbox_", "connect_", "linger")):
                 value = getattr(self, field.name)
@@ -112,6 +120,13 @@ def _check_range(name: str, number: int, low: int, high: int) -> int:
     return number
 
 
+def parse_bool(name: str, text: str) -> bool:
+    """The truth value of a variable, in the words of libprocess."""
+    if text not in ("true", "1", "false", "0"):
+        raise SettingsError(f"{name}={text!r} must be true, 1, false or 0")
+    return text in ("true", "1")
+
+
 def _parse_port(name: str, text: str) -> int:
     low = 1 if name == "LIBPROCESS_ADVERTISE_PORT" else 0
     if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= 65535):
@@ -124,4 +139,5 @@ _VARIABLES = (
     ("LIBPROCESS_PORT", "port", _parse_port),
     ("LIBPROCESS_ADVERTISE_IP", "advertise_ip", lambda n, t: _check_ip(n, t, unspecified=False)),
     ("LIBPROCESS_ADVERTISE_PORT", "advertise_port", _parse_port),
+    ("LIBPROCESS_REQUIRE_PEER_ADDRESS_IP_MATCH", "require_peer_address_ip_match", parse_bool),
 )

@@ -15,6 +15,7 @@ import pytest
 
 from compactor import Context, Process
 from tests.actors import TIMEOUT, Receiver
+from tests.tls_fixture import Certificates
 
 try:
     import httptools  # noqa: F401
@@ -27,7 +28,7 @@ LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 @pytest.fixture(autouse=True)
 def loopback_and_no_thread_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Contexts bind loopback unless told otherwise, and none outlives its test."""
-    for name in [name for name in os.environ if name.startswith("LIBPROCESS_")]:
+    for name in [name for name in os.environ if name.startswith(("LIBPROCESS_", "SSL_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("LIBPROCESS_IP", "127.0.0.1")
     before = set(threading.enumerate())
@@ -110,6 +111,13 @@ def listener() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         sock.settimeout(TIMEOUT)
         yield sock
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Certificates for TLS; the test is skipped where none can be made."""
+    pytest.importorskip("cryptography", reason="certificates are made with cryptography")
+    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture
