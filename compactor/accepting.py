@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
+from typing import Protocol, cast
 
 from compactor.tls import Tls
 from compactor.tls_transport import TlsTransport
 
 _SNIFFED = 6  # bytes that tell TLS from all else
+
+
+class Counter(Protocol):
+    """What an acceptor asks of its server."""
+
+    def enter(self, ip: str, descriptor: int) -> bool: ...
+    def leave(self, ip: str) -> None: ...
+    def tls_failed(self) -> None: ...
 
 
 class TlsAcceptor:
@@ -19,11 +27,7 @@ class TlsAcceptor:
         tls: certificates and rules.
         loop: the loop that accepts.
         make: makes the protocol that is to serve a connection.
-        failed: is called when a handshake fails.
-
-    Attributes:
-        waiting: transports of connections of which it is not known yet whether they will be served.
-        is_closed: whether connections are cut as they come.
+        server: counts connections, those too that are not served yet.
     """
 
     def __init__(
@@ -31,46 +35,61 @@ class TlsAcceptor:
         tls: Tls,
         loop: asyncio.AbstractEventLoop,
         make: Callable[[], asyncio.Protocol],
-        failed: Callable[[], None],
+        server: Counter,
     ) -> None:
         self._tls = tls
         self._loop = loop
         self._make = make
-        self._failed = failed
-        self.waiting: set[asyncio.BaseTransport] = set()
-        self.is_closed = False
+        self._server = server
+        self._waiting: dict[asyncio.Transport, str] = {}  # not served yet, and whence they come
+        self._is_closed = False
 
     def __call__(self) -> asyncio.Protocol:
         """The protocol of the next connection."""
         return _Sniffer(self) if self._tls.settings.support_downgrade else _Handshake(self)
 
     def close(self) -> None:
-        """Cut every connection that waits; the context stops."""
-        self.is_closed = True
-        for transport in list(self.waiting):
-            cast(asyncio.Transport, transport).abort()
+        """Cut every connection that is not served yet; the context stops."""
+        self._is_closed = True
+        for transport in list(self._waiting):
+            transport.abort()
+
+    def enter(self, transport: asyncio.BaseTransport) -> bool:
+        """Count a connection; False if it was cut instead."""
+        accepted = cast(asyncio.Transport, transport)  # uvloop's are no subclass
+        ip = (accepted.get_extra_info("peername") or ("",))[0]
+        descriptor = accepted.get_extra_info("socket").fileno()
+        if self._is_closed or not self._server.enter(ip, descriptor):
+            accepted.abort()
+            return False
+        self._waiting[accepted] = ip
+        return True
+
+    def leave(self, transport: asyncio.BaseTransport) -> None:
+        """A connection has ended, or is to be served."""
+        ip = self._waiting.pop(cast(asyncio.Transport, transport), None)
+        if ip is not None:
+            self._server.leave(ip)
 
     def shake_hands(self, transport: asyncio.BaseTransport, data: bytes) -> None:
         """Make a connection TLS.
 
         Args:
-            transport: the connection.
+            transport: the connection, which has entered.
             data: what was read from it already.
         """
         tls = self._tls
-        self.waiting.add(transport)
-        if self.is_closed:
-            cast(asyncio.Transport, transport).abort()
-        peer = transport.get_extra_info("peername") or ("", 0)
+        raw = cast(asyncio.Transport, transport)
+        ip = self._waiting[raw]
 
         def done(secure: TlsTransport, error: Exception | None) -> None:
-            self.waiting.discard(transport)
+            self.leave(raw)
             if error is None:
-                tls.succeeded(peer[0])
+                tls.succeeded(ip)
                 secure.open(self._make())
-            else:
-                self._failed()
-                tls.failed(peer[0], f"no TLS with the peer that connects from {peer[0]}", error)
+            elif not self._is_closed:
+                tls.failed(ip, f"no TLS with the peer that connects from {ip}", error)
+                self._server.tls_failed()
 
         secure = TlsTransport(
             self._loop,
@@ -81,14 +100,14 @@ class TlsAcceptor:
             tls.check if tls.needs_check(server_side=True) else None,
             done,
         )
-        cast(asyncio.Transport, transport).set_protocol(secure)
-        secure.connection_made(transport)
+        raw.set_protocol(secure)
+        secure.connection_made(raw)
         if data:
             secure.data_received(data)
 
     def serve_plainly(self, transport: asyncio.BaseTransport, data: bytes) -> asyncio.Protocol:
         """Serve a connection without TLS; return its protocol."""
-        self.waiting.discard(transport)
+        self.leave(transport)
         protocol = self._make()
         cast(asyncio.Transport, transport).set_protocol(protocol)
         protocol.connection_made(transport)
@@ -104,7 +123,8 @@ class _Handshake(asyncio.Protocol):
         self._acceptor = acceptor
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._acceptor.shake_hands(transport, b"")
+        if self._acceptor.enter(transport):
+            self._acceptor.shake_hands(transport, b"")
 
 
 class _Sniffer(asyncio.Protocol):
@@ -120,9 +140,7 @@ class _Sniffer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        self._acceptor.waiting.add(transport)
-        if self._acceptor.is_closed:
-            cast(asyncio.Transport, transport).abort()
+        self._acceptor.enter(transport)
 
     def data_received(self, data: bytes) -> None:
         self._data += data
@@ -137,7 +155,7 @@ class _Sniffer(asyncio.Protocol):
         return bool(protocol.eof_received())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._acceptor.waiting.discard(self._transport)
+        self._acceptor.leave(self._transport)
 
 
 def sniff(data: bytes) -> bool | None:

@@ -9,15 +9,15 @@ from typing import Any, Literal, TypeVar
 
 from compactor import errors, wire
 from compactor.address import listen
-from compactor.errors import ContextError, InvalidMethod, InvalidProcess, Reason
-from compactor.frames import check_name
-from compactor.legacy import LegacyAttributes
+from compactor.errors import ContextError, InvalidMethod, InvalidProcess, ProcessError, Reason
+from compactor.frames import check_name, content_of
+from compactor.legacy import LegacyState
 from compactor.lifecycle import LoopOwner
 from compactor.loop import Timer
 from compactor.mailbox import Mailbox
 from compactor.messages import Dispatch, Future
 from compactor.metrics import DeadLetter, Metrics
-from compactor.pid import NOBODY, PID
+from compactor.pid import NOBODY, PID, Address, check_pid
 from compactor.process import Process
 from compactor.runtime import Runtime
 from compactor.settings import Settings
@@ -25,9 +25,10 @@ from compactor.tls import load_tls
 from compactor.tls_settings import TlsSettings
 
 Hook = TypeVar("Hook", bound=Callable[[DeadLetter], Any])
+PressureHook = TypeVar("PressureHook", bound=Callable[[Address, bool], Any])
 
 
-class Context(LoopOwner, LegacyAttributes):
+class Context(LoopOwner, LegacyState):
     """A listening (ip, port) and an event loop, on which processes are spawned.
 
     Every method may be called from any thread, from handlers too, and before the loop runs; none
@@ -113,16 +114,6 @@ class Context(LoopOwner, LegacyAttributes):
                 )
             return context
 
-    @classmethod
-    def get_ip_port(cls, ip: str | None = None, port: int | None = None) -> tuple[str, int]:
-        """The address that these arguments and the environment ask to bind.
-
-        Raises:
-            SettingsError: one of them has a bad value.
-        """
-        settings = Settings.from_environ(ip=ip, port=port)
-        return settings.ip, settings.port
-
     def reload_tls(self) -> None:
         """Read keys, certificates and CAs anew, for the connections from now on.
 
@@ -197,7 +188,7 @@ class Context(LoopOwner, LegacyAttributes):
         Raises:
             InvalidProcess: the pid belongs to another context.
         """
-        _check_pid(pid)
+        check_pid(pid)
         if not self._runtime.is_local(pid):
             raise InvalidProcess(f"{pid} does not live on {self}: only its own processes end here")
         mailbox = self._runtime.mailbox_of(pid)
@@ -222,13 +213,13 @@ class Context(LoopOwner, LegacyAttributes):
             InvalidProcess: the sender is no process of this context.
             TypeError, ValueError: the receiver, name or body cannot be sent.
         """
-        _check_pid(from_pid)
+        check_pid(from_pid)
         mailbox = self._runtime.mailbox_of(from_pid)
         if mailbox is None:
             raise InvalidProcess(f"{from_pid} is not a live process of {self}, so it cannot send")
-        _check_pid(to_pid)
+        check_pid(to_pid)
         check_name(method)
-        content = body if isinstance(body, bytes) else _content(body)
+        content = body if isinstance(body, bytes) else content_of(body)
         if self._inbox.on_loop:
             self._send(mailbox, to_pid, method, content)
         else:
@@ -255,8 +246,24 @@ class Context(LoopOwner, LegacyAttributes):
         Raises:
             TypeError, ValueError: the receiver, name or body cannot be sent.
         """
-        _check_pid(to)
-        self._ask(self._runtime.forward, NOBODY, to, check_name(name), _content(body))
+        check_pid(to)
+        self._ask(self._runtime.forward, NOBODY, to, check_name(name), content_of(body))
+
+    async def drained(self, pid: PID, to: PID) -> None:
+        """Wait while too much is still here of what goes to ``to``; ``Process.drained`` does it.
+
+        Raises:
+            ContextError: it is not awaited on the context's loop.
+            ProcessError: a process cannot wait for itself.
+        """
+        check_pid(to)
+        if not self._inbox.on_loop:
+            raise ContextError(
+                "drained() is awaited on the context's loop: in a handler, or in what is dispatched"
+            )
+        if to == pid:
+            raise ProcessError(f"{pid} would wait for itself, forever")
+        await self._runtime.drained(to)
 
     def delegated(self, process: Process, name: str, from_pid: PID, body: bytes) -> None:
         """Forward a message that ``process`` does not handle to where it delegates it."""
@@ -269,6 +276,16 @@ class Context(LoopOwner, LegacyAttributes):
             The hook, so that this can decorate it.
         """
         self._runtime.metrics.hooks.append(hook)
+        return hook
+
+    def on_backed_up(self, hook: PressureHook) -> PressureHook:
+        """Have ``hook((ip, port), is_backed_up)`` called, on the loop's thread, whenever more than
+        ``parked_high_water_bytes`` wait for an address, and when most of it has left.
+
+        Returns:
+            The hook, so that this can decorate it.
+        """
+        self._runtime.metrics.backed_up_hooks.append(hook)
         return hook
 
     @property
@@ -322,7 +339,7 @@ class Context(LoopOwner, LegacyAttributes):
     def _dispatch(
         self, pid: PID, method: str | Callable[..., Any], args: tuple[Any, ...]
     ) -> Dispatch:
-        _check_pid(pid)
+        check_pid(pid)
         mailbox = self._runtime.mailbox_of(pid)
         if mailbox is None:
             raise InvalidProcess(f"Unknown process {pid}: it does not live on {self}")
@@ -349,15 +366,15 @@ class Context(LoopOwner, LegacyAttributes):
         Raises:
             InvalidProcess: the linker is no process of this context.
         """
-        _check_pid(pid)
-        _check_pid(to)
+        check_pid(pid)
+        check_pid(to)
         if self._runtime.mailbox_of(pid) is None:
             raise InvalidProcess(f"{pid} is not a live process of {self}, so it cannot link")
         self._ask(self._runtime.link, pid, to, reconnect)
 
     def disconnect(self, pid: PID) -> None:
         """Cut the connection to the address of a pid; linkers of all pids there see an exit."""
-        _check_pid(pid)
+        check_pid(pid)
         self._call(self._disconnect, pid)
 
     def _disconnect(self, pid: PID) -> None:
@@ -377,16 +394,3 @@ def _is_live(process: Process) -> bool:
         return False
     mailbox = process.context._runtime.mailbox_of(process.pid)
     return mailbox is not None and mailbox.process is process
-
-
-def _check_pid(pid: Any) -> None:
-    if not isinstance(pid, PID):
-        raise TypeError(f"expected a PID such as PID('192.0.2.7', 5050, 'master'), got {pid!r}")
-
-
-def _content(body: Any) -> bytes:
-    if body is None:
-        return b""
-    if not isinstance(body, (bytes, bytearray, memoryview)):
-        raise TypeError(f"Body must be a sequence of bytes, got {body!r}")
-    return bytes(body)

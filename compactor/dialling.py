@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import TypeVar
 
-from compactor.links import Address
+from compactor.pid import Address
 from compactor.tls import Tls, TlsError, describe
 from compactor.tls_transport import TlsTransport
 

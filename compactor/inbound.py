@@ -130,6 +130,6 @@ class Inbound:
             self._connection.malformed()
 
     def hold_if_full(self, mailbox: Mailbox) -> None:
-        """Have the connection held if a mailbox has more than is wanted."""
+        """Have the connection read no more if a mailbox that it feeds is full."""
         if len(mailbox.queue) > self._high_water or mailbox.large_bytes > self._high_water_bytes:
             self._connection.hold(mailbox)

@@ -6,6 +6,9 @@ import functools
 import re
 from typing import Any, NoReturn
 
+Address = tuple[str, int]
+"""An ip or host name, and a port."""
+
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f@\ud800-\udfff]")
 
 _BLANKS = " \t\r\n\f\v"  # not what else str.strip() takes: an id may begin with it
@@ -143,3 +146,13 @@ class PID:
 
 NOBODY = PID("0.0.0.0", 0, "")
 """The empty pid: the sender of a message that names none, as in libprocess."""
+
+
+def check_pid(pid: Any) -> None:
+    """Refuse what is no PID.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(pid, PID):
+        raise TypeError(f"expected a PID such as PID('192.0.2.7', 5050, 'master'), got {pid!r}")

@@ -14,19 +14,21 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from compactor.errors import InvalidProcess, Reason, RemoteProtocolError
-from compactor.frames import LINK_NAME, encode_message, message_prefix
+from compactor.flow import released_by
+from compactor.frames import link_frame, message_prefix
 from compactor.handlers import handler_table
 from compactor.heads import Head
-from compactor.links import Address, Links
+from compactor.links import Links
 from compactor.mailbox import Entry, Mailbox
 from compactor.messages import Exited, Initialization, serve
 from compactor.metrics import DeadLetter, Metrics
 from compactor.peer_connection import PeerConnection
 from compactor.peers import Peer
-from compactor.pid import PID
+from compactor.pid import PID, Address
 from compactor.process import Process, bind_handler, bind_route
 from compactor.routes import Call, RouteTable, split_path
-from compactor.server import Server, ServerConnection
+from compactor.server import Server
+from compactor.server_connection import ServerConnection
 from compactor.settings import Settings
 from compactor.tls import Tls
 from compactor.wire import Backend
@@ -84,9 +86,13 @@ class Runtime:
         """Register a bound process, its mailbox closed.  Any thread may call this.
 
         Raises:
-            InvalidProcess: a live process has that id.
+            InvalidProcess: a live process has that id, or there are too many.
         """
         pid = process.pid
+        if len(self.live) >= self.settings.max_processes:
+            raise InvalidProcess(
+                f"{pid} is one too many: max_processes={self.settings.max_processes} live already"
+            )
         mailbox = self.backend.Mailbox(process, pid, self, self.run_queue)
         if self.live.setdefault(pid.id, mailbox) is not mailbox:
             raise InvalidProcess(
@@ -122,7 +128,7 @@ class Runtime:
             mailbox.abandon(Reason.STOPPED)
             return
         if initialization is not None:
-            mailbox.put_first(Initialization(self, initialization))
+            mailbox.put_first(Initialization(initialization, self.handler_failed))
         mailbox.open()
 
     def process_ended(self, mailbox: Mailbox) -> None:
@@ -181,6 +187,24 @@ class Runtime:
         elif self._can_dial(to, sender, name, body):
             outflow = self.peer(to.address).outflow
             outflow.write_message(message_prefix(sender, to, name), body)
+
+    async def drained(self, to: PID) -> None:
+        """Wait while more stands before ``to`` than its high-water mark, until most has left."""
+        if self.is_local(to):
+            mailbox, settings = self.live.get(to.id), self.settings
+            if mailbox is not None and (
+                len(mailbox.queue) > settings.mailbox_high_water
+                or mailbox.large_bytes > settings.mailbox_high_water_bytes
+            ):
+                await released_by(mailbox)
+        else:
+            peer = self.peers.get(to.address)
+            if peer is not None and peer.outflow.is_backed_up:
+                await released_by(peer)
+
+    def backed_up(self, address: Address, is_backed_up: bool) -> None:
+        """More is parked for an address than the high-water mark, or no longer."""
+        self.metrics.set_backed_up(address, is_backed_up)
 
     def _can_dial(self, to: PID, sender: PID, name: str, body: bytes) -> bool:
         reason = self._undialable(to)
@@ -242,9 +266,9 @@ class Runtime:
         peer = self.peer(to.address)
         if reconnect and not peer.is_idle:
             watched = self.links.watched_at(to.address)
-            peer.reconnect([(pid.id, _link_frame(linker, pid)) for pid in watched])
+            peer.reconnect([(pid.id, link_frame(linker, pid)) for pid in watched])
         else:
-            peer.outflow.write_link(to.id, _link_frame(linker, to))
+            peer.outflow.write_link(to.id, link_frame(linker, to))
 
     def peer_lost(self, peer: Peer, reason: Reason) -> None:
         """An address is gone: every linker of every pid there hears of it once."""
@@ -361,15 +385,6 @@ def _pid_of(ip: str, port: int, id_: str) -> PID | None:
         return PID(ip, port, id_)
     except ValueError:
         return None
-
-
-def _link_frame(linker: PID, to: PID) -> bytes:
-    """The frame that asks a peer whether a process lives, and to tell when it ends.
-
-    libprocess takes it for a message that the process has no handler for: it answers 202 or 404
-    and drops it.
-    """
-    return encode_message(message_prefix(linker, to, LINK_NAME, "Compactor-Link: 1\r\n"), b"")
 
 
 async def _within(seconds: float, awaitable: Any) -> None:
