@@ -6,11 +6,12 @@ import contextlib
 import datetime
 import ipaddress
 import os
+import re
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from compactor.errors import CompactorError
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import rsa
 
 KEY_BITS = 2048  # RSA, for the default ciphers of C++ peers know no other kind
+_MISSING = (
+    "certificates are made with the package cryptography; "
+    "install it with: pip install 'compactor[tls]'"
+)
 _SKEW = datetime.timedelta(hours=1)  # clocks of hosts may differ
 
 
@@ -94,6 +99,66 @@ def make_certificate(
     return _make(name or (hosts or ["host"])[0], hosts, days, issuer, is_authority=False)
 
 
+@dataclass(frozen=True)
+class Issued:
+    """The files of a host.
+
+    Attributes:
+        authority: PEM file of the CA's certificate.
+        certificate: PEM file of the host's.
+        key: PEM file of its private key.
+        is_new_authority: whether the CA was made just now.
+    """
+
+    authority: Path
+    certificate: Path
+    key: Path
+    is_new_authority: bool
+
+
+def issue(folder: Path, hosts: Iterable[str], name: str, days: float) -> Issued:
+    """Make a certificate for a host, and the CA too if the folder has none.
+
+    Args:
+        folder: where the files are, and come to be; made if it is missing.
+        hosts: the host names and IP addresses that the certificate is for.
+        name: what its files are called.
+        days: how long it is valid.
+
+    Raises:
+        MissingPackage: cryptography is not installed.
+        ValueError: a host or the name cannot be used, or the folder has half a CA.
+        OSError: a file cannot be read or written.
+    """
+    if name == "ca" or not re.fullmatch(r"[\w.-]+", name):
+        raise ValueError(f"{name!r} cannot be the name of files; take letters, digits, . and -")
+    authority, key = folder / "ca.pem", folder / "ca.key"
+    made = None if authority.exists() or key.exists() else make_authority("compactor CA", days)
+    issuer = made or _read(authority, key)
+    host = make_certificate(issuer, hosts, days)
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if made is not None:
+        made.write(authority, key)
+    found = Issued(authority, folder / f"{name}.pem", folder / f"{name}.key", made is not None)
+    host.write(found.certificate, found.key)
+    return found
+
+
+def _read(certificate: Path, key: Path) -> Certified:
+    try:
+        from cryptography import x509
+        from cryptography.hazmat.primitives import serialization
+    except ModuleNotFoundError as error:
+        raise MissingPackage(_MISSING) from error
+    for path in (certificate, key):
+        if not path.exists():
+            raise ValueError(f"{path} is missing beside the other half of the CA")
+    found = serialization.load_pem_private_key(key.read_bytes(), None)
+    return Certified(
+        cast("rsa.RSAPrivateKey", found), x509.load_pem_x509_certificate(certificate.read_bytes())
+    )
+
+
 def own_names() -> list[str]:
     """The names and addresses by which this host knows itself."""
     names = ["localhost", "127.0.0.1", "::1", socket.gethostname(), socket.getfqdn()]
@@ -116,10 +181,7 @@ def _make(
         from cryptography.hazmat.primitives.asymmetric import rsa
         from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
     except ModuleNotFoundError as error:
-        raise MissingPackage(
-            "certificates are made with the package cryptography; "
-            "install it with: pip install 'compactor[tls]'"
-        ) from error
+        raise MissingPackage(_MISSING) from error
     key = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.timezone.utc)

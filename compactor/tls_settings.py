@@ -143,8 +143,8 @@ def _lookup(environ: Mapping[str, str], suffix: str) -> tuple[str, str | None]:
     return long, environ[long]
 
 
-def _parse_int(name: str, text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
+def _parse_int(name: str, text: str) -> Any:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
 
 
 def _parse_text(name: str, text: str) -> str:
