@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 from urllib.parse import quote
 
-from compactor.errors import RemoteProtocolError
+from compactor.errors import Reason, RemoteProtocolError
 from compactor.exchange import Exchange
 from compactor.flow import ReadGate, unread_data
 from compactor.heads import Head
@@ -20,7 +20,9 @@ from compactor.metrics import Metrics
 from compactor.pid import PID
 from compactor.routes import RouteTable, split_path
 from compactor.run_queue import RunQueue
+from compactor.senders import SenderRule
 from compactor.settings import Settings
+from compactor.tls import Tls
 from compactor.wire import Backend
 
 log = logging.getLogger("compactor")
@@ -39,8 +41,9 @@ class Receiver(Protocol):
     metrics: Metrics
     settings: Settings
     run_queue: RunQueue
+    tls: Tls | None
 
-    def message_for_nobody(self, head: Head, body: bytes) -> None: ...
+    def message_not_taken(self, head: Head, body: bytes, reason: Reason) -> None: ...
     def find_route(self, path: bytes) -> tuple[Mailbox, Callable[[Any], Any]] | None: ...
     def observe(self, id_: str, observer: ServerConnection) -> bool: ...
     def stop_observing(self, id_: str, observer: ServerConnection) -> None: ...
@@ -52,6 +55,7 @@ class Acceptor(Protocol):
     receiver: Receiver
     date: HttpDate
     is_closed: bool
+    sender_rule: SenderRule | None
 
     def admit(self, connection: ServerConnection, ip: str, descriptor: int) -> bool: ...
     def forget(self, connection: ServerConnection, ip: str) -> None: ...
@@ -80,7 +84,7 @@ class ServerConnection(asyncio.Protocol):
         self._inbound = receiver.backend.Inbound(
             self,
             self._decoder,
-            receiver.routes.known,
+            receiver.routes.known if server.sender_rule is None else {},
             receiver.run_queue,
             settings.mailbox_high_water,
             settings.mailbox_high_water_bytes,
@@ -144,7 +148,13 @@ class ServerConnection(asyncio.Protocol):
         self._answer(202, b"", head)
 
     def unusual_message(self, head: Head, sender: PID, body: bytes) -> None:
-        """A link frame, or a message whose path is not in the table."""
+        """A link frame, or a message whose path is not in the table, or whose sender is judged."""
+        rule = self._server.sender_rule
+        refusal = rule and rule.refusal(sender, self._transport)
+        if refusal:
+            self._receiver.message_not_taken(head, body, Reason.SENDER_REFUSED)
+            self._answer(400, refusal.encode(), head)
+            return
         try:
             if head.is_link:
                 self._open_link(split_path(head.path)[0], head)
@@ -156,7 +166,7 @@ class ServerConnection(asyncio.Protocol):
             self._answer(400, str(error).encode(), head)
             return
         if target is None:
-            self._receiver.message_for_nobody(head, body)
+            self._receiver.message_not_taken(head, body, Reason.NO_PROCESS)
             self._answer(404, b"404 Not Found.", head)
             return
         mailbox, call, name = target
