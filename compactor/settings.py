@@ -48,6 +48,10 @@ class Settings:
     """Unanswered requests of one connection beyond which it is not read."""
     connect_timeout: float = 10.0
     """Time for name lookup and connect; C++ leaves it to the kernel, about two minutes."""
+    peer_timeout: float = 60.0
+    """Silence of a peer's machine after which it has vanished, infinity for the kernel's own
+    patience.  A minute: longer than a switch takes to restart, shorter than the 75 seconds after
+    which a Mesos master gives up an agent; C++ never notices on a silent connection."""
     linger: float = 1.0
     """Time that ``stop()`` gives parked messages and started answers to leave."""
 
@@ -65,7 +69,7 @@ class Settings:
             advertised = _check_ip("advertise_ip", self.advertise_ip, unspecified=False)
             object.__setattr__(self, "advertise_ip", advertised)
         for field in fields(self):
-            if field.name.startswith(("max_", "mailbox_", "connect_", "linger")):
+            if field.name.startswith(("max_", "mailbox_", "connect_", "peer_", "linger")):
                 value = getattr(self, field.name)
                 if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
                     raise SettingsError(f"{field.name}={value!r} must be a number above 0")
