@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from compactor.chunks import line_end, parse_size
 from compactor.errors import RemoteProtocolError
 from compactor.fields import CHUNKED, body_length, parse_fields
 
@@ -19,9 +20,7 @@ KEPT_BODY_BYTES = 64
 
 _MAX_HEAD = 64 * 1024
 _MAX_CACHED_HEAD = 1024
-_MAX_LINE = 1024  # chunk size with its extensions, or one trailer
 _STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9]{2})(?: [^\r\n\0]*)?")
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[^\r\n]*)?")
 _SWITCHING_PROTOCOLS = 101
 
 _IN_HEAD, _IN_DATA, _IN_SIZE, _AFTER_DATA, _IN_TRAILERS, _UNTIL_CLOSE = range(6)
@@ -102,10 +101,8 @@ class AnswerReader:
             return self._read_data(data, pos, answers)
         if self._state == _UNTIL_CLOSE:
             return -1
-        end = data.find(b"\r\n", pos, pos + _MAX_LINE)
+        end = line_end(data, pos)
         if end < 0:
-            if len(data) - pos >= _MAX_LINE:
-                raise RemoteProtocolError("a line between chunks is too long")
             self._tail = data[pos:]
             return -1
         self._read_line(data[pos:end], answers)
@@ -159,10 +156,7 @@ class AnswerReader:
             if not line:
                 self._complete(answers)
         else:
-            match = _SIZE_LINE.fullmatch(line)
-            if not match:
-                raise RemoteProtocolError(f"bad chunk size {line[:40]!r}")
-            self._missing = int(match[1], 16)
+            self._missing = parse_size(line)
             self._state = _IN_DATA if self._missing else _IN_TRAILERS
 
     def _complete(self, answers: list[Answer]) -> None:

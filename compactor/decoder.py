@@ -13,13 +13,12 @@ import re
 import zlib
 from typing import Any
 
+from compactor.chunks import line_end, parse_size
 from compactor.errors import RemoteProtocolError
 
 from .heads import CHUNKED, METHODS, Head, cached_head, parse_head
 
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[^\r\n]*)?")
-_MAX_SIZE_LINE = 1024  # chunk size with its extensions; nobody who speaks to us sends any
 _MAX_PATTERNS = 8  # that one connection compares with; among more, the cache finds heads
 _MAX_CACHED_HEAD = 1024  # times the 4,096 heads of the cache: at most 4 MiB for a whole program
 # What can still become a request: TLS and other garbage must not be waited on until it ends.
@@ -32,12 +31,8 @@ _IN_SIZE, _IN_DATA, _AFTER_DATA, _AFTER_LAST = range(4)
 _sizes: dict[bytes, int] = {}  # size lines seen, each checked once
 
 
-def _parse_size(line: bytes) -> int:
-    """The number in a chunk size line; ``int`` alone would take ``0x1f``, ``+1`` and ``1_0``."""
-    match = _SIZE_LINE.fullmatch(line)
-    if not match:
-        raise RemoteProtocolError(f"bad chunk size {line[:40]!r}")
-    size = int(match[1], 16)
+def _remembered_size(line: bytes) -> int:
+    size = parse_size(line)
     if len(_sizes) < 4096 and len(line) <= 16:
         _sizes[line] = size
     return size
@@ -83,11 +78,11 @@ class _Pattern:
         if length == CHUNKED:
             # The one shape that libprocess sends: a single chunk.
             end = _LAST_CHUNK
-            line_end = data.find(b"\r\n", pos, pos + 18)
-            if line_end > 0:
-                length = _sizes.get(data[pos:line_end]) or CHUNKED  # 0 is the last chunk already
-                begin += data[pos : line_end + 2]
-                pos = line_end + 2
+            stop = data.find(b"\r\n", pos, pos + 18)
+            if stop > 0:
+                length = _sizes.get(data[pos:stop]) or CHUNKED  # 0 is the last chunk already
+                begin += data[pos : stop + 2]
+                pos = stop + 2
         self.begin = begin
         self.end = end
         self.length = -1 if head.gzip or length > max_body else length
@@ -268,14 +263,12 @@ class FrameDecoder:
                     break
                 self._state = _AFTER_DATA
             elif self._state == _IN_SIZE:
-                line_end = data.find(b"\r\n", pos, pos + _MAX_SIZE_LINE)
-                if line_end < 0:
-                    if len(data) - pos >= _MAX_SIZE_LINE:
-                        raise RemoteProtocolError("a chunk size line is too long")
+                end = line_end(data, pos)
+                if end < 0:
                     self._tail = data[pos:]
                     return -1
-                count = _parse_size(data[pos:line_end])
-                pos = line_end + 2
+                count = _remembered_size(data[pos:end])
+                pos = end + 2
                 if count:
                     self._expect(count)
                 else:

@@ -71,7 +71,7 @@ class Reason(str, enum.Enum):
     REFUSED = "refused"  #: nobody listens at the address
     RESET = "reset"  #: the connection was reset, or broke while writing
     CLOSED = "closed"  #: the peer closed the connection
-    TIMEOUT = "timeout"  #: connecting took longer than the connect timeout
+    TIMEOUT = "timeout"  #: connecting took too long, or the machine no longer answers
     UNRESOLVED = "unresolved"  #: the host name has no address
     UNREACHABLE = "unreachable"  #: no route, no descriptor, or another error of the system
     TERMINATED = "terminated"  #: the process ended while its context lives on

@@ -1,22 +1,17 @@
-"""``Process`` and ``ProtobufProcess``: what users subclass, and the handler tables of a class."""
+"""``Process`` and ``ProtobufProcess``: what users subclass."""
 
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Iterator, KeysView
 from types import MethodType
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol
 
 from compactor.errors import ProcessError, UnboundProcess
 from compactor.frames import check_name
+from compactor.handlers import INSTALL_ATTRIBUTE, ROUTE_ATTRIBUTE, Method, handler_table, mark
 from compactor.pid import PID, check_id
 from compactor.routes import Call
-
-Method = TypeVar("Method", bound=Callable[..., Any])
-
-_ROUTE_ATTRIBUTE = "__route__"
-_INSTALL_ATTRIBUTE = "__mailbox__"
 
 
 class ContextLike(Protocol):
@@ -37,75 +32,17 @@ class Outbox(Protocol):
     def send(self, to: PID, name: str, body: bytes | None) -> bool: ...
 
 
-class HandlerTable(NamedTuple):
-    """What a class handles, worked out once per class.
-
-    Attributes:
-        messages: message name to (attribute that handles it, protobuf type or None).
-        routes: route path to the attribute that serves it.
-        overrides_dispatch: whether the class has its own ``handle_message``.
-        exited_takes_reason: whether its ``exited`` takes a reason besides the pid.
-    """
-
-    messages: dict[str, tuple[str, Any]]
-    routes: dict[str, str]
-    overrides_dispatch: bool
-    exited_takes_reason: bool
-
-
-def handler_table(cls: type[Process]) -> HandlerTable:
-    """The handlers of a class, its bases and mixins; an override wins.
-
-    An override that is decorated itself is installed under its own names only; one that is not
-    keeps those of the method that it overrides.
-    """
-    table: HandlerTable | None = cls.__dict__.get("_compactor_handlers")
-    if table is None:
-        table = _collect_handlers(cls)
-        setattr(cls, "_compactor_handlers", table)  # noqa: B010  (no attribute of instances)
-    return table
-
-
-def _collect_handlers(cls: type[Process]) -> HandlerTable:
-    messages: dict[str, tuple[str, Any]] = {}
-    routes: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        for attribute, value in vars(base).items():
-            installed = getattr(value, _INSTALL_ATTRIBUTE, None)
-            routed = getattr(value, _ROUTE_ATTRIBUTE, None)
-            if installed is not None or routed is not None or value is None:
-                messages = {n: m for n, m in messages.items() if m[0] != attribute}
-                routes = {p: a for p, a in routes.items() if a != attribute}
-            messages.update((name, (attribute, kind)) for name, kind in installed or ())
-            routes.update((path, attribute) for path in routed or ())
-    return HandlerTable(
-        messages,
-        routes,
-        cls.handle_message is not Process.handle_message,
-        _takes_reason(cls.exited),
-    )
-
-
-def _takes_reason(exited: Callable[..., Any]) -> bool:
-    """Whether ``exited(self, pid, reason)`` can be called; wrappers count as what they wrap."""
-    try:
-        inspect.signature(exited).bind(None, None, None)
-    except TypeError:
-        return False
-    return True
-
-
 def bind_handler(process: Process, name: str) -> Call | None:
     """The call that hands a message named ``name`` to ``process``, or None.
 
     An attribute of the instance that shadows an installed method is not looked at.
     """
-    table = handler_table(type(process))
-    if name not in table.messages:
+    messages = handler_table(type(process)).messages
+    if name not in messages:
         return None  # ``handle_message`` sees it; nothing remembers a name that a peer made up
-    if table.overrides_dispatch:
+    if type(process).handle_message is not Process.handle_message:
         return functools.partial(process.handle_message, name)
-    attribute, message_type = table.messages[name]
+    attribute, message_type = messages[name]
     call = MethodType(getattr(type(process), attribute), process)
     if message_type is None:
         return call
@@ -118,11 +55,6 @@ def bind_route(process: Process, route: str) -> Callable[[Any], Any]:
         return functools.partial(process.handle_http, route)
     attribute = handler_table(type(process)).routes[route]
     return MethodType(getattr(type(process), attribute), process)
-
-
-def _mark(function: Method, attribute: str, value: Any) -> Method:
-    setattr(function, attribute, (*getattr(function, attribute, ()), value))
-    return function
 
 
 class Process:
@@ -145,8 +77,8 @@ class Process:
         TypeError, ValueError: the name cannot stand in a pid.
     """
 
-    ROUTE_ATTRIBUTE: ClassVar[str] = _ROUTE_ATTRIBUTE
-    INSTALL_ATTRIBUTE: ClassVar[str] = _INSTALL_ATTRIBUTE
+    ROUTE_ATTRIBUTE: ClassVar[str] = ROUTE_ATTRIBUTE
+    INSTALL_ATTRIBUTE: ClassVar[str] = INSTALL_ATTRIBUTE
 
     Error = ProcessError
     UnboundProcess = UnboundProcess
@@ -171,7 +103,7 @@ class Process:
             raise ValueError(f'Routes must start with "/", got {path!r}')
         if path != "/" and path.endswith("/"):
             raise ValueError(f'Routes must not end with "/", got {path!r}')
-        return lambda function: _mark(function, _ROUTE_ATTRIBUTE, path)
+        return lambda function: mark(function, ROUTE_ATTRIBUTE, path)
 
     @classmethod
     def install(cls, mbox: Any) -> Callable[[Method], Method]:
@@ -183,7 +115,7 @@ class Process:
             TypeError, ValueError: no message can have that name.
         """
         name = check_name(mbox)
-        return lambda function: _mark(function, _INSTALL_ATTRIBUTE, (name, None))
+        return lambda function: mark(function, INSTALL_ATTRIBUTE, (name, None))
 
     def __init__(self, name: str) -> None:
         self.name = check_id(name)
@@ -402,7 +334,7 @@ class ProtobufProcess(Process):
                     message = _parse(message_type, bytes(message))
                 return function(self, from_pid, message)
 
-            return _mark(parsed, _INSTALL_ATTRIBUTE, (descriptor.full_name, message_type))
+            return mark(parsed, INSTALL_ATTRIBUTE, (descriptor.full_name, message_type))
 
         return wrap
 

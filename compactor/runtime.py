@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 
 from compactor.errors import InvalidProcess, Reason, RemoteProtocolError
 from compactor.frames import LINK_NAME, encode_message, message_prefix
+from compactor.handlers import handler_table
 from compactor.heads import Head
 from compactor.links import Address, Links
 from compactor.mailbox import Entry, Mailbox
@@ -23,7 +24,7 @@ from compactor.metrics import DeadLetter, Metrics
 from compactor.peer_connection import PeerConnection
 from compactor.peers import Peer
 from compactor.pid import PID
-from compactor.process import Process, bind_handler, bind_route, handler_table
+from compactor.process import Process, bind_handler, bind_route
 from compactor.routes import Call, RouteTable, split_path
 from compactor.server import Server, ServerConnection
 from compactor.settings import Settings

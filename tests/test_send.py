@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from compactor import Context, Process, install
+from compactor import PID, Context, Process, install
 from tests.actors import Receiver, spawned
 
 Contexts = tuple[Context, Context]
@@ -104,3 +104,35 @@ def test_post_reaches_another_context(make_context: ContextFactory) -> None:
 
     from_pid, body = receiver.received.take()
     assert (from_pid.id, body) == ("", b"x")
+
+
+class _Recording(Context):
+    """Sees every message that a process hands to it."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.sent: list[bytes | None] = []
+
+    def send(self, from_pid: PID, to_pid: PID, method: str, body: bytes | None = None) -> None:
+        self.sent.append(body)
+        super().send(from_pid, to_pid, method, body)
+
+
+@pytest.mark.parametrize("way", ["to itself", "to another context"])
+def test_a_context_with_its_own_send_sees_every_message(there: Context, way: str) -> None:
+    context = _Recording(ip="127.0.0.1")
+    try:
+        sender = spawned(context, Receiver("sender"))
+        receiver = sender if way == "to itself" else spawned(there, Receiver())
+
+        def send() -> None:  # on the loop: where messages could go a shorter way
+            for number in range(3):
+                sender.send(receiver.pid, "message", b"%d" % number)
+
+        context.dispatch(sender.pid, send)
+
+        bodies = [b"0", b"1", b"2"]
+        assert [body for _, body in receiver.received.take_many(3)] == bodies
+        assert context.sent == bodies
+    finally:
+        context.stop()

@@ -11,7 +11,7 @@ cdef class _Pattern:
     cdef bytes end
 
     @cython.locals(
-        head=CHead, begin=bytes, end=bytes, length=Py_ssize_t, line_end=Py_ssize_t,
+        head=CHead, begin=bytes, end=bytes, length=Py_ssize_t, stop=Py_ssize_t,
         before=Py_ssize_t,
     )
     cdef Py_ssize_t learn(self, bytes data, Py_ssize_t pos, Py_ssize_t max_body) except? -2
@@ -48,6 +48,6 @@ cdef class FrameDecoder:
 
     cdef object _expect(self, Py_ssize_t count)
 
-    @cython.locals(head=CHead, part=bytes, line=bytes, body=bytes, line_end=Py_ssize_t,
+    @cython.locals(head=CHead, part=bytes, line=bytes, body=bytes, end=Py_ssize_t,
                    count=Py_ssize_t)
     cdef Py_ssize_t _continue_body(self, bytes data, Py_ssize_t pos, list events) except? -2
