@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from compactor.errors import Reason
 from compactor.heads import Head
 from compactor.links import Address
+from compactor.names import resolve
 from compactor.outflow import Outflow
 from compactor.peer_connection import PeerConnection
 from compactor.run_queue import RunQueue
@@ -221,11 +222,7 @@ async def _open(
         ipaddress.ip_address(host)
         hosts = [host]
     except ValueError:
-        try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except RuntimeError:  # the interpreter ends and starts no threads: waiting is all right
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        hosts = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        hosts = await resolve(host, port)
     error: OSError = socket.gaierror(f"{host} has no address")
     for candidate in hosts:
         try:

@@ -6,6 +6,8 @@ Times are those of the monotonic clock, which all programs of a machine share.
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 import logging
 import os
@@ -73,6 +75,8 @@ def obey(context: Context, node: Node, command: dict[str, Any]) -> None:
         context.disconnect(PID.from_string(command["to"]))
     elif do == "stop":
         context.stop()
+    elif do == "delay":
+        context.delay(command["seconds"], node.pid, lambda: tell("delayed"))
     else:
         raise ValueError(f"unknown command {do!r}")
 
@@ -84,13 +88,23 @@ def count_to(node: Node, to: PID, count: int, size: int) -> None:
         node.send(to, "counted", (str(number).ljust(size - 1, ".") + end).encode())
 
 
+def let_the_wall_clock_jump() -> None:
+    """Have every look at the wall clock find it a day before or behind."""
+    days = itertools.cycle((86_400.0, 0.0, -86_400.0))
+    real = time.time
+    time.time = lambda: real() + next(days)
+
+
 def main(given: str) -> None:
     """Run until the input ends."""
     options = json.loads(given)
     if "log" in options:
         logging.basicConfig(filename=options["log"], level=logging.DEBUG)
+    if options.get("clock") == "jumps":
+        let_the_wall_clock_jump()
     settings = Settings(**options.get("settings", {}))
-    context = Context(ip=options["ip"], port=options.get("port", 0), settings=settings)
+    loop = asyncio.new_event_loop() if options.get("loop") == "asyncio" else None
+    context = Context(ip=options["ip"], port=options.get("port", 0), settings=settings, loop=loop)
     context.on_dead_letter(lettered)
     node = Node("node")
     context.spawn(node)

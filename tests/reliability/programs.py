@@ -87,6 +87,13 @@ class Program:
         self._process.wait(PATIENCE)
         return now
 
+    def finish(self) -> None:
+        """Have it stop its context, and wait until it has ended by itself."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self.take("stopped")
+        assert self._process.wait(PATIENCE) == 0
+
     def close(self) -> None:
         """End it and free what it held."""
         if self._process.poll() is None:
