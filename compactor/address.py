@@ -7,7 +7,7 @@ import logging
 import socket
 
 from compactor.errors import SocketError
-from compactor.links import Address
+from compactor.pid import Address
 from compactor.settings import Settings
 
 log = logging.getLogger("compactor")

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from compactor import errors, wire
 from compactor.address import listen
-from compactor.errors import ContextError, InvalidMethod, InvalidProcess, Reason
+from compactor.errors import ContextError, InvalidMethod, InvalidProcess, ProcessError, Reason
 from compactor.frames import check_name
-from compactor.legacy import Connection, Connections
+from compactor.legacy import LegacyState
 from compactor.lifecycle import LoopOwner
 from compactor.loop import Timer
 from compactor.mailbox import Mailbox
 from compactor.messages import Dispatch, Future
 from compactor.metrics import DeadLetter, Metrics
-from compactor.pid import NOBODY, PID
+from compactor.pid import NOBODY, PID, Address
 from compactor.process import Process
 from compactor.runtime import Runtime
 from compactor.settings import Settings
 
 Hook = TypeVar("Hook", bound=Callable[[DeadLetter], Any])
+PressureHook = TypeVar("PressureHook", bound=Callable[[Address, bool], Any])
 
 
-class Context(LoopOwner):
+class Context(LoopOwner, LegacyState):
     """A listening (ip, port) and an event loop, on which processes are spawned.
 
     Every method may be called from any thread, from handlers too, and before the loop runs; none
@@ -238,6 +239,22 @@ class Context(LoopOwner):
         _check_pid(to)
         self._ask(self._runtime.forward, NOBODY, to, check_name(name), _content(body))
 
+    async def drained(self, pid: PID, to: PID) -> None:
+        """Wait while too much is still here of what goes to ``to``; ``Process.drained`` does it.
+
+        Raises:
+            ContextError: it is not awaited on the context's loop.
+            ProcessError: a process cannot wait for itself.
+        """
+        _check_pid(to)
+        if not self._inbox.on_loop:
+            raise ContextError(
+                "drained() is awaited on the context's loop: in a handler, or in what is dispatched"
+            )
+        if to == pid:
+            raise ProcessError(f"{pid} would wait for itself, forever")
+        await self._runtime.drained(to)
+
     def delegated(self, process: Process, name: str, from_pid: PID, body: bytes) -> None:
         """Forward a message that ``process`` does not handle to where it delegates it."""
         self._call(self._runtime.delegated, process, name, from_pid, body)
@@ -249,6 +266,16 @@ class Context(LoopOwner):
             The hook, so that this can decorate it.
         """
         self._runtime.metrics.hooks.append(hook)
+        return hook
+
+    def on_backed_up(self, hook: PressureHook) -> PressureHook:
+        """Have ``hook((ip, port), is_backed_up)`` called, on the loop's thread, whenever more than
+        ``parked_high_water_bytes`` wait for an address, and when most of it has left.
+
+        Returns:
+            The hook, so that this can decorate it.
+        """
+        self._runtime.metrics.backed_up_hooks.append(hook)
         return hook
 
     @property
@@ -344,24 +371,6 @@ class Context(LoopOwner):
         peer = self._runtime.peers.get(pid.address)
         if peer is not None:
             peer.disconnect()
-
-    # What 0.3.0's tests and pesos's reach for
-
-    @property
-    def _processes(self) -> dict[PID, Process]:
-        return {box.pid: box.process for box in list(self._runtime.live.values())}
-
-    @property
-    def _links(self) -> dict[PID, set[PID]]:
-        links: dict[PID, set[PID]] = {}
-        for to, linkers in self._runtime.links.items():
-            for linker in linkers:
-                links.setdefault(PID(self.ip, self.port, linker), set()).add(to)
-        return links
-
-    @property
-    def _connections(self) -> Mapping[PID, Connection]:
-        return Connections(dict(self._runtime.peers), self.disconnect)
 
     def __str__(self) -> str:
         return f"Context({self.ip}:{self.port})"

@@ -1,4 +1,4 @@
-"""Pausing the reading side of a socket, for as many reasons as there are."""
+"""Who feeds what is too full, and waits: the reading side of a socket, or a coroutine."""
 
 from __future__ import annotations
 
@@ -6,8 +6,42 @@ import asyncio
 import os
 import socket
 from collections.abc import Iterator
+from typing import Protocol
 
 _SALVAGE_READ = 256 * 1024
+
+
+class Feeder(Protocol):
+    """Somebody who adds no more until it is released."""
+
+    def release(self, reason: object) -> None: ...
+
+
+class Full(Protocol):
+    """What has feeders, and releases them when most of it is gone."""
+
+    feeders: dict[Feeder, None] | None
+
+
+class Waiter:
+    """A coroutine that waits to be released."""
+
+    def __init__(self) -> None:
+        self.released: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def release(self, _reason: object) -> None:
+        """Let the coroutine go on."""
+        if not self.released.done():
+            self.released.set_result(None)
+
+
+async def released_by(full: Full) -> None:
+    """Wait until what is full releases its feeders."""
+    waiter = Waiter()
+    if full.feeders is None:
+        full.feeders = {}
+    full.feeders[waiter] = None
+    await waiter.released
 
 
 class ReadGate:

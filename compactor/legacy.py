@@ -1,12 +1,13 @@
-"""What programs written for 0.3.0 reach for although it was private: ``context._connections``."""
+"""What programs written for 0.3.0 reach for although it was private: pesos does, and its tests."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from compactor.links import Address
 from compactor.peers import Peer
-from compactor.pid import PID
+from compactor.pid import PID, Address
+from compactor.process import Process
+from compactor.runtime import Runtime
 
 
 class Connection:
@@ -43,3 +44,28 @@ class Connections(Mapping[PID, Connection]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+class LegacyState:
+    """The private attributes of a context that 0.3.0's users read."""
+
+    ip: str
+    port: int
+    disconnect: Callable[[PID], None]
+    _runtime: Runtime
+
+    @property
+    def _processes(self) -> dict[PID, Process]:
+        return {box.pid: box.process for box in list(self._runtime.live.values())}
+
+    @property
+    def _links(self) -> dict[PID, set[PID]]:
+        links: dict[PID, set[PID]] = {}
+        for to, linkers in self._runtime.links.items():
+            for linker in linkers:
+                links.setdefault(PID(self.ip, self.port, linker), set()).add(to)
+        return links
+
+    @property
+    def _connections(self) -> Mapping[PID, Connection]:
+        return Connections(dict(self._runtime.peers), self.disconnect)

@@ -11,8 +11,8 @@ from urllib.parse import unquote
 from compactor.answers import Answer, AnswerReader
 from compactor.errors import Reason
 from compactor.keepalive import AckWatch, probe
-from compactor.links import Address
 from compactor.outflow import Outflow
+from compactor.pid import Address
 
 log = logging.getLogger("compactor")
 

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from compactor.errors import Reason
+from compactor.flow import Feeder
 from compactor.heads import Head
-from compactor.links import Address
 from compactor.names import resolve
 from compactor.outflow import Outflow
 from compactor.peer_connection import PeerConnection
+from compactor.pid import Address
 from compactor.run_queue import RunQueue
 from compactor.settings import Settings
 from compactor.wire import Backend
@@ -39,6 +40,7 @@ class PeerOwner(Protocol):
     def link_exited(self, address: Address, id_: str, reason: Reason) -> None: ...
     def messages_dropped(self, address: Address, messages: list[Any], reason: Reason) -> None: ...
     def message_refused(self, address: Address) -> None: ...
+    def backed_up(self, address: Address, is_backed_up: bool) -> None: ...
 
 
 class Peer:
@@ -48,6 +50,7 @@ class Peer:
         address: (ip or host name, port).
         outflow: everything that goes there, in one FIFO.
         is_connected: whether there is a connection right now.
+        feeders: who waits until less is parked.
     """
 
     __slots__ = (
@@ -56,17 +59,22 @@ class Peer:
         "_dialling",
         "_owner",
         "address",
+        "feeders",
         "outflow",
     )
 
     def __init__(self, address: Address, owner: PeerOwner) -> None:
         self.address = address
         self.outflow: Outflow = owner.backend.Outflow(
-            self, owner.run_queue, owner.settings.max_parked_bytes
+            self,
+            owner.run_queue,
+            owner.settings.max_parked_bytes,
+            owner.settings.parked_high_water_bytes,
         )
         self._owner = owner
         self._connection: PeerConnection | None = None
         self._dialling: asyncio.Task[None] | None = None
+        self.feeders: dict[Feeder, None] | None = None
 
     @property
     def is_connected(self) -> bool:
@@ -80,6 +88,17 @@ class Peer:
     def overflowed(self, head: Head, body: bytes) -> None:
         """The outflow has no room for a message."""
         self._owner.messages_dropped(self.address, [head, body], Reason.OVERFLOW)
+
+    def backed_up(self) -> None:
+        """More is parked than those who can wait should add to."""
+        self._owner.backed_up(self.address, True)
+
+    def relieved(self) -> None:
+        """Most of that has left, or was lost."""
+        self._owner.backed_up(self.address, False)
+        feeders, self.feeders = self.feeders, None
+        for feeder in feeders or ():
+            feeder.release(self)
 
     # Connecting
 

@@ -6,6 +6,9 @@ import functools
 import re
 from typing import Any, NoReturn
 
+Address = tuple[str, int]
+"""An ip or host name, and a port."""
+
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f@\ud800-\udfff]")
 
 _BLANKS = " \t\r\n\f\v"  # not what else str.strip() takes: an id may begin with it

@@ -24,6 +24,7 @@ class ContextLike(Protocol):
     def link(self, pid: PID, to: PID, reconnect: bool = False) -> None: ...
     def terminate(self, pid: PID, inject: bool = True) -> None: ...
     def delegated(self, process: Any, name: str, from_pid: PID, body: bytes) -> None: ...
+    async def drained(self, pid: PID, to: PID) -> None: ...
 
 
 class Outbox(Protocol):
@@ -254,6 +255,25 @@ class Process:
             if self.__context is None:
                 raise UnboundProcess("Cannot send from unbound process.")
             self.__context.send(self.__pid, to, method, body)
+
+    async def drained(self, to: PID) -> None:
+        """Wait while too much of what was sent to ``to`` is still here; for ``async`` handlers.
+
+        Returns at once below ``parked_high_water_bytes`` for the address of ``to``, or, if it is
+        local, below ``mailbox_high_water`` of its mailbox; else when a quarter of that is left, or
+        when what waited has become dead letters::
+
+            async def feed(self):
+                for chunk in self.chunks:
+                    self.send(self.store, "chunk", chunk)
+                    await self.drained(self.store)
+
+        Raises:
+            UnboundProcess: this process has not been spawned.
+            ProcessError: ``to`` is this process itself, which would wait forever.
+            ContextError: it is not awaited on the context's loop.
+        """
+        await self.context.drained(self.pid, to)
 
     def link(self, to: PID, reconnect: bool = False) -> None:
         """Have ``exited`` called once when ``to`` exits or its context is lost.

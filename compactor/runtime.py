@@ -9,24 +9,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from weakref import WeakValueDictionary
 
 from compactor.errors import InvalidProcess, Reason, RemoteProtocolError
+from compactor.flow import released_by
 from compactor.frames import LINK_NAME, encode_message, message_prefix
 from compactor.handlers import handler_table
 from compactor.heads import Head
-from compactor.links import Address, Links
+from compactor.links import Links
 from compactor.mailbox import Entry, Mailbox
-from compactor.messages import Exited, serve
+from compactor.messages import Exited, Initialization, serve
 from compactor.metrics import DeadLetter, Metrics
 from compactor.peer_connection import PeerConnection
 from compactor.peers import Peer
-from compactor.pid import PID
+from compactor.pid import PID, Address
 from compactor.process import Process, bind_handler, bind_route
 from compactor.routes import Call, RouteTable, split_path
-from compactor.server import Server, ServerConnection
+from compactor.server import Server
+from compactor.server_connection import ServerConnection
 from compactor.settings import Settings
 from compactor.wire import Backend
 
@@ -76,9 +78,13 @@ class Runtime:
         """Register a bound process, its mailbox closed.  Any thread may call this.
 
         Raises:
-            InvalidProcess: a live process has that id.
+            InvalidProcess: a live process has that id, or there are too many.
         """
         pid = process.pid
+        if len(self.live) >= self.settings.max_processes:
+            raise InvalidProcess(
+                f"{pid} is one too many: max_processes={self.settings.max_processes} live already"
+            )
         mailbox = self.backend.Mailbox(process, pid, self, self.run_queue)
         if self.live.setdefault(pid.id, mailbox) is not mailbox:
             raise InvalidProcess(
@@ -114,7 +120,7 @@ class Runtime:
             mailbox.abandon(Reason.STOPPED)
             return
         if initialization is not None:
-            mailbox.put_first(_Initialization(self, initialization))
+            mailbox.put_first(Initialization(initialization, self.handler_failed))
         mailbox.open()
 
     def process_ended(self, mailbox: Mailbox) -> None:
@@ -173,6 +179,24 @@ class Runtime:
         elif self._can_dial(to, sender, name, body):
             outflow = self.peer(to.address).outflow
             outflow.write_message(message_prefix(sender, to, name), body)
+
+    async def drained(self, to: PID) -> None:
+        """Wait while more stands before ``to`` than its high-water mark, until most has left."""
+        if self.is_local(to):
+            mailbox, settings = self.live.get(to.id), self.settings
+            if mailbox is not None and (
+                len(mailbox.queue) > settings.mailbox_high_water
+                or mailbox.large_bytes > settings.mailbox_high_water_bytes
+            ):
+                await released_by(mailbox)
+        else:
+            peer = self.peers.get(to.address)
+            if peer is not None and peer.outflow.is_backed_up:
+                await released_by(peer)
+
+    def backed_up(self, address: Address, is_backed_up: bool) -> None:
+        """More is parked for an address than the high-water mark, or no longer."""
+        self.metrics.set_backed_up(address, is_backed_up)
 
     def _can_dial(self, to: PID, sender: PID, name: str, body: bytes) -> bool:
         reason = self._undialable(to)
@@ -371,27 +395,3 @@ async def _within(seconds: float, awaitable: Any) -> None:
         await asyncio.wait_for(awaitable, seconds)
     except asyncio.TimeoutError:
         log.info("gave up after %s s while stopping", seconds)
-
-
-class _Initialization:
-    """The rest of an ``async def initialize``, as the first event; its failure ends the process."""
-
-    def __init__(self, runtime: Runtime, coroutine: Coroutine[Any, Any, Any]) -> None:
-        self._runtime = runtime
-        self._coroutine = coroutine
-
-    def serve(self, mailbox: Mailbox) -> Any:
-        return self._initialize(mailbox)
-
-    async def _initialize(self, mailbox: Mailbox) -> None:
-        try:
-            await self._coroutine
-        except Exception as error:
-            self._runtime.handler_failed(mailbox, (serve, self, mailbox), error)
-            mailbox.abandon(Reason.TERMINATED)
-
-    def discard(self, reason: Reason) -> None:
-        self._coroutine.close()
-
-    def __str__(self) -> str:
-        return "initialize"

@@ -7,7 +7,6 @@ block: this is what the block before it prints; ``<!-- not run: why -->`` it is 
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import re
@@ -193,9 +192,9 @@ def test_readme_has_the_two_lines_for_a_bare_machine():
 
 def test_settings_page_lists_every_setting_with_its_default():
     page = (ROOT / "docs" / "settings.md").read_text("utf-8")
-    rows = re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", page, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| `([^`]+)` \| (.*) \|$", page, re.MULTILINE)
     listed = [row for row in rows if not row[0].startswith("LIBPROCESS_")]
-    assert listed == [(f.name, repr(f.default)) for f in dataclasses.fields(Settings)]
+    assert listed == [(x.name, repr(x.default), x.reason) for x in Settings().describe()]
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/settings.md"])

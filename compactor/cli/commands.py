@@ -12,6 +12,8 @@ from compactor._version import __version__
 from compactor.acceleration import speedups
 from compactor.cli.demo import Demo, DemoError
 from compactor.cli.parts import run_follower, run_leader
+from compactor.errors import SettingsError
+from compactor.settings import Settings
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -55,6 +57,19 @@ def version() -> None:
         ("speedups", str(in_use)),
     ):
         click.echo(f"{name:<10} {value}")
+
+
+@compactor.command()
+def settings() -> None:
+    """List every setting and bound: its value here, and why it is that."""
+    try:
+        listed = Settings.from_environ().describe()
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+    width = max(len(setting.name) for setting in listed)
+    for name, value, default, reason in listed:
+        text = f"{value!r}" if value == default else f"{value!r} (by default {default!r})"
+        click.echo(f"{click.style(f'{name:<{width}}', bold=True)}  {text:<11}  {reason}")
 
 
 def _installed(distribution: str) -> str:
