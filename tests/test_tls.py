@@ -189,7 +189,7 @@ def test_peer_with_a_wrong_certificate_is_not_dialled(
         assert take_letter(letters).reason is Reason.TLS
     (line,) = logged(caplog, f"no TLS with 127.0.0.1:{there.port}")
     assert words in line
-    wait_until(lambda: there.metrics.tls_failures == 2)
+    wait_until(lambda: there.metrics.tls_failures >= 2)  # one, or two, of each link and message
 
 
 @pytest.mark.parametrize(
