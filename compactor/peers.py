@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import logging
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Protocol
 
+from compactor.dialling import dial
 from compactor.errors import Reason
 from compactor.flow import Feeder
 from compactor.heads import Head
@@ -18,6 +18,7 @@ from compactor.peer_connection import PeerConnection
 from compactor.pid import Address
 from compactor.run_queue import RunQueue
 from compactor.settings import Settings
+from compactor.tls import Tls, TlsError
 from compactor.wire import Backend
 
 log = logging.getLogger("compactor")
@@ -28,12 +29,14 @@ class PeerOwner(Protocol):
 
     Attributes:
         outgoing: the open connections of all peers, those that they have given up too.
+        tls: certificates and rules; None for plain connections.
     """
 
     backend: Backend
     settings: Settings
     run_queue: RunQueue
     outgoing: set[PeerConnection]
+    tls: Tls | None
 
     def peer_lost(self, peer: Peer, reason: Reason) -> None: ...
     def link_exited(self, address: Address, id_: str, reason: Reason) -> None: ...
@@ -107,15 +110,21 @@ class Peer:
             self._dialling = self._owner.run_queue.loop.create_task(self._connect())
 
     async def _connect(self) -> None:
-        loop = self._owner.run_queue.loop
+        owner, settings = self._owner, self._owner.settings
+        loop = owner.run_queue.loop
         reason = Reason.UNREACHABLE
         try:
-            connection = await asyncio.wait_for(
-                _open(loop, self.address, lambda: PeerConnection(self, loop, self._owner.outgoing)),
-                self._owner.settings.connect_timeout,
+            connection = await dial(
+                loop,
+                self.address,
+                lambda: PeerConnection(self, loop, owner.outgoing, settings.peer_timeout),
+                settings.connect_timeout,
+                owner.tls,
             )
         except asyncio.TimeoutError:
             reason = Reason.TIMEOUT
+        except TlsError:  # logged where it happened
+            reason = Reason.TLS
         except ConnectionRefusedError:
             reason = Reason.REFUSED
         except (socket.gaierror, UnicodeError):  # UnicodeError: no name can look like that
@@ -224,27 +233,3 @@ class Peer:
             self._owner.link_exited(self.address, id_, Reason.NO_PROCESS)
         else:
             self._owner.message_refused(self.address)
-
-
-async def _open(
-    loop: asyncio.AbstractEventLoop, address: Address, protocol: Callable[[], PeerConnection]
-) -> PeerConnection:
-    """Connect to the first address of a host that accepts; the last error if none does."""
-    host, port = address
-    try:
-        ipaddress.ip_address(host)
-        hosts = [host]
-    except ValueError:
-        try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except RuntimeError:  # the interpreter ends and starts no threads: waiting is all right
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        hosts = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-    error: OSError = socket.gaierror(f"{host} has no address")
-    for candidate in hosts:
-        try:
-            _, connection = await loop.create_connection(protocol, candidate, port)
-            return connection
-        except OSError as failure:
-            error = failure
-    raise error

@@ -9,18 +9,21 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 from urllib.parse import quote
 
-from compactor.errors import RemoteProtocolError
+from compactor.errors import Reason, RemoteProtocolError
 from compactor.exchange import Exchange
 from compactor.flow import ReadGate, unread_data
 from compactor.heads import Head
 from compactor.http import STATUS_LINES, TEXT, HttpDate, Request, Response, header_line
+from compactor.keepalive import probe
 from compactor.mailbox import IDLE, Mailbox
 from compactor.messages import serve
 from compactor.metrics import Metrics
 from compactor.pid import PID
 from compactor.routes import RouteTable, split_path
 from compactor.run_queue import RunQueue
+from compactor.senders import SenderRule
 from compactor.settings import Settings
+from compactor.tls import Tls
 from compactor.wire import Backend
 
 log = logging.getLogger("compactor")
@@ -39,8 +42,9 @@ class Receiver(Protocol):
     metrics: Metrics
     settings: Settings
     run_queue: RunQueue
+    tls: Tls | None
 
-    def message_for_nobody(self, head: Head, body: bytes) -> None: ...
+    def message_not_taken(self, head: Head, body: bytes, reason: Reason) -> None: ...
     def find_route(self, path: bytes) -> tuple[Mailbox, Callable[[Any], Any]] | None: ...
     def observe(self, id_: str, observer: ServerConnection) -> bool: ...
     def stop_observing(self, id_: str, observer: ServerConnection) -> None: ...
@@ -52,6 +56,7 @@ class Acceptor(Protocol):
     receiver: Receiver
     date: HttpDate
     is_closed: bool
+    sender_rule: SenderRule | None
 
     def admit(self, connection: ServerConnection, ip: str, descriptor: int) -> bool: ...
     def forget(self, connection: ServerConnection, ip: str) -> None: ...
@@ -60,7 +65,8 @@ class Acceptor(Protocol):
 class ServerConnection(asyncio.Protocol):
     """One accepted connection.
 
-    A silent one is a peer watching whether we live: it is never closed for being idle.
+    A silent one is a peer watching whether we live: it is never closed for being idle, only when
+    the peer's machine answers no more.
 
     Invariants: answers leave in the order of their requests; while ``_waiting`` is not empty,
     whatever is answered later queues behind it.
@@ -80,7 +86,7 @@ class ServerConnection(asyncio.Protocol):
         self._inbound = receiver.backend.Inbound(
             self,
             self._decoder,
-            receiver.routes.known,
+            receiver.routes.known if server.sender_rule is None else {},
             receiver.run_queue,
             settings.mailbox_high_water,
             settings.mailbox_high_water_bytes,
@@ -102,6 +108,7 @@ class ServerConnection(asyncio.Protocol):
         self._gate = ReadGate(self._transport)
         peer = transport.get_extra_info("peername")
         self._peer = (peer[0], peer[1]) if peer else ("", 0)
+        probe(transport, self._settings.peer_timeout)
         descriptor = transport.get_extra_info("socket").fileno()
         if not self._server.admit(self, self._peer[0], descriptor) or self._server.is_closed:
             self.abort()  # one too many, or accepted in the moment that the context was stopped
@@ -144,7 +151,13 @@ class ServerConnection(asyncio.Protocol):
         self._answer(202, b"", head)
 
     def unusual_message(self, head: Head, sender: PID, body: bytes) -> None:
-        """A link frame, or a message whose path is not in the table."""
+        """A link frame, or a message whose path is not in the table, or whose sender is judged."""
+        rule = self._server.sender_rule
+        refusal = rule and rule.refusal(sender, self._transport)
+        if refusal:
+            self._receiver.message_not_taken(head, body, Reason.SENDER_REFUSED)
+            self._answer(400, refusal.encode(), head)
+            return
         try:
             if head.is_link:
                 self._open_link(split_path(head.path)[0], head)
@@ -156,7 +169,7 @@ class ServerConnection(asyncio.Protocol):
             self._answer(400, str(error).encode(), head)
             return
         if target is None:
-            self._receiver.message_for_nobody(head, body)
+            self._receiver.message_not_taken(head, body, Reason.NO_PROCESS)
             self._answer(404, b"404 Not Found.", head)
             return
         mailbox, call, name = target

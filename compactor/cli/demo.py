@@ -32,7 +32,7 @@ class Part:
 
     def __init__(self, name: str, args: list[str], stderr: IO[bytes]) -> None:
         self.name = name
-        environ = {n: v for n, v in os.environ.items() if not n.startswith("LIBPROCESS_")}
+        environ = {n: v for n, v in os.environ.items() if not n.startswith(("LIBPROCESS_", "SSL_"))}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "compactor.cli", *args],
             stdin=subprocess.PIPE,
