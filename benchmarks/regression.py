@@ -185,7 +185,8 @@ def noise() -> dict[str, str]:
 
 @contextmanager
 def busy_processes(number: int) -> Iterator[None]:
-    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(number)]
+    program = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
+    busy = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(number)]
     try:
         yield
     finally:

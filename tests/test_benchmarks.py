@@ -10,14 +10,14 @@ from math import isnan
 
 import pytest
 
-from benchmarks import counting, one_way, regression
+from benchmarks import counting, one_way, ratios, regression
 from benchmarks.__main__ import SCENARIOS
-from benchmarks.backends import PURE, PURE_ENVIRON, backends
+from benchmarks.backends import OURS, PURE, PURE_ENVIRON, backends
 from benchmarks.children import ChildFailed, Children
 from benchmarks.harness import Contestant, Metric, Scenario, Target, run
 from benchmarks.meters import percentiles, rate_of
 from benchmarks.paths import PATHS
-from benchmarks.report import as_json, rows_of, summary, table
+from benchmarks.report import as_json, results_of, rows_of, summary, table
 from benchmarks.traffic import SIZES, load_of
 from compactor import wire
 from tests.interop.programs import Unavailable
@@ -132,6 +132,82 @@ def test_names_of_scenarios_differ_and_floors_play():
 
 def test_pure_python_is_among_the_backends():
     assert backends()[PURE] == PURE_ENVIRON
+
+
+def test_samples_that_were_written_down_make_the_same_rows(tmp_path):
+    metric = Metric("toy", "toys", targets=(Target(0.8, "floor"),))
+    toy = scenario(metric, 80.0, floor=100.0)
+    result = run(toy, {OURS: {}, PURE: {}}, rounds=2, seconds=0.0)
+    text = json.dumps(as_json([result], list(rows_of(result)), {}))
+    (read,) = results_of(json.loads(text), [toy, Scenario("not run", {}, toy.ours)])
+    assert list(rows_of(read)) == list(rows_of(result))
+
+
+def test_smoke_run_installs_no_interpreter():
+    toy = scenario(Metric("toy", "toys"), 1.0, near=1.0)
+    far = {"far": Contestant(toy.ours, is_foreign=True)}
+    both = Scenario(toy.name, toy.metrics, toy.ours, {**toy.others, **far})
+    assert list(both.without_foreign().others) == ["near"]
+    foreign = {name for s in SCENARIOS for name, c in s.others.items() if c.is_foreign}
+    assert {"casty", "xoscar", "compactor 0.3.0", "casty ask", "xoscar call"} <= foreign
+
+
+@pytest.fixture
+def ratio_file(monkeypatch, tmp_path):
+    file = tmp_path / "ratios.json"
+    monkeypatch.setattr(ratios, "FILE", file)
+    return file
+
+
+def test_ratio_fails_only_when_it_fell_by_more_than_it_tolerates(ratio_file, capsys):
+    metric = Metric("toy", "toys", targets=(Target(0.8, "floor"),))
+    ratios.renew(rows(scenario(metric, 100.0, floor=100.0)), "first", {})
+    (row,) = json.loads(ratio_file.read_text())["rows"]
+    assert row["ratio"] == 1
+    assert row["tolerance"] == ratios.TOLERANCE
+    for ours, status in ((61.0, 0), (59.0, 1), (200.0, 0)):
+        assert ratios.check(rows(scenario(metric, ours, floor=100.0))) == status
+    said = capsys.readouterr().out
+    assert [line.split()[0] for line in said.splitlines()] == [
+        *("ok", "ratios:", "fell", "ratios:", "rose:", "ratios:")
+    ]
+
+
+def test_a_check_that_compares_nothing_fails(ratio_file):
+    assert ratios.check(rows(scenario(Metric("toy", "toys"), 1.0, floor=1.0))) == 1
+
+
+def test_plain_targets_are_no_floors_of_the_same_run(ratio_file):
+    metric = Metric("toy", "toys", targets=(Target(value=50.0),))
+    assert [key for key, _ in ratios.measured(rows(scenario(metric, 1.0, peer=1.0)))] == [
+        ("toy", "compactor", "peer")
+    ]
+
+
+def test_renewing_ratios_keeps_tolerances_and_what_was_not_measured(ratio_file):
+    metric = Metric("toy", "toys")
+    ratios.renew(rows(scenario(metric, 1.0, floor=1.0, peer=1.0)), "first", {})
+    saved = json.loads(ratio_file.read_text())
+    for row in saved["rows"]:
+        row["tolerance"] = 0.1
+    ratio_file.write_text(json.dumps(saved))
+    ratios.renew(rows(scenario(metric, 3.0, floor=1.0)), "better", {})
+    saved = json.loads(ratio_file.read_text())
+    assert saved["reason"] == "better"
+    assert {row["floor"]: (row["ratio"], row["tolerance"]) for row in saved["rows"]} == {
+        "floor": (3.0, 0.1),
+        "peer": (1.0, 0.1),
+    }
+
+
+def test_committed_ratios_are_of_rows_that_there_are():
+    whats = {metric.what for s in SCENARIOS for metric in s.metrics.values()}
+    floors = {name for s in SCENARIOS for name in s.others} | whats
+    assert ratios.load()["reason"]
+    for what, contestant, floor in ratios.known():
+        assert what in whats
+        assert contestant in (OURS, PURE)
+        assert floor in floors
 
 
 @pytest.mark.parametrize("kind", wire.PACKAGES)
