@@ -8,6 +8,7 @@ touches a socket or another thread, and no loop but asyncio's own is needed.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
@@ -17,7 +18,7 @@ from benchmarks.countdown import Countdown
 from compactor import PID, Context, Process, Request, install, route, wire
 from compactor.frames import message_prefix
 from compactor.routes import RouteTable
-from compactor.server import ServerConnection
+from compactor.server_connection import ServerConnection
 from compactor.wire import Backend
 
 MESSAGES = 50  # fewer than a mailbox serves in one go, so that no clock is asked in between
@@ -181,10 +182,10 @@ class Mortal(Process):
 
 
 class Transport(asyncio.Transport):
-    """Takes what is written at once, and forgets it."""
+    """Takes what is written at once, and forgets it; its socket leads nowhere."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, sock: socket.socket | None = None) -> None:
+        super().__init__({"socket": sock})
         self.written = 0
 
     def write(self, data: Any) -> None:
@@ -248,11 +249,11 @@ def spawn(backend: Backend) -> Iterator[Work]:
 @contextmanager
 def receiving(backend: Backend, block: bytes) -> Iterator[Work]:
     """A block handed to an accepted connection again and again, until its handlers have run."""
-    with running(backend) as (context, loop):
+    with socket.socket() as sock, running(backend) as (context, loop):
         batch = Batch(asyncio.Event())
         context.spawn(Sink(batch))
         connection = ServerConnection(context._runtime.server, loop)
-        connection.connection_made(Transport())
+        connection.connection_made(Transport(sock))
 
         async def first() -> None:  # it comes before its path is known, and waits in the mailbox
             batch.expect(MESSAGES)

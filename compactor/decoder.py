@@ -97,15 +97,22 @@ class FrameDecoder:
 
     Args:
         max_header_bytes: bound for request line to blank line.
-        max_body_bytes: bound for a body, before and after inflating it.
+        max_body_bytes: bound for a body as it arrives.
+        max_inflated_bytes: bound for a body inflated; 0 for the same.
+
+    Attributes:
+        error: what was malformed, once something was.
+        unfinished: 0, or while a request has begun and not ended, a number of its own.
     """
 
     __slots__ = (
+        "_begun",
         "_head",
         "_known",
         "_last",
         "_max_body",
         "_max_header",
+        "_max_inflated",
         "_missing",
         "_parts",
         "_received",
@@ -113,11 +120,15 @@ class FrameDecoder:
         "_state",
         "_tail",
         "error",
+        "unfinished",
     )
 
-    def __init__(self, max_header_bytes: int, max_body_bytes: int) -> None:
+    def __init__(
+        self, max_header_bytes: int, max_body_bytes: int, max_inflated_bytes: int = 0
+    ) -> None:
         self._max_header = max_header_bytes
         self._max_body = max_body_bytes
+        self._max_inflated = max_inflated_bytes or max_body_bytes
         self._last = _Pattern(b"", None)
         self._known: list[_Pattern] = []
         self._tail = b""
@@ -128,11 +139,8 @@ class FrameDecoder:
         self._missing = 0
         self._received = 0
         self.error: RemoteProtocolError | None = None
-
-    @property
-    def is_mid_message(self) -> bool:
-        """Whether a request has begun and not ended."""
-        return self._head is not None or bool(self._tail)
+        self.unfinished = 0
+        self._begun = 0
 
     def feed(self, data: bytes) -> list[Any]:
         """Take the next bytes and return the requests that they complete, in order.
@@ -143,13 +151,23 @@ class FrameDecoder:
         Returns:
             head, body, head, body, and so on.  A list of pairs would be thousands of objects
             more for the garbage collector to walk, a few thousand times a second.
+
+        Raises:
+            TypeError: ``data`` is not ``bytes``; nothing of it is taken.
         """
         events: list[Any] = []
+        if type(data) is not bytes:
+            data = _plain_bytes(data)
         if self.error is None:
             try:
                 self._decode(data, events)
             except RemoteProtocolError as error:
                 self.error = error
+            if self._head is None and not self._tail:
+                self.unfinished = 0
+            elif events or not self.unfinished:
+                self._begun += 1
+                self.unfinished = self._begun
         return events
 
     def _decode(self, data: bytes, events: list[Any]) -> None:
@@ -288,8 +306,14 @@ class FrameDecoder:
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._head = None
         self._parts = []
-        events += (head, _inflate(body, self._max_body) if head.gzip else body)
+        events += (head, _inflate(body, self._max_inflated) if head.gzip else body)
         return pos
+
+
+def _plain_bytes(data: object) -> bytes:
+    if not isinstance(data, bytes):
+        raise TypeError(f"a decoder is fed with bytes, got {type(data).__name__}")
+    return bytes(data)  # of a subclass, whose methods could do anything
 
 
 def _inflate(body: bytes, limit: int) -> bytes:

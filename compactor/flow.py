@@ -1,4 +1,4 @@
-"""Pausing the reading side of a socket, for as many reasons as there are."""
+"""Who feeds what is too full, and waits: the reading side of a socket, or a coroutine."""
 
 from __future__ import annotations
 
@@ -6,8 +6,42 @@ import asyncio
 import os
 import socket
 from collections.abc import Iterator
+from typing import Protocol
 
 _SALVAGE_READ = 256 * 1024
+
+
+class Feeder(Protocol):
+    """Somebody who adds no more until it is released."""
+
+    def release(self, reason: object) -> None: ...
+
+
+class Full(Protocol):
+    """What has feeders, and releases them when most of it is gone."""
+
+    feeders: dict[Feeder, None] | None
+
+
+class Waiter:
+    """A coroutine that waits to be released."""
+
+    def __init__(self) -> None:
+        self.released: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def release(self, _reason: object) -> None:
+        """Let the coroutine go on."""
+        if not self.released.done():
+            self.released.set_result(None)
+
+
+async def released_by(full: Full) -> None:
+    """Wait until what is full releases its feeders."""
+    waiter = Waiter()
+    if full.feeders is None:
+        full.feeders = {}
+    full.feeders[waiter] = None
+    await waiter.released
 
 
 class ReadGate:
@@ -42,10 +76,11 @@ def unread_data(transport: asyncio.Transport) -> Iterator[bytes]:
     """What a broken connection still has in its receive queue.
 
     A transport that fails to write drops what it had not read.  The kernel still has it, until
-    the socket is closed, which happens after ``connection_lost``.
+    the socket is closed, which happens after ``connection_lost``.  TLS below has done it by then.
     """
     info = transport.get_extra_info("socket")
-    if info is None or info.fileno() < 0:
+    is_tls = transport.get_extra_info("ssl_object") is not None
+    if info is None or info.fileno() < 0 or is_tls:
         return
     with socket.socket(fileno=os.dup(info.fileno())) as unread:
         unread.setblocking(False)

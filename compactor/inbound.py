@@ -123,12 +123,13 @@ class Inbound:
                     in_time = perf_counter() < end
             else:
                 mailbox.put_message(call, sender, body)
-                if (
-                    len(mailbox.queue) > self._high_water
-                    or mailbox.large_bytes > self._high_water_bytes
-                ):
-                    self._connection.hold(mailbox)
+                self.hold_if_full(mailbox)
             if is_answered:
                 self._connection.accepted(head)
         if self._decoder.error is not None:
             self._connection.malformed()
+
+    def hold_if_full(self, mailbox: Mailbox) -> None:
+        """Have the connection read no more if a mailbox that it feeds is full."""
+        if len(mailbox.queue) > self._high_water or mailbox.large_bytes > self._high_water_bytes:
+            self._connection.hold(mailbox)

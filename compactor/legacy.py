@@ -1,12 +1,14 @@
-"""What programs written for 0.3.0 reach for although it was private: ``context._connections``."""
+"""What programs written for 0.3.0 reach for although it was private: pesos does, and its tests."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from compactor.links import Address
 from compactor.peers import Peer
-from compactor.pid import PID
+from compactor.pid import PID, Address
+from compactor.process import Process
+from compactor.runtime import Runtime
+from compactor.settings import Settings
 
 
 class Connection:
@@ -43,3 +45,38 @@ class Connections(Mapping[PID, Connection]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+class LegacyState:
+    """What 0.3.0's users read of a context, most of it private."""
+
+    ip: str
+    port: int
+    disconnect: Callable[[PID], None]
+    _runtime: Runtime
+
+    @property
+    def _processes(self) -> dict[PID, Process]:
+        return {box.pid: box.process for box in list(self._runtime.live.values())}
+
+    @property
+    def _links(self) -> dict[PID, set[PID]]:
+        links: dict[PID, set[PID]] = {}
+        for to, linkers in self._runtime.links.items():
+            for linker in linkers:
+                links.setdefault(PID(self.ip, self.port, linker), set()).add(to)
+        return links
+
+    @property
+    def _connections(self) -> Mapping[PID, Connection]:
+        return Connections(dict(self._runtime.peers), self.disconnect)
+
+    @classmethod
+    def get_ip_port(cls, ip: str | None = None, port: int | None = None) -> tuple[str, int]:
+        """The address that these arguments and the environment ask to bind.
+
+        Raises:
+            SettingsError: one of them has a bad value.
+        """
+        settings = Settings.from_environ(ip=ip, port=port)
+        return settings.ip, settings.port

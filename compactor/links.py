@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from compactor.pid import PID
-
-Address = tuple[str, int]
+from compactor.pid import PID, Address
 
 
 class Links:

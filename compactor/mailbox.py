@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from compactor.errors import Reason
+from compactor.flow import Feeder
 from compactor.messages import Event, serve
 from compactor.pid import PID
 from compactor.routes import Call
@@ -41,12 +42,6 @@ class Owner(Protocol):
     def handler_failed(self, mailbox: Mailbox, entry: Entry, error: BaseException) -> None: ...
     def message_dropped(self, mailbox: Mailbox, entry: Entry, reason: Reason) -> None: ...
     def process_ended(self, mailbox: Mailbox) -> None: ...
-
-
-class Feeder(Protocol):
-    """A socket's reading side, which a full mailbox has stopped."""
-
-    def release(self, reason: object) -> None: ...
 
 
 class Mailbox:

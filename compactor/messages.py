@@ -1,4 +1,4 @@
-"""What a mailbox holds besides messages: dispatches, exits, requests.
+"""What a mailbox holds besides messages: dispatches, exits, what ``initialize`` has left to do.
 
 Everything in a mailbox is a triple ``(call, a, b)`` that is served by ``call(a, b)``.  A message
 is ``(handler, sender, body)``.  All else is rarer and is ``(serve, event, mailbox)``.
@@ -110,3 +110,36 @@ class Exited:
 
     def __str__(self) -> str:
         return f"exit of {self.pid} ({self.reason})"
+
+
+class Initialization:
+    """The rest of an ``async def initialize``, as the first event; its failure ends the process.
+
+    Args:
+        coroutine: what ``initialize`` returned.
+        failed: called with the mailbox, this event as its entry, and the error.
+    """
+
+    __slots__ = ("_coroutine", "_failed")
+
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, Any], failed: Callable[[Any, Any, Exception], None]
+    ) -> None:
+        self._coroutine = coroutine
+        self._failed = failed
+
+    def serve(self, mailbox: Any) -> Any:
+        return self._initialize(mailbox)
+
+    async def _initialize(self, mailbox: Any) -> None:
+        try:
+            await self._coroutine
+        except Exception as error:
+            self._failed(mailbox, (serve, self, mailbox), error)
+            mailbox.abandon(Reason.TERMINATED)
+
+    def discard(self, reason: Reason) -> None:
+        self._coroutine.close()
+
+    def __str__(self) -> str:
+        return "initialize"

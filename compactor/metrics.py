@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from compactor.errors import Reason
-from compactor.pid import PID
+from compactor.pid import PID, Address
 
 log = logging.getLogger("compactor")
 
@@ -43,15 +43,22 @@ class Metrics:
     Attributes:
         handler_failures: handlers, routes and dispatched calls that raised.
         malformed: connections closed because the peer sent no valid request.
+        tls_failures: accepted connections closed because there was no TLS with the peer.
+        refused_connections: connections closed at once because a bound was reached.
         dead_letters: dead letters by reason.
+        backed_up: addresses for which more than ``parked_high_water_bytes`` are parked.
     """
 
     def __init__(self) -> None:
         self.handler_failures = 0
         self.malformed = 0
+        self.tls_failures = 0
+        self.refused_connections = 0
         self.dead_letters: Counter[Reason] = Counter()
+        self.backed_up: set[Address] = set()
         self.hooks: list[Callable[[DeadLetter], Any]] = []
-        self._logged: dict[tuple[Reason, object], tuple[float, int]] = {}
+        self.backed_up_hooks: list[Callable[[Address, bool], Any]] = []
+        self._logged: dict[tuple[str, object], tuple[float, int]] = {}
 
     def dead_letter(self, letter: DeadLetter) -> None:
         """Count a dead letter, log it at a bounded rate and tell the hooks."""
@@ -63,30 +70,61 @@ class Metrics:
             except Exception:
                 log.exception("a dead letter hook failed on %s", letter)
 
+    def set_backed_up(self, address: Address, is_backed_up: bool) -> None:
+        """Remember that an address is backed up, or no longer, and tell the hooks."""
+        if is_backed_up:
+            self.backed_up.add(address)
+        else:
+            self.backed_up.discard(address)
+        for hook in self.backed_up_hooks:
+            try:
+                hook(address, is_backed_up)
+            except Exception:
+                log.exception("a hook failed on %s:%d backed up: %s", *address, is_backed_up)
+
     def snapshot(self) -> dict[str, int]:
         """All counters by name, e.g. ``dead_letters/refused``."""
         counts = {f"dead_letters/{r.value}": n for r, n in sorted(self.dead_letters.items())}
         counts["dead_letters"] = sum(self.dead_letters.values())
         counts["handler_failures"] = self.handler_failures
         counts["malformed"] = self.malformed
+        counts["tls_failures"] = self.tls_failures
+        counts["refused_connections"] = self.refused_connections
+        counts["backed_up"] = len(self.backed_up)
         return counts
 
+    def connection_refused(self, ip: str, why: str) -> None:
+        """Count a connection that was not taken, and log it at a bounded rate."""
+        self.refused_connections += 1
+        skipped = self._is_due((why, None))
+        if skipped is not None:
+            log.warning("a connection from %s is refused: %s%s", ip, why, _more(skipped))
+
     def _log(self, letter: DeadLetter) -> None:
-        key = (letter.reason, letter.to.address if letter.to else None)
+        skipped = self._is_due((letter.reason, letter.to.address if letter.to else None))
+        if skipped is not None:
+            log.warning(
+                "dead letter (%s): %s from %s to %s, %d bytes%s",
+                letter.reason,
+                letter.name or "a message",
+                letter.sender or "an unknown sender",
+                letter.to or "an unknown receiver",
+                letter.size,
+                _more(skipped),
+            )
+
+    def _is_due(self, key: tuple[str, object]) -> int | None:
+        """Whether a line of this kind may be logged: how many were not since the last one was."""
         now = time.monotonic()
         last, skipped = self._logged.get(key, (-_LOG_INTERVAL, 0))
         if now - last < _LOG_INTERVAL:
             self._logged[key] = (last, skipped + 1)
-            return
+            return None
         if len(self._logged) >= _MAX_LOG_KEYS:
             self._logged.clear()
         self._logged[key] = (now, 0)
-        log.warning(
-            "dead letter (%s): %s from %s to %s, %d bytes%s",
-            letter.reason,
-            letter.name or "a message",
-            letter.sender or "an unknown sender",
-            letter.to or "an unknown receiver",
-            letter.size,
-            f"; {skipped} more like it since the last line" if skipped else "",
-        )
+        return skipped
+
+
+def _more(skipped: int) -> str:
+    return f"; {skipped} more like it since the last line" if skipped else ""

@@ -23,6 +23,8 @@ class Source(Protocol):
 
     def dial(self) -> None: ...
     def overflowed(self, head: Head, body: bytes) -> None: ...
+    def backed_up(self) -> None: ...
+    def relieved(self) -> None: ...
 
 
 class Outflow:
@@ -31,25 +33,35 @@ class Outflow:
     Frames are gathered in blocks, each a list of buffers; a block ends where a frame does, and
     ended blocks wait in line behind each other.
 
+    Args:
+        peer: dials, and is told what happens.
+        run_queue: the turns of the loop.
+        max_bytes: what may be parked.
+        high_water: bytes beyond which the outflow is backed up, until a quarter of them is left.
+
     Attributes:
         parked: frames that wait.
         size: their bytes.
         written: frames that the open connection has been given.
         links: ids of linked processes by the number of their link frames on the connection.
         is_full: whether the transport takes no more for now.
+        is_backed_up: whether those who can wait should.
     """
 
     __slots__ = (
         "_block",
+        "_block_bytes",
         "_buffer",
         "_dirty",
         "_ended",
         "_ended_frames",
         "_ended_size",
+        "_high_water",
         "_max_bytes",
         "_peer",
         "_run_queue",
         "_transport",
+        "is_backed_up",
         "is_full",
         "links",
         "parked",
@@ -57,15 +69,18 @@ class Outflow:
         "written",
     )
 
-    def __init__(self, peer: Source, run_queue: RunQueue, max_bytes: int) -> None:
+    def __init__(self, peer: Source, run_queue: RunQueue, max_bytes: int, high_water: int) -> None:
         self.parked = 0
         self.size = 0
         self.written = 0
         self.links: dict[int, str] = {}
         self.is_full = False
+        self.is_backed_up = False
         self._peer = peer
         self._run_queue = run_queue
         self._max_bytes = max_bytes
+        self._high_water = high_water
+        self._block_bytes = min(_BLOCK_BYTES, high_water)
         self._ended: deque[tuple[list[Any], int, int]] = deque()  # buffers, frames, bytes
         self._ended_frames = 0
         self._ended_size = 0
@@ -93,8 +108,11 @@ class Outflow:
             size += len(first) + length + len(last)
         self.size = size
         self.parked += 1
-        if size - self._ended_size >= _BLOCK_BYTES:
+        if size - self._ended_size >= self._block_bytes:
             self._end_block()
+            if size > self._high_water and not self.is_backed_up:
+                self.is_backed_up = True
+                self._peer.backed_up()
         if not self._dirty:
             self._dirty = True
             self._run_queue.flush_soon(self)
@@ -162,6 +180,7 @@ class Outflow:
         self._ended.clear()
         self.parked = self._ended_frames = 0
         self.size = self._ended_size = 0
+        self._relieve()
         return messages
 
     def resume(self) -> None:
@@ -190,6 +209,13 @@ class Outflow:
             self.written += frames
             for buffer in buffers:
                 self._transport.write(buffer)
+        if self.is_backed_up and self.size <= self._high_water // 4:
+            self._relieve()
+
+    def _relieve(self) -> None:
+        if self.is_backed_up:
+            self.is_backed_up = False
+            self._peer.relieved()
 
 
 def _messages(frames: bytes) -> list[Any]:

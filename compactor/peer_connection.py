@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from typing import Protocol, cast
 from urllib.parse import unquote
 
 from compactor.answers import Answer, AnswerReader
 from compactor.errors import Reason
-from compactor.links import Address
 from compactor.outflow import Outflow
+from compactor.pid import Address
 
 log = logging.getLogger("compactor")
 
@@ -136,4 +137,6 @@ class PeerConnection(asyncio.Protocol):
 
 
 def _reason_of(error: Exception) -> Reason:
+    if isinstance(error, ssl.SSLError):
+        return Reason.TLS
     return Reason.TIMEOUT if isinstance(error, TimeoutError) else Reason.RESET

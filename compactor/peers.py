@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import logging
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Protocol
 
+from compactor.dialling import dial
 from compactor.errors import Reason
+from compactor.flow import Feeder
 from compactor.heads import Head
-from compactor.links import Address
 from compactor.outflow import Outflow
 from compactor.peer_connection import PeerConnection
+from compactor.pid import Address
 from compactor.run_queue import RunQueue
 from compactor.settings import Settings
+from compactor.tls import Tls, TlsError
 from compactor.wire import Backend
 
 log = logging.getLogger("compactor")
@@ -27,17 +29,20 @@ class PeerOwner(Protocol):
 
     Attributes:
         outgoing: the open connections of all peers, those that they have given up too.
+        tls: certificates and rules; None for plain connections.
     """
 
     backend: Backend
     settings: Settings
     run_queue: RunQueue
     outgoing: set[PeerConnection]
+    tls: Tls | None
 
     def peer_lost(self, peer: Peer, reason: Reason) -> None: ...
     def link_exited(self, address: Address, id_: str, reason: Reason) -> None: ...
     def messages_dropped(self, address: Address, messages: list[Any], reason: Reason) -> None: ...
     def message_refused(self, address: Address) -> None: ...
+    def backed_up(self, address: Address, is_backed_up: bool) -> None: ...
 
 
 class Peer:
@@ -47,6 +52,7 @@ class Peer:
         address: (ip or host name, port).
         outflow: everything that goes there, in one FIFO.
         is_connected: whether there is a connection right now.
+        feeders: who waits until less is parked.
     """
 
     __slots__ = (
@@ -55,17 +61,22 @@ class Peer:
         "_dialling",
         "_owner",
         "address",
+        "feeders",
         "outflow",
     )
 
     def __init__(self, address: Address, owner: PeerOwner) -> None:
         self.address = address
         self.outflow: Outflow = owner.backend.Outflow(
-            self, owner.run_queue, owner.settings.max_parked_bytes
+            self,
+            owner.run_queue,
+            owner.settings.max_parked_bytes,
+            owner.settings.parked_high_water_bytes,
         )
         self._owner = owner
         self._connection: PeerConnection | None = None
         self._dialling: asyncio.Task[None] | None = None
+        self.feeders: dict[Feeder, None] | None = None
 
     @property
     def is_connected(self) -> bool:
@@ -80,6 +91,17 @@ class Peer:
         """The outflow has no room for a message."""
         self._owner.messages_dropped(self.address, [head, body], Reason.OVERFLOW)
 
+    def backed_up(self) -> None:
+        """More is parked than those who can wait should add to."""
+        self._owner.backed_up(self.address, True)
+
+    def relieved(self) -> None:
+        """Most of that has left, or was lost."""
+        self._owner.backed_up(self.address, False)
+        feeders, self.feeders = self.feeders, None
+        for feeder in feeders or ():
+            feeder.release(self)
+
     # Connecting
 
     def dial(self) -> None:
@@ -91,12 +113,17 @@ class Peer:
         loop = self._owner.run_queue.loop
         reason = Reason.UNREACHABLE
         try:
-            connection = await asyncio.wait_for(
-                _open(loop, self.address, lambda: PeerConnection(self, loop, self._owner.outgoing)),
+            connection = await dial(
+                loop,
+                self.address,
+                lambda: PeerConnection(self, loop, self._owner.outgoing),
                 self._owner.settings.connect_timeout,
+                self._owner.tls,
             )
         except asyncio.TimeoutError:
             reason = Reason.TIMEOUT
+        except TlsError:  # logged where it happened
+            reason = Reason.TLS
         except ConnectionRefusedError:
             reason = Reason.REFUSED
         except (socket.gaierror, UnicodeError):  # UnicodeError: no name can look like that
@@ -205,27 +232,3 @@ class Peer:
             self._owner.link_exited(self.address, id_, Reason.NO_PROCESS)
         else:
             self._owner.message_refused(self.address)
-
-
-async def _open(
-    loop: asyncio.AbstractEventLoop, address: Address, protocol: Callable[[], PeerConnection]
-) -> PeerConnection:
-    """Connect to the first address of a host that accepts; the last error if none does."""
-    host, port = address
-    try:
-        ipaddress.ip_address(host)
-        hosts = [host]
-    except ValueError:
-        try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except RuntimeError:  # the interpreter ends and starts no threads: waiting is all right
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        hosts = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-    error: OSError = socket.gaierror(f"{host} has no address")
-    for candidate in hosts:
-        try:
-            _, connection = await loop.create_connection(protocol, candidate, port)
-            return connection
-        except OSError as failure:
-            error = failure
-    raise error

@@ -6,13 +6,16 @@ import functools
 import re
 from typing import Any, NoReturn
 
+Address = tuple[str, int]
+"""An ip or host name, and a port."""
+
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f@\ud800-\udfff]")
 
 _BLANKS = " \t\r\n\f\v"  # not what else str.strip() takes: an id may begin with it
 
 
 def check_id(id_: object) -> str:
-    """Return ``id_`` if it can name a process on the wire.
+    """Return ``id_``, as a plain ``str``, if it can name a process on the wire.
 
     Raises:
         TypeError: it is not a ``str``.
@@ -21,6 +24,7 @@ def check_id(id_: object) -> str:
     """
     if not isinstance(id_, str):
         raise TypeError(f"a process id must be a str, got {id_!r}")
+    id_ = str.__str__(id_)  # str() and f-strings print a member of a str Enum otherwise
     found = _FORBIDDEN.search(id_)
     if found:
         raise ValueError(f"process id {id_!r} must not contain {found.group()!r}")
@@ -143,3 +147,13 @@ class PID:
 
 NOBODY = PID("0.0.0.0", 0, "")
 """The empty pid: the sender of a message that names none, as in libprocess."""
+
+
+def check_pid(pid: Any) -> None:
+    """Refuse what is no PID.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(pid, PID):
+        raise TypeError(f"expected a PID such as PID('192.0.2.7', 5050, 'master'), got {pid!r}")

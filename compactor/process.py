@@ -11,6 +11,7 @@ from compactor.errors import ProcessError, UnboundProcess
 from compactor.frames import check_name
 from compactor.handlers import INSTALL_ATTRIBUTE, ROUTE_ATTRIBUTE, Method, handler_table, mark
 from compactor.pid import PID, check_id
+from compactor.protobuf import message_name, parser_of, parsing, parsing_call, without_parsing
 from compactor.routes import Call
 
 
@@ -24,6 +25,7 @@ class ContextLike(Protocol):
     def link(self, pid: PID, to: PID, reconnect: bool = False) -> None: ...
     def terminate(self, pid: PID, inject: bool = True) -> None: ...
     def delegated(self, process: Any, name: str, from_pid: PID, body: bytes) -> None: ...
+    async def drained(self, pid: PID, to: PID) -> None: ...
 
 
 class Outbox(Protocol):
@@ -43,10 +45,10 @@ def bind_handler(process: Process, name: str) -> Call | None:
     if type(process).handle_message is not Process.handle_message:
         return functools.partial(process.handle_message, name)
     attribute, message_type = messages[name]
-    call = MethodType(getattr(type(process), attribute), process)
+    method = getattr(type(process), attribute)
     if message_type is None:
-        return call
-    return functools.partial(_call_with_message, call, message_type)
+        return MethodType(method, process)
+    return parsing_call(MethodType(without_parsing(method), process), message_type)
 
 
 def bind_route(process: Process, route: str) -> Callable[[Any], Any]:
@@ -211,7 +213,7 @@ class Process:
             attribute, message_type = table.messages[name]
             call = MethodType(getattr(type(self), attribute), self)
             if message_type is not None:
-                return _call_with_message(call, message_type, from_pid, body)
+                return call(from_pid, parser_of(message_type)(body))
             return call(from_pid, body)
         self.context.delegated(self, name, from_pid, body)
         return None
@@ -255,6 +257,25 @@ class Process:
                 raise UnboundProcess("Cannot send from unbound process.")
             self.__context.send(self.__pid, to, method, body)
 
+    async def drained(self, to: PID) -> None:
+        """Wait while too much of what was sent to ``to`` is still here; for ``async`` handlers.
+
+        Returns at once below ``parked_high_water_bytes`` for the address of ``to``, or, if it is
+        local, below ``mailbox_high_water`` of its mailbox; else when a quarter of that is left, or
+        when what waited has become dead letters::
+
+            async def feed(self):
+                for chunk in self.chunks:
+                    self.send(self.store, "chunk", chunk)
+                    await self.drained(self.store)
+
+        Raises:
+            UnboundProcess: this process has not been spawned.
+            ProcessError: ``to`` is this process itself, which would wait forever.
+            ContextError: it is not awaited on the context's loop.
+        """
+        await self.context.drained(self.pid, to)
+
     def link(self, to: PID, reconnect: bool = False) -> None:
         """Have ``exited`` called once when ``to`` exits or its context is lost.
 
@@ -281,23 +302,6 @@ class Process:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.__pid or getattr(self, 'name', 'without a name')}>"
-
-
-def _call_with_message(call: Call, message_type: Any, from_pid: PID, body: bytes) -> Any:
-    return call(from_pid, _parse(message_type, body))
-
-
-def _parse(message_type: Any, body: bytes) -> Any:
-    """Parse a protocol buffer; one without its required fields does not parse, as in libprocess."""
-    name = message_type.DESCRIPTOR.full_name
-    try:
-        message = message_type.FromString(body)
-    except Exception as error:
-        raise ValueError(f"{len(body)} bytes do not parse as {name}: {error}") from error
-    if not message.IsInitialized():
-        missing = ", ".join(message.FindInitializationErrors())
-        raise ValueError(f"{len(body)} bytes do not parse as {name}: {missing} missing")
-    return message
 
 
 class ProtobufProcess(Process):
@@ -327,14 +331,12 @@ class ProtobufProcess(Process):
                 f"ProtobufProcess.install takes a protobuf message type, got {message_type!r}"
             )
 
-        def wrap(function: Any) -> Any:
-            @functools.wraps(function)
-            def parsed(self: Any, from_pid: PID, message: Any) -> Any:
-                if isinstance(message, (bytes, bytearray)):
-                    message = _parse(message_type, bytes(message))
-                return function(self, from_pid, message)
+        parse = parser_of(message_type)
+        name = str(message_type.DESCRIPTOR.full_name)
 
-            return mark(parsed, INSTALL_ATTRIBUTE, (descriptor.full_name, message_type))
+        def wrap(function: Any) -> Any:
+            handler = parsing(function, parse)
+            return mark(handler, INSTALL_ATTRIBUTE, (name, message_type))
 
         return wrap
 
@@ -350,7 +352,4 @@ class ProtobufProcess(Process):
             TypeError: ``message`` is not a protocol buffer.
             google.protobuf.message.EncodeError: a required field is missing.
         """
-        descriptor = getattr(message, "DESCRIPTOR", None)
-        if descriptor is None or not hasattr(message, "SerializeToString"):
-            raise TypeError(f"ProtobufProcess.send takes a protobuf message, got {message!r}")
-        super().send(to, descriptor.full_name, message.SerializeToString())
+        super().send(to, message_name(message), message.SerializeToString())

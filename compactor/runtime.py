@@ -9,25 +9,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from weakref import WeakValueDictionary
 
 from compactor.errors import InvalidProcess, Reason, RemoteProtocolError
-from compactor.frames import LINK_NAME, encode_message, message_prefix
+from compactor.flow import released_by
+from compactor.frames import link_frame, message_prefix
 from compactor.handlers import handler_table
 from compactor.heads import Head
-from compactor.links import Address, Links
+from compactor.links import Links
 from compactor.mailbox import Entry, Mailbox
-from compactor.messages import Exited, serve
+from compactor.messages import Exited, Initialization, serve
 from compactor.metrics import DeadLetter, Metrics
 from compactor.peer_connection import PeerConnection
 from compactor.peers import Peer
-from compactor.pid import PID
+from compactor.pid import PID, Address
 from compactor.process import Process, bind_handler, bind_route
 from compactor.routes import Call, RouteTable, split_path
-from compactor.server import Server, ServerConnection
+from compactor.server import Server
+from compactor.server_connection import ServerConnection
 from compactor.settings import Settings
+from compactor.tls import Tls
 from compactor.wire import Backend
 
 log = logging.getLogger("compactor")
@@ -46,13 +49,20 @@ class Runtime:
         settings: the bounds.
         delegate: id of the process that serves requests to unknown paths, or empty.
         backend: the hot path.
+        tls: certificates and rules; None for plain connections.
     """
 
     def __init__(
-        self, address: Address, settings: Settings, delegate: str, backend: Backend
+        self,
+        address: Address,
+        settings: Settings,
+        delegate: str,
+        backend: Backend,
+        tls: Tls | None = None,
     ) -> None:
         self.ip, self.port = address
         self.backend = backend
+        self.tls = tls
         self.low_water = settings.mailbox_high_water // 4
         self.low_water_bytes = settings.mailbox_high_water_bytes // 4
         self.settings = settings
@@ -76,9 +86,13 @@ class Runtime:
         """Register a bound process, its mailbox closed.  Any thread may call this.
 
         Raises:
-            InvalidProcess: a live process has that id.
+            InvalidProcess: a live process has that id, or there are too many.
         """
         pid = process.pid
+        if len(self.live) >= self.settings.max_processes:
+            raise InvalidProcess(
+                f"{pid} is one too many: max_processes={self.settings.max_processes} live already"
+            )
         mailbox = self.backend.Mailbox(process, pid, self, self.run_queue)
         if self.live.setdefault(pid.id, mailbox) is not mailbox:
             raise InvalidProcess(
@@ -114,7 +128,7 @@ class Runtime:
             mailbox.abandon(Reason.STOPPED)
             return
         if initialization is not None:
-            mailbox.put_first(_Initialization(self, initialization))
+            mailbox.put_first(Initialization(initialization, self.handler_failed))
         mailbox.open()
 
     def process_ended(self, mailbox: Mailbox) -> None:
@@ -173,6 +187,24 @@ class Runtime:
         elif self._can_dial(to, sender, name, body):
             outflow = self.peer(to.address).outflow
             outflow.write_message(message_prefix(sender, to, name), body)
+
+    async def drained(self, to: PID) -> None:
+        """Wait while more stands before ``to`` than its high-water mark, until most has left."""
+        if self.is_local(to):
+            mailbox, settings = self.live.get(to.id), self.settings
+            if mailbox is not None and (
+                len(mailbox.queue) > settings.mailbox_high_water
+                or mailbox.large_bytes > settings.mailbox_high_water_bytes
+            ):
+                await released_by(mailbox)
+        else:
+            peer = self.peers.get(to.address)
+            if peer is not None and peer.outflow.is_backed_up:
+                await released_by(peer)
+
+    def backed_up(self, address: Address, is_backed_up: bool) -> None:
+        """More is parked for an address than the high-water mark, or no longer."""
+        self.metrics.set_backed_up(address, is_backed_up)
 
     def _can_dial(self, to: PID, sender: PID, name: str, body: bytes) -> bool:
         reason = self._undialable(to)
@@ -234,9 +266,9 @@ class Runtime:
         peer = self.peer(to.address)
         if reconnect and not peer.is_idle:
             watched = self.links.watched_at(to.address)
-            peer.reconnect([(pid.id, _link_frame(linker, pid)) for pid in watched])
+            peer.reconnect([(pid.id, link_frame(linker, pid)) for pid in watched])
         else:
-            peer.outflow.write_link(to.id, _link_frame(linker, to))
+            peer.outflow.write_link(to.id, link_frame(linker, to))
 
     def peer_lost(self, peer: Peer, reason: Reason) -> None:
         """An address is gone: every linker of every pid there hears of it once."""
@@ -291,13 +323,11 @@ class Runtime:
 
     # Receiving
 
-    def message_for_nobody(self, head: Head, body: bytes) -> None:
-        """A message arrived for a process that does not live here."""
+    def message_not_taken(self, head: Head, body: bytes, reason: Reason) -> None:
+        """A message arrived that no process here will have."""
         id_, name = split_path(head.path)
         self.metrics.dead_letter(
-            DeadLetter(
-                Reason.NO_PROCESS, _pid_of(self.ip, self.port, id_), head.sender, name, len(body)
-            )
+            DeadLetter(reason, _pid_of(self.ip, self.port, id_), head.sender, name, len(body))
         )
 
     def find_route(self, path: bytes) -> tuple[Mailbox, Callable[[Any], Any]] | None:
@@ -357,41 +387,8 @@ def _pid_of(ip: str, port: int, id_: str) -> PID | None:
         return None
 
 
-def _link_frame(linker: PID, to: PID) -> bytes:
-    """The frame that asks a peer whether a process lives, and to tell when it ends.
-
-    libprocess takes it for a message that the process has no handler for: it answers 202 or 404
-    and drops it.
-    """
-    return encode_message(message_prefix(linker, to, LINK_NAME, "Compactor-Link: 1\r\n"), b"")
-
-
 async def _within(seconds: float, awaitable: Any) -> None:
     try:
         await asyncio.wait_for(awaitable, seconds)
     except asyncio.TimeoutError:
         log.info("gave up after %s s while stopping", seconds)
-
-
-class _Initialization:
-    """The rest of an ``async def initialize``, as the first event; its failure ends the process."""
-
-    def __init__(self, runtime: Runtime, coroutine: Coroutine[Any, Any, Any]) -> None:
-        self._runtime = runtime
-        self._coroutine = coroutine
-
-    def serve(self, mailbox: Mailbox) -> Any:
-        return self._initialize(mailbox)
-
-    async def _initialize(self, mailbox: Mailbox) -> None:
-        try:
-            await self._coroutine
-        except Exception as error:
-            self._runtime.handler_failed(mailbox, (serve, self, mailbox), error)
-            mailbox.abandon(Reason.TERMINATED)
-
-    def discard(self, reason: Reason) -> None:
-        self._coroutine.close()
-
-    def __str__(self) -> str:
-        return "initialize"

@@ -1,49 +1,15 @@
-"""The listening socket and its accepted connections: messages in, answers out in order."""
+"""``Server``: the listening socket of a context, and which connections it takes."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections import deque
-from collections.abc import Callable
-from typing import Any, Protocol, cast
-from urllib.parse import quote
+from typing import Any
 
-from compactor.errors import RemoteProtocolError
-from compactor.exchange import Exchange
-from compactor.flow import ReadGate, unread_data
-from compactor.heads import Head
-from compactor.http import STATUS_LINES, TEXT, HttpDate, Request, Response, header_line
-from compactor.mailbox import IDLE, Mailbox
-from compactor.messages import serve
-from compactor.metrics import Metrics
-from compactor.pid import PID
-from compactor.routes import RouteTable, split_path
-from compactor.run_queue import RunQueue
-from compactor.settings import Settings
-from compactor.wire import Backend
-
-log = logging.getLogger("compactor")
-
-LINK_HEADER = b"Compactor-Link"
-
-_OWN = {"content-length", "date", "transfer-encoding"}  # headers known better here
-_TEXT = header_line("Content-Type", TEXT)
-
-
-class Receiver(Protocol):
-    """What a server asks of its runtime."""
-
-    backend: Backend
-    routes: RouteTable
-    metrics: Metrics
-    settings: Settings
-    run_queue: RunQueue
-
-    def message_for_nobody(self, head: Head, body: bytes) -> None: ...
-    def find_route(self, path: bytes) -> tuple[Mailbox, Callable[[Any], Any]] | None: ...
-    def observe(self, id_: str, observer: ServerConnection) -> bool: ...
-    def stop_observing(self, id_: str, observer: ServerConnection) -> None: ...
+from compactor.accepting import TlsAcceptor
+from compactor.admission import Admission
+from compactor.http import HttpDate
+from compactor.senders import sender_rule
+from compactor.server_connection import Receiver, ServerConnection
 
 
 class Server:
@@ -58,20 +24,73 @@ class Server:
         self.connections: set[ServerConnection] = set()
         self.date = HttpDate()
         self.is_closed = False
+        self._admission = Admission(receiver.settings)
         self._listener: asyncio.Server | None = None
+        self._check: asyncio.TimerHandle | None = None
+        self.sender_rule = sender_rule(receiver.settings, receiver.tls)
+        self._acceptor: TlsAcceptor | None = None
 
     async def listen(self, sock: Any) -> None:
         """Accept connections on a bound socket."""
         loop = asyncio.get_running_loop()
+        tls = self.receiver.tls
+
+        def serve_one() -> ServerConnection:
+            return ServerConnection(self, loop)
+
+        if tls is not None:
+            self._acceptor = TlsAcceptor(tls, loop, serve_one, self)
         self._listener = await loop.create_server(
-            lambda: ServerConnection(self, loop), sock=sock, backlog=1024
+            self._acceptor or serve_one, sock=sock, backlog=1024
         )
+        self._cut_off_slow(loop)
+
+    def admit(self, connection: ServerConnection, ip: str, descriptor: int) -> bool:
+        """Take an accepted connection, or say in the log why not."""
+        if not self.enter(ip, descriptor):
+            return False
+        self.connections.add(connection)
+        return True
+
+    def enter(self, ip: str, descriptor: int) -> bool:
+        """Count an accepted connection, or say in the log why there are too many."""
+        refusal = self._admission.refusal(ip, descriptor)
+        if refusal is not None:
+            self.receiver.metrics.connection_refused(ip, refusal)
+            return False
+        self._admission.enter(ip)
+        return True
+
+    def leave(self, ip: str) -> None:
+        """A connection that was counted has ended, or is to be admitted."""
+        self._admission.leave(ip)
+
+    def forget(self, connection: ServerConnection, ip: str) -> None:
+        """A connection has ended, admitted or not."""
+        if connection in self.connections:
+            self.connections.remove(connection)
+            self.leave(ip)
+
+    def _cut_off_slow(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Look now and again for requests that take too long to arrive."""
+        timeout = self.receiver.settings.request_timeout
+        self._check = loop.call_later(timeout / 4, self._cut_off_slow, loop)
+        for connection in list(self.connections):
+            connection.cut_off_if_slow(loop.time(), timeout)
+
+    def tls_failed(self) -> None:
+        """Count a connection that was cut for its lack of TLS."""
+        self.receiver.metrics.tls_failures += 1
 
     def close(self) -> None:
         """Accept no more, and close every connection once its finished answers have left."""
         self.is_closed = True
+        if self._check is not None:
+            self._check.cancel()
         if self._listener is not None:
             self._listener.close()
+        if self._acceptor is not None:
+            self._acceptor.close()
         for connection in list(self.connections):
             connection.close()
 
@@ -79,294 +98,3 @@ class Server:
         """Cut every connection that is left."""
         for connection in list(self.connections):
             connection.abort()
-
-
-class ServerConnection(asyncio.Protocol):
-    """One accepted connection.
-
-    A silent one is a peer watching whether we live: it is never closed for being idle.
-
-    Invariants: answers leave in the order of their requests; while ``_waiting`` is not empty,
-    whatever is answered later queues behind it.
-    """
-
-    def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
-        receiver = server.receiver
-        self._server = server
-        self._loop = loop
-        self._receiver = receiver
-        self._pages = receiver.routes.pages
-        settings = self._settings = receiver.settings
-        self._encode_response = receiver.backend.encode_response
-        self._decoder = receiver.backend.FrameDecoder(
-            settings.max_header_bytes, settings.max_body_bytes
-        )
-        self._inbound = receiver.backend.Inbound(
-            self,
-            self._decoder,
-            receiver.routes.known,
-            receiver.run_queue,
-            settings.mailbox_high_water,
-            settings.mailbox_high_water_bytes,
-        )
-        self.data_received = self._inbound.receive  # type: ignore[method-assign]
-        self._transport: asyncio.Transport
-        self._gate: ReadGate
-        self._peer: tuple[str, int] = ("", 0)
-        self._waiting: deque[tuple[Exchange | bytes, Head | None]] = deque()
-        self._observed: set[str] = set()
-        self._no_more_answers = False
-        self._eof = False
-
-    # asyncio.Protocol
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
-        self._gate = ReadGate(self._transport)
-        peer = transport.get_extra_info("peername")
-        self._peer = (peer[0], peer[1]) if peer else ("", 0)
-        self._server.connections.add(self)
-        if self._server.is_closed:
-            self.abort()  # it was accepted in the moment that the context was stopped
-
-    def eof_received(self) -> bool:
-        self._eof = True
-        if self._decoder.is_mid_message and not self._inbound.is_shut:
-            self._cut_off(RemoteProtocolError("the connection ended in mid-message"))
-            self.send_out()
-        return bool(self._waiting) and not self._inbound.is_shut
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if exc is not None and not self._inbound.is_shut:
-            for data in unread_data(self._transport):
-                self._inbound.deliver(data)
-        self._inbound.answers.clear()
-        self._waiting.clear()
-        self._inbound.is_shut = True
-        self._server.connections.discard(self)
-        for id_ in self._observed:
-            self._receiver.stop_observing(id_, self)
-
-    def pause_writing(self) -> None:
-        self._gate.hold("answers are not read")
-
-    def resume_writing(self) -> None:
-        self._gate.release("answers are not read")
-
-    # Receiving, what Inbound does not do itself
-
-    def hold(self, mailbox: Mailbox) -> None:
-        """Read no more until most of what ``mailbox`` holds is worked off."""
-        if mailbox.feeders is None:
-            mailbox.feeders = {}
-        mailbox.feeders[self._gate] = None
-        self._gate.hold(mailbox)
-
-    def _hold_if_full(self, mailbox: Mailbox) -> None:
-        if (
-            len(mailbox.queue) > self._settings.mailbox_high_water
-            or mailbox.large_bytes > self._settings.mailbox_high_water_bytes
-        ):
-            self.hold(mailbox)
-
-    def accepted(self, head: Head) -> None:
-        """Answer a message that a mailbox took."""
-        self._answer(202, b"", head)
-
-    def unusual_message(self, head: Head, sender: PID, body: bytes) -> None:
-        """A link frame, or a message whose path is not in the table."""
-        try:
-            if head.is_link:
-                self._open_link(split_path(head.path)[0], head)
-                return
-            target = self._receiver.routes.resolve(head.path)
-        except RemoteProtocolError as error:
-            self._receiver.metrics.malformed += 1
-            log.warning("%s sent a message that cannot be delivered: %s", self._name, error)
-            self._answer(400, str(error).encode(), head)
-            return
-        if target is None:
-            self._receiver.message_for_nobody(head, body)
-            self._answer(404, b"404 Not Found.", head)
-            return
-        mailbox, call, name = target
-        mailbox.put_message(call or mailbox.call_for_unhandled(name), sender, body)
-        self._hold_if_full(mailbox)
-        self._answer(202, b"", head)
-
-    def request(self, head: Head, body: bytes, in_time: bool) -> None:
-        """Hand a request to its route, at once if its process is idle and nothing is before it."""
-        found = self._pages.get(head.path) or self._receiver.find_route(head.path)
-        if found is None:
-            self._answer(404, b"404 Not Found.", head)
-            return
-        mailbox, call = found
-        request = Request(
-            head.method,
-            head.path.decode("utf-8", "surrogateescape"),
-            head.query.decode("utf-8", "surrogateescape"),
-            head.headers,
-            body,
-            self._peer,
-        )
-        exchange = Exchange(call, request)
-        if in_time and mailbox.state == IDLE and not self._waiting and not self._no_more_answers:
-            mailbox.serve_now(serve, exchange, mailbox)
-            if exchange.response is not None:
-                self._inbound.answers.append(self._encode(exchange.response, head))
-                self._no_more_answers = not head.keep_alive or _closes(exchange.response)
-                return
-        else:
-            mailbox.put_event(exchange)
-            self._hold_if_full(mailbox)
-        exchange.answered = self._send_ready
-        self._queue_answer(exchange, head)
-
-    def malformed(self) -> None:
-        """The decoder found what is no request."""
-        error = self._decoder.error
-        if error is not None and not self._inbound.is_shut:
-            self._cut_off(error)
-
-    def _cut_off(self, error: RemoteProtocolError) -> None:
-        """Answer what is no request, and close: what follows it cannot be told apart."""
-        self._receiver.metrics.malformed += 1
-        log.warning("%s is cut off: %s", self._name, error)
-        response = Response.error(error.status, f"{error}\n")
-        response.headers["Connection"] = "close"
-        self._queue_answer(self._encode(response, None), None)
-        self._no_more_answers = True
-        self._send_answers()
-
-    # Links of other compactors
-
-    def _open_link(self, id_: str, head: Head) -> None:
-        """Tell whether a process lives, and from now on when it ends.
-
-        The answers carry a header of ours, so that the linker knows them from answers to
-        messages: 202 it lives, 404 there is none, 410 it has ended.
-        """
-        alive = self._receiver.observe(id_, self)
-        if alive:
-            self._observed.add(id_)
-        self._tell_link(id_, 202 if alive else 404)
-
-    def observed_ended(self, id_: str) -> None:
-        """A process that the peer is linked to has ended."""
-        self._observed.discard(id_)
-        self._tell_link(id_, 410)
-        self.send_out()
-
-    def _tell_link(self, id_: str, status: int) -> None:
-        header = b"%b: %b" % (LINK_HEADER, quote(id_, errors="surrogateescape").encode())
-        date = self._server.date.now()
-        self._queue_answer(self._encode_response(STATUS_LINES[status], date, [header], b""), None)
-
-    # Answering
-
-    def _answer(self, status: int, body: bytes, head: Head) -> None:
-        """Answer a message, or a request that reached no route."""
-        if head.sender is not None and not head.wants_answer:
-            return
-        headers = [_TEXT] if body else []
-        head_only = head.method == "HEAD"
-        date = self._server.date.now()
-        self._queue_answer(
-            self._encode_response(STATUS_LINES[status], date, headers, body, head_only), head
-        )
-
-    def _encode(self, answer: Response | str | bytes, head: Head | None) -> bytes:
-        status, lines = 200, []
-        if isinstance(answer, bytes):
-            body = answer
-        elif isinstance(answer, str):
-            body = answer.encode()
-            lines = [_TEXT]
-        else:
-            body = answer.body
-            status = answer.status
-            lines = [header_line(n, v) for n, v in answer.headers.items() if n.lower() not in _OWN]
-        head_only = head is not None and head.method == "HEAD"
-        date = self._server.date.now()
-        return self._encode_response(STATUS_LINES[status], date, lines, body, head_only)
-
-    def _queue_answer(self, answer: Exchange | bytes, head: Head | None) -> None:
-        """Put an answer in its place; nothing is answered behind the last one."""
-        if self._no_more_answers:
-            return
-        if head is not None and not head.keep_alive:
-            self._no_more_answers = True
-        if self._waiting or not isinstance(answer, bytes) or self._no_more_answers:
-            self._waiting.append((answer, head))
-            if len(self._waiting) > self._settings.max_pipelined:
-                self._gate.hold("too many requests wait for their answers")
-            self._send_answers()
-        else:
-            self._inbound.answers.append(answer)
-
-    def _send_answers(self) -> None:
-        """Move the answers that are complete, from the oldest on, to the output."""
-        waiting = self._waiting
-        while waiting:
-            answer, head = waiting[0]
-            if isinstance(answer, bytes):
-                self._inbound.answers.append(answer)
-            elif answer.response is None:
-                break
-            else:
-                self._inbound.answers.append(self._encode(answer.response, head))
-                if _closes(answer.response):
-                    self._no_more_answers = True
-                    waiting.clear()
-                    break
-            waiting.popleft()
-        if len(waiting) <= self._settings.max_pipelined // 2:
-            self._gate.release("too many requests wait for their answers")
-
-    def _send_ready(self) -> None:
-        """An answer that was waited for is there."""
-        if not self._inbound.is_shut:
-            self._send_answers()
-            self.send_out()
-
-    def send_out(self) -> None:
-        """Write what was answered, in one go; then close if that was the last."""
-        answers = self._inbound.answers
-        if answers:
-            if not self._transport.is_closing():
-                self._transport.write(b"".join(answers))
-            answers.clear()
-        if not self._waiting and not self._inbound.is_shut:
-            if self._no_more_answers:
-                self._shut_down()
-            elif self._eof:
-                self._transport.close()
-
-    # Closing
-
-    @property
-    def _name(self) -> str:
-        return f"connection from {self._peer[0]}:{self._peer[1]}"
-
-    def _shut_down(self) -> None:
-        """Send the end, and wait for the peer's: closing at once would reset the last answer."""
-        self._inbound.is_shut = True
-        if self._eof or self._transport.is_closing():
-            self._transport.close()
-        else:
-            self._transport.write_eof()
-            self._loop.call_later(self._settings.linger, self._transport.abort)
-
-    def close(self) -> None:
-        """Close once what has been answered has left; the context stops."""
-        self._inbound.is_shut = True
-        self._transport.close()
-
-    def abort(self) -> None:
-        """Close at once."""
-        self._inbound.is_shut = True
-        self._transport.abort()
-
-
-def _closes(answer: Response | str | bytes) -> bool:
-    return isinstance(answer, Response) and answer.closes

@@ -1,6 +1,6 @@
 """Every setting of a context: name, default, check, and the reason for each bound.
 
-Nothing else in the package reads ``LIBPROCESS_*`` variables.
+Those of TLS stand in ``tls_settings.py``.  Nothing else reads ``LIBPROCESS_*`` variables.
 """
 
 from __future__ import annotations
@@ -8,48 +8,98 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, NamedTuple
 
 from compactor.errors import SettingsError
 
 _MIB = 1024 * 1024
+_MAX_COUNT = 2**62  # compiled code counts in signed words
+_ADDRESS = ("ip", "port", "advertise_ip", "advertise_port")
+
+
+def _setting(default: Any, reason: str) -> Any:
+    return field(default=default, metadata={"reason": reason})
+
+
+class Setting(NamedTuple):
+    """One setting: what it is, would be by default, and why."""
+
+    name: str
+    value: Any
+    default: Any
+    reason: str
 
 
 @dataclass(frozen=True)
 class Settings:
     """What a context is told about its address and its bounds.
 
-    Sizes are bytes, times are seconds.
+    Sizes are bytes, times are seconds.  ``describe()`` tells the reason for each.
     """
 
-    ip: str = "0.0.0.0"
-    """Address to bind; C++ libprocess's default."""
-    port: int = 0
-    """Port to bind, 0 for an ephemeral one."""
-    advertise_ip: str | None = None
-    """Address that pids carry, where it differs from the bound one (NAT, containers)."""
-    advertise_port: int | None = None
-    """Port that pids carry, where it differs from the bound one."""
+    ip: str = _setting("0.0.0.0", "address to bind; C++ libprocess's default")
+    port: int = _setting(0, "port to bind, 0 for an ephemeral one")
+    advertise_ip: str | None = _setting(
+        None, "address that pids carry, where it differs from the bound one (NAT, containers)"
+    )
+    advertise_port: int | None = _setting(
+        None, "port that pids carry, where it differs from the bound one"
+    )
 
-    max_header_bytes: int = 80 * 1024
-    """Request line to blank line; the limit of http-parser and so of C++ libprocess."""
-    max_body_bytes: int = 100 * _MIB
-    """One body, inflated or not; compactor 0.3.0 refused more than this as well."""
-    max_parked_bytes: int = 64 * _MIB
-    """Frames waiting for one destination; more become dead letters."""
-    mailbox_high_water: int = 10_000
-    """Events in one mailbox beyond which the sockets that feed it are not read."""
-    mailbox_high_water_bytes: int = 8 * _MIB
-    """Large bodies (over 4 KiB) in one mailbox beyond which those sockets are not read."""
-    max_mailbox_events: int = 1_000_000
-    """Events in one mailbox beyond which local sends become dead letters."""
-    max_pipelined: int = 1_000
-    """Unanswered requests of one connection beyond which it is not read."""
-    connect_timeout: float = 10.0
-    """Time for name lookup and connect; C++ leaves it to the kernel, about two minutes."""
-    linger: float = 1.0
-    """Time that ``stop()`` gives parked messages and started answers to leave."""
+    max_header_bytes: int = _setting(
+        80 * 1024, "request line to blank line; the limit of http-parser and so of C++ libprocess"
+    )
+    max_body_bytes: int = _setting(
+        100 * _MIB, "one body; compactor 0.3.0 refused more than this as well"
+    )
+    max_inflated_bytes: int = _setting(
+        100 * _MIB, "one body that came compressed; a small one can inflate a thousandfold"
+    )
+    request_timeout: float = _setting(
+        120.0, "from the first byte of a request to its last; 100 MiB at 1 MB/s take 100 s"
+    )
+    max_connections: int = _setting(
+        65_536, "accepted connections; one costs about 5 KB and a file descriptor"
+    )
+    max_connections_per_ip: int = _setting(
+        4_096, "accepted connections from one address, so that one host cannot take them all"
+    )
+    spare_descriptors: int = _setting(
+        64, "file descriptors that accepted connections leave to the rest of the program"
+    )
+    max_pipelined: int = _setting(
+        1_000, "unanswered requests of one connection beyond which it is not read"
+    )
+    max_parked_bytes: int = _setting(
+        64 * _MIB, "frames waiting for one destination; more become dead letters"
+    )
+    parked_high_water_bytes: int = _setting(
+        8 * _MIB, "frames waiting for one destination beyond which drained() waits for a quarter"
+    )
+    mailbox_high_water: int = _setting(
+        10_000, "events in one mailbox beyond which the sockets that feed it are not read"
+    )
+    mailbox_high_water_bytes: int = _setting(
+        8 * _MIB, "bodies over 4 KiB in one mailbox beyond which those sockets are not read"
+    )
+    max_mailbox_events: int = _setting(
+        1_000_000, "events in one mailbox beyond which local sends become dead letters"
+    )
+    max_processes: int = _setting(
+        1_000_000, "live processes, each of at least 500 bytes; more cannot be spawned"
+    )
+    connect_timeout: float = _setting(
+        10.0, "name lookup and connecting; C++ leaves it to the kernel, about two minutes"
+    )
+    linger: float = _setting(1.0, "what stop() gives parked messages and started answers to leave")
+
+    require_peer_address_ip_match: bool = _setting(
+        False, "messages must come from the IP address of their sender; C++ checks that as little"
+    )
+    warn_unprotected: bool = _setting(
+        True, "warn, once in a program, when others than this host can connect without TLS"
+    )
 
     def __post_init__(self) -> None:
         for name in ("port", "advertise_port"):
@@ -64,11 +114,25 @@ class Settings:
         if self.advertise_ip is not None:
             advertised = _check_ip("advertise_ip", self.advertise_ip, unspecified=False)
             object.__setattr__(self, "advertise_ip", advertised)
-        for field in fields(self):
-            if field.name.startswith(("max_", "mailbox_", "connect_", "linger")):
-                value = getattr(self, field.name)
-                if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-                    raise SettingsError(f"{field.name}={value!r} must be a number above 0")
+        for given in (f for f in fields(self) if f.name not in _ADDRESS):
+            value = getattr(self, given.name)
+            if isinstance(given.default, bool):
+                if type(value) is not bool:
+                    raise SettingsError(f"{given.name}={value!r} must be True or False")
+            elif isinstance(given.default, int):
+                if type(value) is not int or not 0 < value <= _MAX_COUNT:
+                    raise SettingsError(
+                        f"{given.name}={value!r} must be a number above 0, whole, and at most 2**62"
+                    )
+            elif isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+                raise SettingsError(f"{given.name}={value!r} must be a number above 0")
+
+    def describe(self) -> list[Setting]:
+        """Every setting with its value here, its default, and the reason for it."""
+        return [
+            Setting(f.name, getattr(self, f.name), f.default, f.metadata["reason"])
+            for f in fields(self)
+        ]
 
     @classmethod
     def from_environ(
@@ -87,11 +151,11 @@ class Settings:
         """
         environ = os.environ if environ is None else environ
         values: dict[str, Any] = {}
-        for name, field, parse in _VARIABLES:
-            if name in environ and given.get(field) is None:
+        for name, setting, parse in _VARIABLES:
+            if name in environ and given.get(setting) is None:
                 value = parse(name, environ[name])
-                if base is None or getattr(base, field) == getattr(cls, field):
-                    values[field] = value
+                if base is None or getattr(base, setting) == getattr(cls, setting):
+                    values[setting] = value
         values.update((name, value) for name, value in given.items() if value is not None)
         return replace(base or cls(), **values)
 
@@ -112,6 +176,13 @@ def _check_range(name: str, number: int, low: int, high: int) -> int:
     return number
 
 
+def parse_bool(name: str, text: str) -> bool:
+    """The truth value of a variable, in the words of libprocess."""
+    if text not in ("true", "1", "false", "0"):
+        raise SettingsError(f"{name}={text!r} must be true, 1, false or 0")
+    return text in ("true", "1")
+
+
 def _parse_port(name: str, text: str) -> int:
     low = 1 if name == "LIBPROCESS_ADVERTISE_PORT" else 0
     if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= 65535):
@@ -124,4 +195,5 @@ _VARIABLES = (
     ("LIBPROCESS_PORT", "port", _parse_port),
     ("LIBPROCESS_ADVERTISE_IP", "advertise_ip", lambda n, t: _check_ip(n, t, unspecified=False)),
     ("LIBPROCESS_ADVERTISE_PORT", "advertise_port", _parse_port),
+    ("LIBPROCESS_REQUIRE_PEER_ADDRESS_IP_MATCH", "require_peer_address_ip_match", parse_bool),
 )

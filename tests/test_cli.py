@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 import re
@@ -10,7 +11,7 @@ import sys
 
 import pytest
 
-from compactor import __version__, speedups
+from compactor import Settings, __version__, speedups
 from compactor.cli.bench import COMPILED, PURE, Bench, Contestant
 from compactor.cli.part import Part, PartError
 
@@ -174,3 +175,20 @@ def test_missing_click_is_one_clear_line():
     assert done.stderr.splitlines() == [
         "compactor: the command needs click; install it with: pip install 'compactor[cli]'"
     ]
+
+
+def test_settings_lists_every_setting_with_the_values_of_the_environment(monkeypatch):
+    monkeypatch.setenv("LIBPROCESS_PORT", "5050")
+    done = run("settings")
+    assert done.returncode == 0, done.stderr
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert list(lines) == [field.name for field in dataclasses.fields(Settings)]
+    assert "5050 (by default 0)" in lines["port"]
+    assert "dead letters" in lines["max_parked_bytes"]
+
+
+def test_settings_names_a_bad_variable(monkeypatch):
+    monkeypatch.setenv("LIBPROCESS_PORT", "eighty")
+    done = run("settings")
+    assert done.returncode == 1
+    assert "LIBPROCESS_PORT='eighty' must be a whole number from 0 to 65535" in done.stderr

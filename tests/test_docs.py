@@ -7,7 +7,6 @@ block: this is what the block before it prints; ``<!-- not run: why -->`` it is 
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import re
@@ -114,7 +113,7 @@ PROGRAMS = [program for page in PAGES for program in programs(page)]
 def run(program: Path, directory: Path) -> subprocess.CompletedProcess[str]:
     """Run a program; one that finds its port taken is tried again for a while."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environ = {n: v for n, v in os.environ.items() if not n.startswith("LIBPROCESS_")}
+    environ = {n: v for n, v in os.environ.items() if not n.startswith(("LIBPROCESS_", "SSL_"))}
     environ |= {"LIBPROCESS_IP": "127.0.0.1", "PYTHONPATH": path}
     end = time.monotonic() + SECONDS
     while True:
@@ -193,9 +192,9 @@ def test_readme_has_the_two_lines_for_a_bare_machine():
 
 def test_settings_page_lists_every_setting_with_its_default():
     page = (ROOT / "docs" / "settings.md").read_text("utf-8")
-    rows = re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", page, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| `([^`]+)` \| (.*) \|$", page, re.MULTILINE)
     listed = [row for row in rows if not row[0].startswith("LIBPROCESS_")]
-    assert listed == [(f.name, repr(f.default)) for f in dataclasses.fields(Settings)]
+    assert listed == [(x.name, repr(x.default), x.reason) for x in Settings().describe()]
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/settings.md"])

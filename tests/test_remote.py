@@ -112,13 +112,18 @@ context.join()
 
 
 class Driver(Process):
-    """Sends numbered messages in windows and keeps account of what comes back."""
+    """Sends numbered messages in windows and keeps account of what comes back.
+
+    From each of ``pauses`` on it sends no more before the next start.
+    """
 
     WINDOW = 2000
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, pauses: list[int], total: int) -> None:
         super().__init__("driver")
         self.total = total
+        self.pauses = [*pauses, total]
+        self.paused = threading.Event()
         self.next = 0
         self.back: list[tuple[int, int]] = []
         self.incarnation = 0
@@ -139,6 +144,10 @@ class Driver(Process):
             self.send(self.target, "ping", b"%d %d" % (self.incarnation, self.next))
             self.next += 1
         self.last = self.next - 1
+        if self.next >= self.pauses[0]:
+            del self.pauses[0]
+            self.last = -1
+            self.paused.set()
 
     @Process.install("pong")
     def pong(self, from_pid: PID, body: bytes) -> None:
@@ -156,7 +165,9 @@ class Driver(Process):
 def test_100_000_messages_each_way_under_kill_9(make_context: MakeContext) -> None:
     """No duplicate, no reorder, one exit for every kill, and sends resume after the restart."""
     context = make_context()
-    driver = Driver(100_000)
+    kills = [random.randrange(begin, begin + 25_000) for begin in (5_000, 35_000, 65_000)]
+    print("killed at", kills)
+    driver = Driver(kills, 100_000)
     context.spawn(driver)
     port = dead_port()
 
@@ -169,13 +180,11 @@ def test_100_000_messages_each_way_under_kill_9(make_context: MakeContext) -> No
         context.dispatch(driver.pid, "start", PID.from_string(line.strip()))
         return child
 
-    kills = [random.randrange(begin, begin + 25_000) for begin in (5_000, 35_000, 65_000)]
-    print("killed at", kills)
     child = start()
     try:
-        for at in kills:
-            while driver.next < at and not driver.done.is_set():
-                context.dispatch(driver.pid, lambda: None).result(TIMEOUT)
+        for _ in kills:
+            assert driver.paused.wait(60)  # with its last window on the way
+            driver.paused.clear()
             child.send_signal(signal.SIGKILL)
             child.wait()
             child.stdout.close()  # type: ignore[union-attr]

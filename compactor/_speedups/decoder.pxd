@@ -29,9 +29,12 @@ cdef class FrameDecoder:
     cdef Py_ssize_t _received
     cdef Py_ssize_t _max_header
     cdef Py_ssize_t _max_body
+    cdef Py_ssize_t _max_inflated
+    cdef Py_ssize_t _begun
     cdef readonly object error
+    cdef readonly Py_ssize_t unfinished
 
-    cpdef list feed(self, bytes data)
+    cpdef list feed(self, data)
 
     @cython.locals(
         like=_Pattern, begin=bytes, end=bytes, length=Py_ssize_t, pos=Py_ssize_t,

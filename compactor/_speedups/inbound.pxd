@@ -23,3 +23,5 @@ cdef class Inbound:
         mailbox=CMailbox, head=CHead, last=CHead, index=Py_ssize_t, body=bytes,
     )
     cpdef deliver(self, bytes data)
+
+    cpdef hold_if_full(self, CMailbox mailbox)

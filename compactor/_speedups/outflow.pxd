@@ -9,9 +9,12 @@ cdef class Outflow:
     cdef readonly Py_ssize_t written
     cdef readonly dict links
     cdef public bint is_full
+    cdef readonly bint is_backed_up
     cdef object _peer
     cdef CRunQueue _run_queue
     cdef Py_ssize_t _max_bytes
+    cdef Py_ssize_t _high_water
+    cdef Py_ssize_t _block_bytes
     cdef object _ended
     cdef Py_ssize_t _ended_frames
     cdef Py_ssize_t _ended_size

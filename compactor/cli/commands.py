@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import click
 
 from compactor._version import __version__
 from compactor.acceleration import speedups
+from compactor.certificates import MissingPackage, issue, own_names
 from compactor.cli.bench import Bench
 from compactor.cli.bench_parts import ROLES, run_role
 from compactor.cli.demo import Demo
 from compactor.cli.part import PartError
 from compactor.cli.parts import run_follower, run_leader
+from compactor.errors import SettingsError
+from compactor.settings import Settings
+from compactor.tls_settings import PREFIX
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -94,6 +100,49 @@ def version() -> None:
         ("speedups", str(in_use)),
     ):
         click.echo(f"{name:<10} {value}")
+
+
+@compactor.command()
+def settings() -> None:
+    """List every setting and bound: its value here, and why it is that."""
+    try:
+        listed = Settings.from_environ().describe()
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+    width = max(len(setting.name) for setting in listed)
+    for name, value, default, reason in listed:
+        text = f"{value!r}" if value == default else f"{value!r} (by default {default!r})"
+        click.echo(f"{click.style(f'{name:<{width}}', bold=True)}  {text:<11}  {reason}")
+
+
+@compactor.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--name", default="host", show_default=True, help="What the files are called.")
+@click.option(
+    "--host", "hosts", multiple=True, help="A name or IP address; by default all of this host."
+)
+@click.option("--days", type=click.IntRange(min=1), default=365, show_default=True)
+def certs(folder: Path, name: str, hosts: tuple[str, ...], days: int) -> None:
+    """Make a certificate in FOLDER to develop with, and a CA if there is none.
+
+    Prints the variables that turn TLS on, for your shell to evaluate.
+    """
+    hosts = hosts or tuple(own_names())
+    try:
+        issued = issue(folder.absolute(), hosts, name, days)
+    except (MissingPackage, ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    authority = "a new CA" if issued.is_new_authority else "the CA that is there"
+    click.echo(f"{issued.certificate} is for {', '.join(hosts)}, signed by {authority}", err=True)
+    for variable, value in {
+        "ENABLED": "true",
+        "KEY_FILE": issued.key,
+        "CERT_FILE": issued.certificate,
+        "CA_FILE": issued.authority,
+        "REQUIRE_CERT": "true",
+        "VERIFY_IPADD": "true",
+    }.items():
+        click.echo(f"export {PREFIX}{variable}={shlex.quote(str(value))}")
 
 
 def _installed(distribution: str) -> str:

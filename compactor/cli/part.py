@@ -42,7 +42,7 @@ class Part:
             env={
                 name: value
                 for name, value in variables.items()
-                if value is not None and not name.startswith("LIBPROCESS_")
+                if value is not None and not name.startswith(("LIBPROCESS_", "SSL_"))
             },
         )
         self._events: queue.SimpleQueue[list[str]] = queue.SimpleQueue()

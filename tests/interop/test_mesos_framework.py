@@ -144,7 +144,7 @@ def test_framework_survives_kill_9_of_the_master(
 ) -> None:
     cluster = mesos_cluster()
     framework, master, framework_id = started(context, cluster)
-    framework.link(master)
+    context.dispatch(framework.pid, framework.link, master).result(TIMEOUT)
     framework.events.expect("offers")
     cluster.program.kill()
     pid, reason = framework.events.expect("exited")

@@ -1,0 +1,177 @@
+"""Back-pressure, end to end: a slow handler, a full mailbox, a held socket, a sender that waits."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from compactor import PID, Context, Process, Settings, install
+from compactor.errors import ProcessError
+from tests.actors import TIMEOUT, Events, Receiver, dead_letters, spawned, wait_until
+from tests.raw import dead_port
+
+ContextFactory = Callable[..., Context]
+
+KIB = 1024
+SMALL = Settings(parked_high_water_bytes=64 * KIB, mailbox_high_water=100)
+
+
+class Slow(Process):
+    """Handles nothing until it is let to; then counts."""
+
+    def __init__(self) -> None:
+        super().__init__("slow")
+        self.may_go_on = threading.Event()
+        self.count = 0
+
+    @install("work")
+    async def work(self, from_pid: PID, body: bytes) -> None:
+        while not self.may_go_on.is_set():
+            await asyncio.sleep(0.001)
+        self.count += 1
+
+
+class Sender(Process):
+    """Sends as fast as it is let to."""
+
+    def __init__(self) -> None:
+        super().__init__("sender")
+        self.sent = 0
+        self.events = Events()
+
+    async def feed(self, to: PID, count: int, size: int) -> int:
+        for _ in range(count):
+            self.send(to, "work", bytes(size))
+            self.sent += 1
+            await self.drained(to)
+        return self.sent
+
+
+def standstill(sender: Sender) -> int:
+    """How many messages a sender has sent when it sends no more."""
+    seen = [-1]
+
+    def is_standing() -> bool:
+        seen.append(sender.sent)
+        return len(seen) > 20 and len(set(seen[-20:])) == 1
+
+    wait_until(is_standing)
+    return sender.sent
+
+
+@pytest.mark.parametrize("size", [100, 10 * KIB, 100 * KIB])
+def test_a_sender_waits_for_a_slow_receiver_and_nothing_is_lost(
+    make_context: ContextFactory, size: int
+) -> None:
+    here, there = make_context(settings=SMALL), make_context(settings=SMALL)
+    letters = dead_letters(here)
+    pressure = Events()
+    here.on_backed_up(lambda address, is_backed_up: pressure.put((address, is_backed_up)))
+    sender, slow = spawned(here, Sender()), spawned(there, Slow())
+    count = 60_000_000 // (size + 1000)
+
+    done = here.dispatch(sender.pid, sender.feed, slow.pid, count, size)
+
+    assert pressure.take() == (slow.pid.address, True)
+    assert 0 < standstill(sender) < count
+    assert here.metrics.snapshot()["backed_up"] == 1
+    parked = here._runtime.peers[slow.pid.address].outflow.size
+    assert parked <= 64 * KIB + 256 * KIB + size
+    slow.may_go_on.set()
+    assert done.result(TIMEOUT * 6) == count
+    wait_until(lambda: slow.count == count)
+    assert pressure.take() == (slow.pid.address, False)
+    wait_until(lambda: here.metrics.snapshot()["backed_up"] == 0)
+    assert letters.is_empty
+
+
+def test_a_local_sender_waits_too(make_context: ContextFactory) -> None:
+    context = make_context(settings=SMALL)
+    sender, slow = spawned(context, Sender()), spawned(context, Slow())
+
+    done = context.dispatch(sender.pid, sender.feed, slow.pid, 1000, 10)
+
+    assert 100 < standstill(sender) < 110
+    slow.may_go_on.set()
+    assert done.result(TIMEOUT) == 1000
+    wait_until(lambda: slow.count == 1000)
+
+
+def test_a_sender_that_waits_goes_on_when_the_receiver_ends(make_context: ContextFactory) -> None:
+    context = make_context(settings=SMALL)
+    letters = dead_letters(context)
+    sender, slow = spawned(context, Sender()), spawned(context, Slow())
+    done = context.dispatch(sender.pid, sender.feed, slow.pid, 1000, 10)
+    standstill(sender)
+
+    context.terminate(slow.pid)
+
+    assert done.result(TIMEOUT) == 1000
+    reasons = {str(letters.take().reason.value) for _ in range(900)}
+    assert reasons <= {"terminated", "no such process"}
+
+
+def test_a_sender_that_waits_goes_on_when_the_address_is_lost(
+    make_context: ContextFactory,
+) -> None:
+    here, there = make_context(settings=SMALL), make_context(settings=SMALL)
+    sender, slow = spawned(here, Sender()), spawned(there, Slow())
+    done = here.dispatch(sender.pid, sender.feed, slow.pid, 100_000, 1000)
+    standstill(sender)
+
+    here.disconnect(slow.pid)
+
+    before = sender.sent
+    wait_until(lambda: sender.sent > before)
+    slow.may_go_on.set()
+    assert done.result(TIMEOUT * 6) == 100_000
+    dropped = here.metrics.snapshot()["dead_letters/disconnected"]
+    assert 0 < dropped < 100_000
+
+
+def test_a_sender_that_waits_can_be_terminated(make_context: ContextFactory) -> None:
+    here, there = make_context(settings=SMALL), make_context(settings=SMALL)
+    sender, slow = spawned(here, Sender()), spawned(there, Slow())
+    done = here.dispatch(sender.pid, sender.feed, slow.pid, 100_000, 1000)
+    standstill(sender)
+
+    here.terminate(sender.pid)
+
+    with pytest.raises(ProcessError, match="terminated"):
+        done.result(TIMEOUT)
+    slow.may_go_on.set()
+
+
+def test_nothing_to_wait_for_is_no_wait(make_context: ContextFactory) -> None:
+    here, there = make_context(), make_context()
+    sender = spawned(here, Sender())
+    for to in (spawned(here, Receiver()).pid, spawned(there, Receiver()).pid):
+        assert here.dispatch(sender.pid, sender.feed, to, 10, 10).result(TIMEOUT)
+    nobody = PID("127.0.0.1", dead_port(), "nobody")
+    assert here.dispatch(sender.pid, sender.feed, nobody, 10, 10).result(TIMEOUT)
+
+
+def test_misuse_is_named(context: Context) -> None:
+    sender = spawned(context, Sender())
+    for to, error, text in (
+        (sender.pid, ProcessError, "would wait for itself"),
+        ("nobody", TypeError, "expected a PID"),
+    ):
+        with pytest.raises(error, match=text):
+            context.dispatch(sender.pid, sender.drained, to).result(TIMEOUT)
+    with pytest.raises(Context.Error, match="awaited on the context's loop"):
+        asyncio.run(sender.drained(PID("127.0.0.1", 1, "x")))
+    with pytest.raises(Process.UnboundProcess):
+        asyncio.run(Sender().drained(sender.pid))
+
+
+def test_a_failing_hook_harms_nothing(make_context: ContextFactory) -> None:
+    here, there = make_context(settings=SMALL), make_context(settings=SMALL)
+    here.on_backed_up(lambda address, is_backed_up: 1 / 0)
+    sender, slow = spawned(here, Sender()), spawned(there, Slow())
+    slow.may_go_on.set()
+    assert here.dispatch(sender.pid, sender.feed, slow.pid, 5000, 1000).result(TIMEOUT) == 5000
+    wait_until(lambda: slow.count == 5000)
