@@ -235,7 +235,7 @@ class Context(LoopOwner, LegacyState):
         """Let a process send the short way, past ``send`` unless that is somebody else's."""
         runtime = self._runtime
         outbox = mailbox.outbox = runtime.backend.Outbox(
-            mailbox, runtime.live, self._inbox, self.settings.max_mailbox_events
+            mailbox, runtime.live, self._inbox, self.settings.max_mailbox_events, runtime.send
         )
         if type(self).send is Context.send and "send" not in vars(self):
             mailbox.process.use_outbox(outbox)
