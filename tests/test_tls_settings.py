@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -212,3 +214,14 @@ def test_argument_wins_over_the_environment(
 def test_tls_must_be_settings() -> None:
     with pytest.raises(TypeError, match="tls must be TlsSettings"):
         Context(ip="127.0.0.1", tls="yes")  # type: ignore[arg-type]
+
+
+def test_page_lists_every_variable_with_its_default() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "tls.md").read_text("utf-8")
+    rows = re.findall(r"^\| `LIBPROCESS_SSL_(\w+)` \| (?:`(\w+)` )?", page, re.MULTILINE)
+    defaults = {field.name.upper(): field.default for field in dataclasses.fields(TlsSettings)}
+    own = {"VERIFY_SENDER", "HANDSHAKE_TIMEOUT"}
+    assert {name for name, _ in rows} == set(defaults) - own | {"ENABLED"}
+    for name, value in rows:
+        if value and name != "ENABLED":
+            assert value == str(defaults[name]).replace("False", "false").replace("True", "true")
