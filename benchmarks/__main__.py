@@ -22,6 +22,7 @@ from benchmarks import (
     pipelined,
     protobuf,
     senders,
+    tls,
     web,
 )
 from benchmarks.backends import backends
@@ -35,6 +36,7 @@ SCENARIOS = (
     ping_pong.SCENARIO,
     pipelined.SCENARIO,
     senders.SCENARIO,
+    tls.SCENARIO,
     local.HANDLER,
     local.THREAD,
     web.SCENARIO,

@@ -97,7 +97,8 @@ def test_bare_prefix_is_read_too(caplog: pytest.LogCaptureFixture) -> None:
     assert settings == TlsSettings(key_file="b.key", cert_file="b.pem")
     assert not caplog.records
     assert TlsSettings.from_environ({**environ, **ON}) == read()
-    assert "LIBPROCESS_SSL_CERT_FILE='a.pem' is used, not SSL_CERT_FILE='b.pem'" in caplog.text
+    assert "LIBPROCESS_SSL_KEY_FILE='a.key' is used, not SSL_KEY_FILE='b.key'" in caplog.text
+    assert "SSL_CERT_FILE" not in caplog.text  # which means the CAs to OpenSSL itself
 
 
 @pytest.mark.parametrize(
