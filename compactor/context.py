@@ -218,12 +218,12 @@ class Context(LoopOwner, LegacyState):
         if mailbox is None:
             raise InvalidProcess(f"{from_pid} is not a live process of {self}, so it cannot send")
         check_pid(to_pid)
-        check_name(method)
-        content = body if isinstance(body, bytes) else content_of(body)
+        name = check_name(method)
+        content = body if type(body) is bytes else content_of(body)
         if self._inbox.on_loop:
-            self._send(mailbox, to_pid, method, content)
+            self._send(mailbox, to_pid, name, content)
         else:
-            self._ask(self._send, mailbox, to_pid, method, content)
+            self._ask(self._send, mailbox, to_pid, name, content)
 
     def _send(self, mailbox: Mailbox, to: PID, name: str, body: bytes) -> None:
         if mailbox.outbox is None:
