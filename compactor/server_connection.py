@@ -14,6 +14,7 @@ from compactor.exchange import Exchange
 from compactor.flow import ReadGate, unread_data
 from compactor.heads import Head
 from compactor.http import STATUS_LINES, TEXT, HttpDate, Request, Response, header_line
+from compactor.keepalive import probe
 from compactor.mailbox import IDLE, Mailbox
 from compactor.messages import serve
 from compactor.metrics import Metrics
@@ -65,7 +66,8 @@ class Acceptor(Protocol):
 class ServerConnection(asyncio.Protocol):
     """One accepted connection.
 
-    A silent one is a peer watching whether we live: it is never closed for being idle.
+    A silent one is a peer watching whether we live: it is never closed for being idle, only when
+    the peer's machine answers no more.
 
     Invariants: answers leave in the order of their requests; while ``_waiting`` is not empty,
     whatever is answered later queues behind it.
@@ -109,6 +111,7 @@ class ServerConnection(asyncio.Protocol):
         self._gate = ReadGate(self._transport)
         peer = transport.get_extra_info("peername")
         self._peer = (peer[0], peer[1]) if peer else ("", 0)
+        probe(transport, self._settings.peer_timeout)
         descriptor = transport.get_extra_info("socket").fileno()
         if not self._server.admit(self, self._peer[0], descriptor) or self._server.is_closed:
             self.abort()  # one too many, or accepted in the moment that the context was stopped
