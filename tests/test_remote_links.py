@@ -288,6 +288,30 @@ def test_reconnect_moves_to_a_new_connection_unnoticed(
     assert here.exits.take()[0] == pid
 
 
+def test_reconnect_moves_on_from_a_connection_that_was_reset_a_moment_ago(
+    context: Context, listener: socket.socket
+) -> None:
+    here = spawned(context, Receiver())
+    pid = pid_at(listener)
+    here.link(pid)
+    first, _ = listener.accept()
+    assert first.recv(4096)
+    first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def reset_and_reconnect() -> None:  # the loop sees neither before both have happened
+        first.close()
+        here.link(pid, reconnect=True)
+
+    context.dispatch(here.pid, reset_and_reconnect).result(TIMEOUT)
+    second, _ = listener.accept()
+    second.settimeout(TIMEOUT)
+    assert b"POST /x/compactor.link" in second.recv(4096)
+    settle(here)
+    assert here.exits.is_empty
+    second.close()
+    assert here.exits.take()[0] == pid
+
+
 def test_reconnect_without_a_link_is_a_link(pair: Pair) -> None:
     here, there = pair
     here.link(there.pid, reconnect=True)
