@@ -288,6 +288,31 @@ def test_reconnect_moves_to_a_new_connection_unnoticed(
     assert here.exits.take()[0] == pid
 
 
+def test_a_link_frame_that_could_not_leave_is_no_dead_letter(
+    context: Context, listener: socket.socket
+) -> None:
+    here = spawned(context, Receiver())
+    letters = dead_letters(context)
+    pid = pid_at(listener)
+    here.link(pid)
+    connection, _ = listener.accept()
+    answer = b"HTTP/1.1 %b\r\nCompactor-Link: x\r\nContent-Length: 0\r\n\r\n"
+    with connection:
+        assert connection.recv(4096)
+        connection.sendall(answer % b"202 Accepted")
+        for _ in range(100):  # more than the kernel takes
+            here.send(pid, "message", bytes(300_000))
+        here.link(pid)  # parked behind them
+        settle(here)
+        connection.sendall(answer % b"410 Gone")  # it crosses the second link frame
+        assert here.exits.take() == (pid, Reason.TERMINATED)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert take_letter(letters).name == "message"
+    settle(here)
+    while not letters.is_empty:
+        assert take_letter(letters).name == "message"
+
+
 def test_reconnect_moves_on_from_a_connection_that_was_reset_a_moment_ago(
     context: Context, listener: socket.socket
 ) -> None:

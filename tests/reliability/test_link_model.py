@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 )
 
 from compactor import PID, Context, Reason
-from tests.actors import Receiver
+from tests.actors import Receiver, wait_until
 
 HOSTS = 3
 NAMES = ("a", "b")
@@ -68,6 +68,10 @@ class LinkModel(RuleBasedStateMachine):
     def _is_live(self, pid: PID) -> bool:
         return pid in self.processes
 
+    def _wait_for_end(self, pid: PID, host: int) -> None:
+        """A process ends on its loop's thread, a moment after it was asked to."""
+        wait_until(lambda: self.contexts[host]._runtime.mailbox_of(pid) is None)
+
     def _gone(self, pids: set[PID], reasons: tuple[Reason, ...], only: int | None = None) -> None:
         """Pids are gone, for all linkers or those on one host: their exits are due."""
         for linker, watched in self.watched.items():
@@ -106,12 +110,11 @@ class LinkModel(RuleBasedStateMachine):
         self.contexts[host].terminate(pid, inject=inject)
         del self.processes[pid], self.watched[pid]
         self._gone({pid}, (Reason.TERMINATED,))
+        self._wait_for_end(pid, host)
 
     @rule(host=st.integers(0, HOSTS - 1), name=st.sampled_from(NAMES))
     def spawn(self, host: int, name: str) -> None:
         if host in self.contexts and not self._is_live(self._pid(host, name)):
-            while self.contexts[host]._runtime.mailbox_of(self._pid(host, name)):
-                pass  # it ends on its loop's thread
             self._spawn(host, name)
 
     @rule(host=st.integers(0, HOSTS - 1))

@@ -61,11 +61,11 @@ class Book:
         message.handled.append(time.monotonic())
         self._handled[sender, receiver].append(message)
 
-    def letter(self, reason: str, size: int) -> None:
+    def letter(self, reason: str, size: int, name: str | None = "message") -> None:
         """A message was reported as a dead letter."""
         message = self._message(size)
-        if message is None:
-            self.strange.append(f"a dead letter ({reason}) of {size} bytes")
+        if message is None or name not in ("message", "unhandled"):
+            self.strange.append(f"a dead letter ({reason}) {name!r} of {size} bytes")
         else:
             message.letters.append(reason)
 

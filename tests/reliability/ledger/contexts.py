@@ -76,7 +76,7 @@ class Host:
         else:
             await context.__aenter__()
         book = self.run.book
-        context.on_dead_letter(lambda letter: book.letter(str(letter.reason), letter.size))
+        context.on_dead_letter(lambda it: book.letter(str(it.reason), it.size, it.name))
         runtime = context._runtime
         lost = runtime.peer_lost
 

@@ -47,7 +47,7 @@ class Node(Process):
 
 def lettered(letter: DeadLetter) -> None:
     """Say what was reported."""
-    say("letter", str(letter.reason), letter.size)
+    say("letter", str(letter.reason), letter.size, letter.name)
 
 
 class Host:
