@@ -6,6 +6,7 @@ be built; without it the result is then the same pure Python wheel.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sys
@@ -41,6 +42,17 @@ def is_set(name: str) -> bool:
     return os.environ.get(name, "") not in ("", "0")
 
 
+def source_digest() -> str:
+    """What tells the sources of all extensions from any others."""
+    here = Path(__file__).parent / "compactor"
+    twins = [path for path in (here / "_speedups").iterdir() if path.suffix in (".pyx", ".pxd")]
+    digest = hashlib.sha256()
+    for path in sorted([*twins, *(here / f"{name}.py" for name in COMPILED_AGAIN)]):
+        text = path.read_bytes().replace(b"\r\n", b"\n")
+        digest.update(b"%b %d\n%b" % (path.name.encode(), len(text), text))
+    return f"x{digest.hexdigest()[:16]}"  # a C identifier, which needs no quotes anywhere
+
+
 def extensions() -> list[Extension]:
     required = is_set("COMPACTOR_REQUIRE_SPEEDUPS")
     by_itself = sys.implementation.name != "cpython"  # PyPy compiles, and better than we do
@@ -54,7 +66,11 @@ def extensions() -> list[Extension]:
         return []
     sources = {name: f"compactor/_speedups/{name}.pyx" for name in TWINS}
     sources.update((name, f"compactor/{name}.py") for name in COMPILED_AGAIN)
-    wanted = [Extension(f"compactor._speedups.{name}", [path]) for name, path in sources.items()]
+    macros = [("COMPACTOR_SOURCES", source_digest())]
+    wanted = [
+        Extension(f"compactor._speedups.{name}", [path], define_macros=macros)
+        for name, path in sources.items()
+    ]
     return list(
         cythonize(
             wanted,
@@ -97,4 +113,5 @@ class BuildAllOrNone(build_ext):
         shutil.rmtree(self.build_temp, ignore_errors=True)
 
 
-setup(ext_modules=extensions(), cmdclass={"build_ext": BuildAllOrNone})
+if __name__ == "__main__":  # a test imports this file, for the digest
+    setup(ext_modules=extensions(), cmdclass={"build_ext": BuildAllOrNone})

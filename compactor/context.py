@@ -208,12 +208,12 @@ class Context(LoopOwner, LegacyState):
         if mailbox is None:
             raise InvalidProcess(f"{from_pid} is not a live process of {self}, so it cannot send")
         _check_pid(to_pid)
-        check_name(method)
-        content = body if isinstance(body, bytes) else _content(body)
+        name = check_name(method)
+        content = body if type(body) is bytes else _content(body)
         if self._inbox.on_loop:
-            self._send(mailbox, to_pid, method, content)
+            self._send(mailbox, to_pid, name, content)
         else:
-            self._ask(self._send, mailbox, to_pid, method, content)
+            self._ask(self._send, mailbox, to_pid, name, content)
 
     def _send(self, mailbox: Mailbox, to: PID, name: str, body: bytes) -> None:
         if mailbox.outbox is None:
@@ -225,7 +225,7 @@ class Context(LoopOwner, LegacyState):
         """Let a process send the short way, past ``send`` unless that is somebody else's."""
         runtime = self._runtime
         outbox = mailbox.outbox = runtime.backend.Outbox(
-            mailbox, runtime.live, self._inbox, self.settings.max_mailbox_events
+            mailbox, runtime.live, self._inbox, self.settings.max_mailbox_events, runtime.send
         )
         if type(self).send is Context.send and "send" not in vars(self):
             mailbox.process.use_outbox(outbox)

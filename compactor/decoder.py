@@ -151,8 +151,13 @@ class FrameDecoder:
         Returns:
             head, body, head, body, and so on.  A list of pairs would be thousands of objects
             more for the garbage collector to walk, a few thousand times a second.
+
+        Raises:
+            TypeError: ``data`` is not ``bytes``; nothing of it is taken.
         """
         events: list[Any] = []
+        if type(data) is not bytes:
+            data = _plain_bytes(data)
         if self.error is None:
             try:
                 self._decode(data, events)
@@ -303,6 +308,12 @@ class FrameDecoder:
         self._parts = []
         events += (head, _inflate(body, self._max_inflated) if head.gzip else body)
         return pos
+
+
+def _plain_bytes(data: object) -> bytes:
+    if not isinstance(data, bytes):
+        raise TypeError(f"a decoder is fed with bytes, got {type(data).__name__}")
+    return bytes(data)  # of a subclass, whose methods could do anything
 
 
 def _inflate(body: bytes, limit: int) -> bytes:

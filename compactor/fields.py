@@ -17,7 +17,7 @@ Reader = Callable[[bytes], Iterable[tuple[bytes, bytes]]]
 CHUNKED = -1
 """The length of a body that comes in chunks."""
 
-_MAX_LENGTH_DIGITS = 19  # ten to the nineteenth is below two to the 64th
+_MAX_LENGTH_DIGITS = 18  # ten to the eighteenth is below two to the 63rd, a signed word's end
 _FOLDED_FRAMING = re.compile(
     rb"^(?:content-length|transfer-encoding):.*\n[ \t]", re.IGNORECASE | re.MULTILINE
 )

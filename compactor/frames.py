@@ -23,7 +23,7 @@ LINK_NAME = "compactor.link"
 
 
 def check_name(name: object) -> str:
-    """Return ``name`` if a message of that name can be sent.
+    """Return ``name``, as a plain ``str``, if a message of that name can be sent.
 
     Raises:
         TypeError: it is not a ``str``.
@@ -31,6 +31,7 @@ def check_name(name: object) -> str:
     """
     if not isinstance(name, str):
         raise TypeError(f"a message name must be a str, got {name!r}")
+    name = str.__str__(name)  # str() and f-strings print a member of a str Enum otherwise
     if name in _checked_names:
         return name
     found = _FORBIDDEN_IN_NAME.search(name)

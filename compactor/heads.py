@@ -41,6 +41,7 @@ class Head:
         method: the HTTP method.
         path: the raw path of the target, without query and fragment.
         query: the raw query.
+        path_text, query_text: both as text, for routes.
         headers: (lower-case name, value) in order of arrival.
         sender: who sent it, if it is a libprocess message, else None.
         wants_answer: whether the peer reads answers; one that calls itself ``libprocess/...``
@@ -59,7 +60,9 @@ class Head:
         "length",
         "method",
         "path",
+        "path_text",
         "query",
+        "query_text",
         "sender",
         "wants_answer",
     )
@@ -67,6 +70,8 @@ class Head:
     method: str
     path: bytes
     query: bytes
+    path_text: str
+    query_text: str
     headers: Fields
     sender: PID | None
     wants_answer: bool
@@ -91,6 +96,8 @@ def parse_head(block: bytes) -> Head:
     head = Head()
     head.method = method.decode()
     head.path, head.query = _split_target(target)
+    head.path_text = head.path.decode("utf-8", "surrogateescape")
+    head.query_text = head.query.decode("utf-8", "surrogateescape")
     try:
         head.headers = parse_fields(fields)
         head.length = body_length(head.headers) or 0

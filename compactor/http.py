@@ -192,17 +192,17 @@ class Request:
         method: e.g. ``GET``.
         path: the raw path of the target, ``/id/route``.
         query_string: what follows the ``?``, raw.
-        headers: by name, whatever its case.
         body: the content, inflated if it came as gzip.
         peer: (ip, port) of the other end of the connection.
     """
 
     __slots__ = (
         "_extra_headers",
+        "_fields",
+        "_headers",
         "_status",
         "_written",
         "body",
-        "headers",
         "method",
         "path",
         "peer",
@@ -221,12 +221,20 @@ class Request:
         self.method = method
         self.path = path
         self.query_string = query_string
-        self.headers = Headers(headers)
+        self._fields = headers
+        self._headers: Headers | None = None
         self.body = body
         self.peer = peer
         self._written: list[bytes] | None = None
         self._status = 200
         self._extra_headers: dict[str, str] | None = None
+
+    @property
+    def headers(self) -> Headers:
+        """The headers by name, whatever its case."""
+        if self._headers is None:
+            self._headers = Headers(self._fields)
+        return self._headers
 
     @property
     def query(self) -> dict[str, str]:

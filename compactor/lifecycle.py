@@ -140,7 +140,7 @@ class LoopOwner:
         with self.lock:
             if self._is_stopping:
                 return
-            self._is_stopping = True
+            self._is_stopping = self._inbox.is_stopping = True
             if not self._is_started:
                 self._sock.close()
                 self._stopped.set()

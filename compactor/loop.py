@@ -54,12 +54,14 @@ class Inbox:
 
     Attributes:
         thread: the ident of the loop's thread, while it makes the calls of this inbox at once.
+        is_stopping: whether those who can be told so should post no more.
     """
 
     def __init__(self) -> None:
         self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.thread: int | None = None
+        self.is_stopping = False
         self._woken = False
         self._closed = False
         self._closing = threading.Lock()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from threading import get_ident
-from typing import Protocol
+from typing import Any, Protocol
 
 from compactor.pid import PID
 
@@ -14,10 +14,18 @@ from .outflow import Outflow
 _MAX_ROUTES = 1024  # encoded frame beginnings that one process remembers
 
 
-class Thread(Protocol):
-    """Whose thread the mailboxes belong to."""
+class Inbox(Protocol):
+    """The way to the thread that mailboxes and outflows belong to.
+
+    Attributes:
+        thread: its ident, once nothing that was asked for earlier waits for it.
+        is_stopping: whether nothing more should be asked for.
+    """
 
     thread: int | None
+    is_stopping: bool
+
+    def post(self, call: Callable[..., Any], *args: Any) -> None: ...
 
 
 class Outbox:
@@ -26,8 +34,9 @@ class Outbox:
     Args:
         mailbox: the mailbox of the process that sends.
         live: the mailboxes of the context by id.
-        inbox: knows the thread of the loop.
+        inbox: the way to the thread of the loop.
         max_events: what a mailbox takes at most from its own context.
+        send_otherwise: the general way, for messages that have been checked.
     """
 
     __slots__ = (
@@ -40,15 +49,22 @@ class Outbox:
         "_mailbox",
         "_max_events",
         "_routes",
+        "_send_otherwise",
     )
 
     def __init__(
-        self, mailbox: Mailbox, live: Mapping[str, Mailbox], inbox: Thread, max_events: int
+        self,
+        mailbox: Mailbox,
+        live: Mapping[str, Mailbox],
+        inbox: Inbox,
+        max_events: int,
+        send_otherwise: Callable[[Mailbox, PID, str, bytes], None],
     ) -> None:
         self._mailbox = mailbox
         self._live = live
         self._inbox = inbox
         self._max_events = max_events
+        self._send_otherwise = send_otherwise
         self._routes: dict[tuple[PID, str], tuple[Outflow, bytes]] = {}
         self._last_to: PID | None = None
         self._last_name: str | None = None
@@ -62,8 +78,10 @@ class Outbox:
         """
         if body is None:
             body = b""
-        if type(body) is not bytes or self._inbox.thread != get_ident():
+        if type(body) is not bytes:
             return False
+        if self._inbox.thread != get_ident():
+            return self._send_from_thread(to, name, body)
         if to is not self._last_to or name is not self._last_name:
             if type(to) is not PID or type(name) is not str:
                 return False
@@ -81,6 +99,23 @@ class Outbox:
             return False
         outflow.write_message(self._last_prefix, body)
         return True
+
+    def _send_from_thread(self, to: PID, name: str, body: bytes) -> bool:
+        """Ask the loop's thread to send.  What is looked at here may have changed when it does."""
+        if type(to) is not PID or type(name) is not str or self._mailbox.state == ENDED:
+            return False
+        target = self._live.get(to.id)
+        is_known = target is not None and target.pid is to and name in (target.calls or ())
+        if not is_known and (to, name) not in self._routes:
+            return False
+        if self._inbox.thread is None or self._inbox.is_stopping:
+            return False
+        self._inbox.post(self._send_checked, to, name, body)
+        return True
+
+    def _send_checked(self, to: PID, name: str, body: bytes) -> None:
+        if not self.send(to, name, body):
+            self._send_otherwise(self._mailbox, to, name, body)
 
     def _send_locally(self, target: Mailbox, name: str, body: bytes) -> bool:
         call = target.call_for(name)

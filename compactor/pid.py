@@ -15,7 +15,7 @@ _BLANKS = " \t\r\n\f\v"  # not what else str.strip() takes: an id may begin with
 
 
 def check_id(id_: object) -> str:
-    """Return ``id_`` if it can name a process on the wire.
+    """Return ``id_``, as a plain ``str``, if it can name a process on the wire.
 
     Raises:
         TypeError: it is not a ``str``.
@@ -24,6 +24,7 @@ def check_id(id_: object) -> str:
     """
     if not isinstance(id_, str):
         raise TypeError(f"a process id must be a str, got {id_!r}")
+    id_ = str.__str__(id_)  # str() and f-strings print a member of a str Enum otherwise
     found = _FORBIDDEN.search(id_)
     if found:
         raise ValueError(f"process id {id_!r} must not contain {found.group()!r}")

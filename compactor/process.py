@@ -11,6 +11,7 @@ from compactor.errors import ProcessError, UnboundProcess
 from compactor.frames import check_name
 from compactor.handlers import INSTALL_ATTRIBUTE, ROUTE_ATTRIBUTE, Method, handler_table, mark
 from compactor.pid import PID, check_id
+from compactor.protobuf import message_name, parser_of, parsing, parsing_call, without_parsing
 from compactor.routes import Call
 
 
@@ -44,10 +45,10 @@ def bind_handler(process: Process, name: str) -> Call | None:
     if type(process).handle_message is not Process.handle_message:
         return functools.partial(process.handle_message, name)
     attribute, message_type = messages[name]
-    call = MethodType(getattr(type(process), attribute), process)
+    method = getattr(type(process), attribute)
     if message_type is None:
-        return call
-    return functools.partial(_call_with_message, call, message_type)
+        return MethodType(method, process)
+    return parsing_call(MethodType(without_parsing(method), process), message_type)
 
 
 def bind_route(process: Process, route: str) -> Callable[[Any], Any]:
@@ -212,7 +213,7 @@ class Process:
             attribute, message_type = table.messages[name]
             call = MethodType(getattr(type(self), attribute), self)
             if message_type is not None:
-                return _call_with_message(call, message_type, from_pid, body)
+                return call(from_pid, parser_of(message_type)(body))
             return call(from_pid, body)
         self.context.delegated(self, name, from_pid, body)
         return None
@@ -303,23 +304,6 @@ class Process:
         return f"<{type(self).__name__} {self.__pid or getattr(self, 'name', 'without a name')}>"
 
 
-def _call_with_message(call: Call, message_type: Any, from_pid: PID, body: bytes) -> Any:
-    return call(from_pid, _parse(message_type, body))
-
-
-def _parse(message_type: Any, body: bytes) -> Any:
-    """Parse a protocol buffer; one without its required fields does not parse, as in libprocess."""
-    name = message_type.DESCRIPTOR.full_name
-    try:
-        message = message_type.FromString(body)
-    except Exception as error:
-        raise ValueError(f"{len(body)} bytes do not parse as {name}: {error}") from error
-    if not message.IsInitialized():
-        missing = ", ".join(message.FindInitializationErrors())
-        raise ValueError(f"{len(body)} bytes do not parse as {name}: {missing} missing")
-    return message
-
-
 class ProtobufProcess(Process):
     """A process whose messages are protocol buffers, named by their full type name.
 
@@ -347,14 +331,12 @@ class ProtobufProcess(Process):
                 f"ProtobufProcess.install takes a protobuf message type, got {message_type!r}"
             )
 
-        def wrap(function: Any) -> Any:
-            @functools.wraps(function)
-            def parsed(self: Any, from_pid: PID, message: Any) -> Any:
-                if isinstance(message, (bytes, bytearray)):
-                    message = _parse(message_type, bytes(message))
-                return function(self, from_pid, message)
+        parse = parser_of(message_type)
+        name = str(message_type.DESCRIPTOR.full_name)
 
-            return mark(parsed, INSTALL_ATTRIBUTE, (descriptor.full_name, message_type))
+        def wrap(function: Any) -> Any:
+            handler = parsing(function, parse)
+            return mark(handler, INSTALL_ATTRIBUTE, (name, message_type))
 
         return wrap
 
@@ -370,7 +352,4 @@ class ProtobufProcess(Process):
             TypeError: ``message`` is not a protocol buffer.
             google.protobuf.message.EncodeError: a required field is missing.
         """
-        descriptor = getattr(message, "DESCRIPTOR", None)
-        if descriptor is None or not hasattr(message, "SerializeToString"):
-            raise TypeError(f"ProtobufProcess.send takes a protobuf message, got {message!r}")
-        super().send(to, descriptor.full_name, message.SerializeToString())
+        super().send(to, message_name(message), message.SerializeToString())

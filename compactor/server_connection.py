@@ -175,19 +175,15 @@ class ServerConnection(asyncio.Protocol):
             return
         mailbox, call = found
         request = Request(
-            head.method,
-            head.path.decode("utf-8", "surrogateescape"),
-            head.query.decode("utf-8", "surrogateescape"),
-            head.headers,
-            body,
-            self._peer,
+            head.method, head.path_text, head.query_text, head.headers, body, self._peer
         )
         exchange = Exchange(call, request)
         if in_time and mailbox.state == IDLE and not self._waiting and not self._no_more_answers:
             mailbox.serve_now(serve, exchange, mailbox)
-            if exchange.response is not None:
-                self._inbound.answers.append(self._encode(exchange.response, head))
-                self._no_more_answers = not head.keep_alive or _closes(exchange.response)
+            response = exchange.response
+            if response is not None:
+                self._inbound.answers.append(self._encode(response, head))
+                self._no_more_answers = not head.keep_alive or _closes(response)
                 return
         else:
             mailbox.put_event(exchange)
@@ -253,17 +249,13 @@ class ServerConnection(asyncio.Protocol):
         self._queue_answer(self._encoded(status, [_TEXT] if body else [], body, head), head)
 
     def _encode(self, answer: Response | str | bytes, head: Head | None) -> bytes:
-        status, lines = 200, []
+        if isinstance(answer, str):
+            return self._encoded(200, [_TEXT], answer.encode(), head)
         if isinstance(answer, bytes):
-            body = answer
-        elif isinstance(answer, str):
-            body = answer.encode()
-            lines = [_TEXT]
-        else:
-            body = answer.body
-            status = answer.status
-            lines = [header_line(n, v) for n, v in answer.headers.items() if n.lower() not in _OWN]
-        return self._encoded(status, lines, body, head)
+            return self._encoded(200, [], answer, head)
+        headers = answer.headers.items()
+        lines = [header_line(name, value) for name, value in headers if name.lower() not in _OWN]
+        return self._encoded(answer.status, lines, answer.body, head)
 
     def _encoded(self, status: int, lines: list[bytes], body: bytes, head: Head | None) -> bytes:
         head_only = head is not None and head.method == "HEAD"
@@ -314,7 +306,7 @@ class ServerConnection(asyncio.Protocol):
         answers = self._inbound.answers
         if answers:
             if not self._transport.is_closing():
-                self._transport.write(b"".join(answers))
+                self._transport.write(answers[0] if len(answers) == 1 else b"".join(answers))
             answers.clear()
         if not self._waiting and not self._inbound.is_shut:
             if self._no_more_answers:

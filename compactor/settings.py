@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from compactor.errors import SettingsError
 
 _MIB = 1024 * 1024
+_MAX_COUNT = 2**62  # compiled code counts in signed words
 _ADDRESS = ("ip", "port", "advertise_ip", "advertise_port")
 
 
@@ -109,10 +110,15 @@ class Settings:
         if self.advertise_ip is not None:
             advertised = _check_ip("advertise_ip", self.advertise_ip, unspecified=False)
             object.__setattr__(self, "advertise_ip", advertised)
-        for name in (f.name for f in fields(self) if f.name not in _ADDRESS):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-                raise SettingsError(f"{name}={value!r} must be a number above 0")
+        for given in (f for f in fields(self) if f.name not in _ADDRESS):
+            value = getattr(self, given.name)
+            if isinstance(given.default, int):
+                if type(value) is not int or not 0 < value <= _MAX_COUNT:
+                    raise SettingsError(
+                        f"{given.name}={value!r} must be a number above 0, whole, and at most 2**62"
+                    )
+            elif isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+                raise SettingsError(f"{given.name}={value!r} must be a number above 0")
 
     def describe(self) -> list[Setting]:
         """Every setting with its value here, its default, and the reason for it."""

@@ -1,4 +1,4 @@
-"""Fixtures of the whole suite: both event loops, contexts that end, raw sockets."""
+"""Fixtures of the whole suite: both backends and event loops, contexts that end, raw sockets."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from compactor import Context, Process
+from compactor import Context, Process, wire
+from compactor.wire import Backend
 from tests.actors import TIMEOUT, Receiver
+from tests.backends import EACH_KIND, stale
 
 try:
     import httptools  # noqa: F401
@@ -22,6 +24,12 @@ except ImportError:
     collect_ignore = ["test_benchmarks.py"]  # their floors are made of httptools
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+
+def pytest_configure() -> None:
+    """Run no test on extensions that do not fit their sources."""
+    if wrong := stale():
+        raise pytest.UsageError(wrong)
 
 
 @pytest.fixture(autouse=True)
@@ -38,9 +46,17 @@ def loopback_and_no_thread_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     assert not [thread for thread in left if thread.is_alive()]
 
 
+@pytest.fixture(params=EACH_KIND)
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Backend:
+    """Each backend; it is also what new contexts use."""
+    found = wire.backend(request.param)
+    monkeypatch.setattr(wire, "chosen", found)
+    return found
+
+
 @pytest.fixture(params=["asyncio", "uvloop"])
-def new_loop(request: pytest.FixtureRequest) -> LoopFactory:
-    """What makes a fresh event loop of each library."""
+def new_loop(request: pytest.FixtureRequest, backend: Backend) -> LoopFactory:
+    """What makes a fresh event loop of each library, for contexts of each backend."""
     if request.param == "asyncio":
         return asyncio.new_event_loop
     factory: LoopFactory = pytest.importorskip("uvloop").new_event_loop

@@ -181,7 +181,7 @@ def test_processes_beyond_the_bound_cannot_be_spawned(make_context: ContextFacto
     context.spawn(third)
 
 
-@pytest.mark.parametrize("value", [0, -1, None, "many", True])
+@pytest.mark.parametrize("value", [0, -1, None, "many", True, 1e6, 2**63])
 def test_a_bad_bound_is_named(value: object) -> None:
     with pytest.raises(Context.Error, match=r"max_connections=.* must be a number above 0"):
         Settings(max_connections=value)  # type: ignore[arg-type]

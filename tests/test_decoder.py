@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compactor.decoder import FrameDecoder
-from compactor.frames import encode_message, message_prefix
+from compactor import wire
+from compactor.frames import message_prefix
 from compactor.heads import Head
 from compactor.pid import NOBODY, PID
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 CAPTURES = pathlib.Path(__file__).parent / "captures"
 SENDER = PID("127.0.0.1", 16012, "client(1)")
@@ -23,7 +25,7 @@ FROM = b"Libprocess-From: client(1)@127.0.0.1:16012\r\n"
 def decode(
     *pieces: bytes, header: int = 80 * 1024, body: int = 1 << 20
 ) -> tuple[list[tuple[Head, bytes]], str | None]:
-    decoder = FrameDecoder(header, body)
+    decoder = wire.chosen.FrameDecoder(header, body)
     flat = [item for piece in pieces for item in decoder.feed(piece)]
     pairs = list(zip(flat[::2], flat[1::2], strict=True))
     return pairs, str(decoder.error) if decoder.error else None
@@ -324,18 +326,16 @@ names = st.text(st.sampled_from("abcXYZ0189._-/()%+&"), min_size=1)
 def test_what_we_encode_we_decode_in_any_split(
     messages: list[tuple[str, str, bytes]], data: st.DataObject
 ) -> None:
-    from compactor.routes import split_path
-
     to = [PID("10.0.0.1", 5050, id_) for id_, _, _ in messages]
     stream = b"".join(
-        encode_message(message_prefix(SENDER, pid, name), body)
+        wire.chosen.encode_message(message_prefix(SENDER, pid, name), body)
         for pid, (_, name, body) in zip(to, messages, strict=True)
     )
     cuts = sorted(data.draw(st.sets(st.integers(0, len(stream)), max_size=10)))
     pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
     pairs, error = decode(*pieces)
     assert error is None
-    assert [(*split_path(head.path), body) for head, body in pairs] == messages
+    assert [(*wire.chosen.split_path(head.path), body) for head, body in pairs] == messages
     assert {head.sender for head, _ in pairs} == {SENDER}
 
 
@@ -350,7 +350,9 @@ def test_any_bytes_at_all_end_in_requests_an_error_or_a_wait(data: bytes) -> Non
 @given(st.data())
 def test_mutated_frames_decode_alike_whole_and_split(data: st.DataObject) -> None:
     """The remembered head and the careful way must never disagree."""
-    frame = encode_message(message_prefix(SENDER, PID("10.0.0.1", 1, "to"), "name"), b"body")
+    frame = wire.chosen.encode_message(
+        message_prefix(SENDER, PID("10.0.0.1", 1, "to"), "name"), b"body"
+    )
     stream = bytearray(frame * 4)
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(stream) - 1))
@@ -364,7 +366,9 @@ def test_mutated_frames_decode_alike_whole_and_split(data: st.DataObject) -> Non
 def test_another_head_behind_a_repeated_one_is_found_however_the_stream_is_cut() -> None:
     to = PID("10.0.0.1", 5050, "x")
     repeated, other = message_prefix(SENDER, to, "a"), message_prefix(SENDER, to, "b")
-    stream = encode_message(repeated, b"1") * 2 + encode_message(other, b"") * 2
+    stream = (
+        wire.chosen.encode_message(repeated, b"1") * 2 + wire.chosen.encode_message(other, b"") * 2
+    )
 
     for cut in range(len(stream)):
         pairs, error = decode(stream[:cut], stream[cut:])

@@ -75,7 +75,7 @@ LENGTHS = {
     b"X: y\r\n": None,
     b"Content-Length: 5\r\n": 5,
     b"content-length:005 \t\r\n": 5,
-    b"Content-Length: 9999999999999999999\r\n": 10**19 - 1,
+    b"Content-Length: 999999999999999999\r\n": 10**18 - 1,
     b"Transfer-Encoding: Chunked\r\n": CHUNKED,
     b"transfer-encoding:\tchunked \t\r\n": CHUNKED,
 }
@@ -120,6 +120,8 @@ REFUSED = [
     b"Content-Length: \x0b5\r\n",
     b"Content-Length: 5\x0b\r\n",
     b"Content-Length: \xb2\r\n",
+    b"Content-Length: 1000000000000000000\r\n",
+    b"Content-Length: 9999999999999999999\r\n",
     b"Content-Length: 18446744073709551616\r\n",
     b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
     b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from compactor.frames import check_name, encode_message, encode_response, message_path
+from compactor.frames import check_name, message_path
 from compactor.frames import message_prefix as prefix
 from compactor.pid import PID
+from compactor.wire import Backend
 
 CLIENT = PID("192.0.2.7", 5050, "client(1)")
 SERVER = PID("192.0.2.8", 5051, "server(1)")
 
 
-def test_a_frame_is_that_of_libprocess_after_mesos_1_11() -> None:
-    assert encode_message(prefix(CLIENT, SERVER, "ping"), b"hello, hello, hello") == (
+def test_a_frame_is_that_of_libprocess_after_mesos_1_11(backend: Backend) -> None:
+    assert backend.encode_message(prefix(CLIENT, SERVER, "ping"), b"hello, hello, hello") == (
         b"POST /server(1)/ping HTTP/1.1\r\n"
         b"User-Agent: libprocess/client(1)@192.0.2.7:5050\r\n"
         b"Libprocess-From: client(1)@192.0.2.7:5050\r\n"
@@ -25,15 +26,15 @@ def test_a_frame_is_that_of_libprocess_after_mesos_1_11() -> None:
     )
 
 
-def test_a_frame_without_body_ends_with_its_headers() -> None:
-    frame = encode_message(prefix(CLIENT, SERVER, "ping"), b"")
+def test_a_frame_without_body_ends_with_its_headers(backend: Backend) -> None:
+    frame = backend.encode_message(prefix(CLIENT, SERVER, "ping"), b"")
     assert frame.endswith(b"Host: 192.0.2.8:5051\r\n\r\n")
     assert b"Transfer-Encoding" not in frame
     assert b"Content-Length" not in frame
 
 
-def test_ipv6_addresses_stand_in_brackets() -> None:
-    frame = encode_message(prefix(PID("::1", 1, "a"), PID("::2", 2, "b"), "n"), b"")
+def test_ipv6_addresses_stand_in_brackets(backend: Backend) -> None:
+    frame = backend.encode_message(prefix(PID("::1", 1, "a"), PID("::2", 2, "b"), "n"), b"")
     assert b"Libprocess-From: a@[::1]:1\r\n" in frame
     assert b"Host: [::2]:2\r\n" in frame
 
@@ -58,10 +59,10 @@ def test_names_may_hold_slashes_and_percent_signs() -> None:
     assert check_name("a/b%2F+c") == "a/b%2F+c"
 
 
-def test_a_response_carries_date_and_length() -> None:
-    assert encode_response(b"HTTP/1.1 200 OK", b"now", [b"A: b"], b"hi") == (
+def test_a_response_carries_date_and_length(backend: Backend) -> None:
+    assert backend.encode_response(b"HTTP/1.1 200 OK", b"now", [b"A: b"], b"hi") == (
         b"HTTP/1.1 200 OK\r\nDate: now\r\nA: b\r\nContent-Length: 2\r\n\r\nhi"
     )
-    assert encode_response(b"HTTP/1.1 200 OK", b"now", [], b"hi", head_only=True).endswith(
+    assert backend.encode_response(b"HTTP/1.1 200 OK", b"now", [], b"hi", head_only=True).endswith(
         b"Content-Length: 2\r\n\r\n"
     )

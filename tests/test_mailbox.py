@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from compactor import wire
 from compactor.errors import Reason
 from compactor.mailbox import LARGE, Entry, Mailbox
 from compactor.pid import PID
-from compactor.run_queue import RunQueue
 
 SENDER = PID("127.0.0.1", 1, "sender")
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -80,12 +80,14 @@ class Room:
         self.loop = loop
         self.owner = Owner()
         self.subject = Subject()
-        self.run_queue = RunQueue()
+        self.run_queue = wire.chosen.RunQueue()
         self.run_queue.attach(loop)
         self.mailbox = self.make_mailbox(self.subject)
 
     def make_mailbox(self, subject: Subject) -> Mailbox:
-        return Mailbox(subject, PID("127.0.0.1", 1, "subject"), self.owner, self.run_queue)
+        return wire.chosen.Mailbox(
+            subject, PID("127.0.0.1", 1, "subject"), self.owner, self.run_queue
+        )
 
     def run(self) -> None:
         """Let the loop do all that it can do now."""
@@ -242,7 +244,12 @@ def test_call_of_a_name_is_looked_up_once(room: Room, known: str) -> None:
 def test_what_was_put_before_the_loop_ran_is_served(new_loop: LoopFactory) -> None:
     loop = new_loop()
     room = Room.__new__(Room)
-    room.owner, room.subject, room.run_queue, room.loop = Owner(), Subject(), RunQueue(), loop
+    room.owner, room.subject, room.run_queue, room.loop = (
+        Owner(),
+        Subject(),
+        wire.chosen.RunQueue(),
+        loop,
+    )
     mailbox = room.make_mailbox(room.subject)
     mailbox.open()
     mailbox.put(room.subject.handle, SENDER, b"1")

@@ -10,7 +10,8 @@ import pytest
 from compactor import PID, Context, Process, install
 from compactor.errors import RemoteProtocolError
 from compactor.frames import message_path
-from compactor.routes import RouteTable, match_route, split_path
+from compactor.routes import RouteTable
+from compactor.wire import Backend
 from tests.actors import Events, end
 
 
@@ -31,14 +32,16 @@ from tests.actors import Events, end
         (b"/a/%zz", "a", "%zz"),
     ],
 )
-def test_path_is_split_into_decoded_id_and_raw_rest(path: bytes, id_: str, rest: str) -> None:
-    assert split_path(path) == (id_, rest)
+def test_path_is_split_into_decoded_id_and_raw_rest(
+    path: bytes, id_: str, rest: str, backend: Backend
+) -> None:
+    assert backend.split_path(path) == (id_, rest)
 
 
 @pytest.mark.parametrize("path", [b"/%", b"/a%2/ping", b"/%zz/ping", b"/a%/b"])
-def test_bad_percent_escape_in_an_id_is_refused(path: bytes) -> None:
+def test_bad_percent_escape_in_an_id_is_refused(path: bytes, backend: Backend) -> None:
     with pytest.raises(RemoteProtocolError, match="percent"):
-        split_path(path)
+        backend.split_path(path)
 
 
 ROUTES = {"/": "root", "/a": "a", "/a/b": "ab", "/c/d": "cd"}
@@ -57,13 +60,13 @@ ROUTES = {"/": "root", "/a": "a", "/a/b": "ab", "/c/d": "cd"}
         ("c/d", "/c/d"),
     ],
 )
-def test_longest_leading_part_with_a_route_serves(rest: str, route: str) -> None:
-    assert match_route(ROUTES, rest) == (route, ROUTES[route])
+def test_longest_leading_part_with_a_route_serves(rest: str, route: str, backend: Backend) -> None:
+    assert backend.match_route(ROUTES, rest) == (route, ROUTES[route])
 
 
 @pytest.mark.parametrize("rest", ["b", "ab", "c", "c/e", "A", "a%2Fb"])
-def test_path_without_a_route_matches_nothing(rest: str) -> None:
-    assert match_route(ROUTES, rest) is None
+def test_path_without_a_route_matches_nothing(rest: str, backend: Backend) -> None:
+    assert backend.match_route(ROUTES, rest) is None
 
 
 class Box:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -14,7 +15,18 @@ Contexts = tuple[Context, Context]
 ContextFactory = Callable[..., Context]
 
 
-@pytest.mark.parametrize("body", [b"x", bytearray(b"x"), memoryview(b"x")])
+class Body(bytes):
+    """Some bytes, of a class of their own."""
+
+
+class Name(str, Enum):
+    """Names, as members of a class of their own."""
+
+    RECEIVER = "receiver"
+    MESSAGE = "message"
+
+
+@pytest.mark.parametrize("body", [b"x", bytearray(b"x"), memoryview(b"x"), Body(b"x")])
 def test_bodies_arrive_as_bytes(sender: Process, there: Context, body: Any) -> None:
     receiver = spawned(there, Receiver())
 
@@ -22,6 +34,25 @@ def test_bodies_arrive_as_bytes(sender: Process, there: Context, body: Any) -> N
 
     from_pid, received = receiver.received.take()
     assert (from_pid, received, type(received)) == (sender.pid, b"x", bytes)
+
+
+@pytest.mark.parametrize("on_loop", [False, True])
+def test_names_and_ids_may_be_members_of_a_str_enum(
+    sender: Process, there: Context, on_loop: bool
+) -> None:
+    receiver = spawned(there, Receiver(Name.RECEIVER))
+    assert str(receiver.pid) == f"receiver@{there.ip}:{there.port}"
+
+    def send() -> None:
+        sender.send(receiver.pid, Name.MESSAGE, Body(b"x" * 70_000))
+        sender.send(PID(there.ip, there.port, Name.RECEIVER), Name.MESSAGE, b"y")
+
+    if on_loop:
+        sender.context.dispatch(sender.pid, send)
+    else:
+        send()
+
+    assert [len(body) for _, body in receiver.received.take_many(2)] == [70_000, 1]
 
 
 def test_body_may_be_reused_by_the_sender_at_once(context: Context) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from compactor import Speedups, speedups, wire
+from compactor import Process, Speedups, speedups, wire
 from compactor.fields import PARSER
 from compactor.loop import new_event_loop
+from tests.actors import TIMEOUT
+from tests.backends import ROOT, stale
 
 COMPILED = list(dict.fromkeys(wire.MODULES.values()))
 PRINT_DECODER = "import compactor; print(compactor.speedups().decoder)"
@@ -39,6 +42,14 @@ def extensions() -> None:
         wire.backend("cython")
     except ImportError as error:
         pytest.skip(f"compactor is installed without its extensions: {error}")
+
+
+@pytest.fixture
+def in_place(extensions: None) -> None:
+    """The extensions were built in the source tree that these tests are part of."""
+    module = wire.backend("cython").encode_message.__self__
+    if not (ROOT / "setup.py").is_file() or not module.__file__.startswith(str(ROOT)):
+        pytest.skip("the extensions are installed apart from their sources")
 
 
 def test_every_part_is_named():
@@ -92,3 +103,40 @@ def test_required_extensions_that_are_missing_fail_the_import_and_say_what_helps
     message = done.stderr.splitlines()[-1]
     assert message.startswith("ImportError: COMPACTOR_REQUIRE_SPEEDUPS is set, but ")
     assert "install a wheel for this platform, or build from source with a C compiler" in message
+
+
+def test_extensions_fit_the_sources_beside_them(in_place):
+    assert stale() == ""
+
+
+def test_suite_refuses_extensions_that_were_built_from_other_sources(in_place, tmp_path):
+    for name in ("compactor", "tests"):
+        skipped = shutil.ignore_patterns("__pycache__", "interop")
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=skipped)
+    for name in ("setup.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    with (tmp_path / "compactor" / "mailbox.py").open("a") as source:
+        source.write("# changed since\n")
+    environ = {n: v for n, v in os.environ.items() if not n.endswith("_SPEEDUPS")}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_frames.py"],
+        cwd=tmp_path,
+        env={**environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "were built from other sources" in done.stderr
+    assert "python setup.py build_ext --inplace" in done.stderr
+
+
+def test_contexts_of_a_test_are_made_of_its_backend(context, backend):
+    process = Process("process")
+    context.spawn(process)
+    context.dispatch(process.pid, lambda: process.send(process.pid, "nothing")).result(TIMEOUT)
+    runtime = context._runtime
+    assert type(runtime.run_queue) is backend.RunQueue
+    assert type(runtime.live["process"]) is backend.Mailbox
+    assert type(runtime.live["process"].outbox) is backend.Outbox
+    assert speedups().mailbox == backend.kind

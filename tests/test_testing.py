@@ -12,6 +12,8 @@ from compactor.errors import SettingsError
 from compactor.testing import EphemeralContextTestCase, ephemeral_context
 from tests.actors import Receiver
 
+pytestmark = pytest.mark.usefixtures("backend")
+
 
 def _is_gone(context: Context) -> bool:
     with socket.socket() as probe:

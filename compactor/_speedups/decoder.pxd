@@ -34,7 +34,7 @@ cdef class FrameDecoder:
     cdef readonly object error
     cdef readonly Py_ssize_t unfinished
 
-    cpdef list feed(self, bytes data)
+    cpdef list feed(self, data)
 
     @cython.locals(
         like=_Pattern, begin=bytes, end=bytes, length=Py_ssize_t, pos=Py_ssize_t,

@@ -1,4 +1,7 @@
-"""The C twin of ``compactor.frames``: messages and responses to bytes."""
+"""The C twin of ``compactor.frames``: messages and responses to bytes.
+
+What is not plainly ``bytes`` is left to ``compactor.frames``, so both take and refuse the same.
+"""
 
 from cpython.bytearray cimport (
     PyByteArray_AS_STRING,
@@ -8,9 +11,20 @@ from cpython.bytearray cimport (
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcpy
 
+from compactor import frames as _python
+
 cdef extern from "Python.h":
     ctypedef struct PyByteArrayObject:
         Py_ssize_t ob_alloc
+
+cdef extern from *:
+    """
+    #define COMPACTOR_AS_TEXT(name) #name
+    #define COMPACTOR_TEXT_OF(macro) COMPACTOR_AS_TEXT(macro)
+    """
+    const char* _SOURCES "COMPACTOR_TEXT_OF(COMPACTOR_SOURCES)"
+
+SOURCES = _SOURCES.decode("ascii")  # the digest of what all extensions were built from
 
 cdef bytes CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 cdef bytes LAST_CHUNK = b"\r\n0\r\n\r\n"
@@ -63,45 +77,56 @@ cdef inline void _write_frame(char* at, bytes prefix, bytes body) noexcept:
     _put(_put(at + 2, body), LAST_CHUNK)
 
 
-cpdef bytes encode_message(bytes prefix, bytes body):
+cpdef object encode_message(prefix, body):
     """One whole message frame; see ``compactor.frames``."""
-    if prefix is None or body is None:
-        raise TypeError("a frame is made of bytes, not None")
-    cdef bytes frame = PyBytes_FromStringAndSize(NULL, _frame_size(prefix, body))
-    _write_frame(PyBytes_AS_STRING(frame), prefix, body)
+    if type(prefix) is not bytes or type(body) is not bytes:
+        return _python.encode_message(prefix, body)
+    cdef bytes frame = PyBytes_FromStringAndSize(
+        NULL, _frame_size(<bytes>prefix, <bytes>body)
+    )
+    _write_frame(PyBytes_AS_STRING(frame), <bytes>prefix, <bytes>body)
     return frame
 
 
-cpdef Py_ssize_t append_message(bytearray buffer, bytes prefix, bytes body) except -1:
+cpdef object append_message(buffer, prefix, body):
     """Add one whole message frame to a buffer; see ``compactor.frames``."""
-    if buffer is None or prefix is None or body is None:
-        raise TypeError("a frame is made of bytes, and appended to a bytearray, not None")
+    if (
+        type(buffer) is not bytearray
+        or type(prefix) is not bytes
+        or type(body) is not bytes
+    ):
+        return _python.append_message(buffer, prefix, body)
     cdef Py_ssize_t before = PyByteArray_GET_SIZE(buffer)
-    cdef Py_ssize_t size = _frame_size(prefix, body)
+    cdef Py_ssize_t size = _frame_size(<bytes>prefix, <bytes>body)
     cdef Py_ssize_t after = before + size
     # A bytearray by itself grows by an eighth, which would copy each byte eight times.
-    if before and after > _capacity(buffer):
+    if before and after > _capacity(<bytearray>buffer):
         PyByteArray_Resize(buffer, 2 * after)
     PyByteArray_Resize(buffer, after)
-    _write_frame(PyByteArray_AS_STRING(buffer) + before, prefix, body)
+    _write_frame(PyByteArray_AS_STRING(buffer) + before, <bytes>prefix, <bytes>body)
     return size
 
 
-cpdef tuple message_parts(bytes prefix, bytes body):
+cpdef object message_parts(prefix, body):
     """The frame of a message with a body, in parts; see ``compactor.frames``."""
-    if prefix is None or body is None:
-        raise TypeError("a frame is made of bytes, not None")
+    if type(prefix) is not bytes or type(body) is not bytes:
+        return _python.message_parts(prefix, body)
     return b"%b%b%x\r\n" % (prefix, CHUNKED, PyBytes_GET_SIZE(body)), body, LAST_CHUNK
 
 
-cpdef bytes encode_response(
-    bytes status_line, bytes date, object headers, bytes body, bint head_only=False
-):
+cpdef object encode_response(status_line, date, headers, body, head_only=False):
     """One whole HTTP response; see ``compactor.frames``."""
-    if status_line is None or date is None or body is None:
-        raise TypeError("a response is made of bytes, not None")
+    if (
+        type(status_line) is not bytes
+        or type(date) is not bytes
+        or type(headers) is not list
+        or type(body) is not bytes
+    ):
+        return _python.encode_response(status_line, date, headers, body, head_only)
     cdef list parts = [status_line, b"\r\nDate: ", date]
-    for line in headers:
+    for line in <list>headers:
+        if type(line) is not bytes:
+            return _python.encode_response(status_line, date, headers, body, head_only)
         parts.append(b"\r\n")
         parts.append(line)
     parts.append(b"\r\nContent-Length: %d\r\n\r\n" % PyBytes_GET_SIZE(body))

@@ -5,6 +5,8 @@ cdef class Head:
     cdef readonly str method
     cdef readonly bytes path
     cdef readonly bytes query
+    cdef readonly str path_text
+    cdef readonly str query_text
     cdef readonly tuple headers
     cdef readonly object sender
     cdef readonly bint wants_answer

@@ -1,8 +1,13 @@
-"""The C twin of ``compactor.routes``: ``split_path`` and ``match_route``."""
+"""The C twin of ``compactor.routes``: ``split_path`` and ``match_route``.
+
+What is not plainly ``bytes`` or ``str`` is left to ``compactor.routes``, so both take and refuse
+the same.
+"""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 
+from compactor import routes as _python
 from compactor.errors import RemoteProtocolError
 
 
@@ -16,10 +21,10 @@ cdef inline int _hex(char digit) noexcept:
     return -1
 
 
-cpdef tuple split_path(bytes path):
+cpdef object split_path(path):
     """Split ``/id/rest`` into the decoded id and the raw rest; see ``compactor.routes``."""
-    if path is None:
-        raise TypeError("a path is bytes, not None")
+    if type(path) is not bytes:
+        return _python.split_path(path)
     cdef const char* data = PyBytes_AS_STRING(path)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(path)
     cdef Py_ssize_t stop = 1
@@ -56,9 +61,11 @@ cpdef tuple split_path(bytes path):
     return PyUnicode_DecodeUTF8(out, length, "surrogateescape"), rest
 
 
-cpdef object match_route(routes, str rest):
+cpdef object match_route(routes, rest):
     """The route for what follows the id; see ``compactor.routes``."""
-    cdef str path = "/" + rest.strip("/")
+    if type(rest) is not str:
+        return _python.match_route(routes, rest)
+    cdef str path = "/" + (<str>rest).strip("/")
     while path not in routes:
         path = path.rpartition("/")[0]
         if not path:

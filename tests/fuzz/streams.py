@@ -1,0 +1,73 @@
+"""Streams to compare decoders on, and all that can be seen of a decoder that reads one."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from compactor.wire import Backend
+from tests.backends import outcome
+from tests.test_decoder import ACCEPTED, REFUSED
+
+CAPTURES = Path(__file__).parents[1] / "captures"
+
+LIMITS = [(80 * 1024, 1 << 20, 1 << 20), (400, 64, 1000), (64, 1, 5), (120, 5, 64)]
+"""Bounds of a head, a body, and a body that is inflated."""
+
+HEAD = (
+    *("method", "path", "query", "headers", "sender"),
+    *("wants_answer", "keep_alive", "length", "gzip", "is_link"),
+)
+"""What a head says."""
+
+POST = b"POST /a/b HTTP/1.1\r\n"
+GZIPPED = gzip.compress(b"hello", mtime=0)
+
+RECORDED = [path.read_bytes() for path in sorted(CAPTURES.glob("*.bin"))]
+
+STREAMS = [
+    *RECORDED,
+    *(data for data, _ in ACCEPTED.values()),
+    *REFUSED.values(),
+    *(POST + b"Content-Length: %d\r\n\r\n" % n for n in (10**18 - 1, 10**18, 10**19 - 1)),
+    POST + b"Transfer-Encoding: chunked\r\n\r\nfffffffffffffff\r\n",
+    POST + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(GZIPPED) + GZIPPED,
+]
+"""What was recorded, and what tests say is accepted or refused."""
+
+NOISE = [
+    *(b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"0\r\n\r\n", b"5\r\nhello\r\n", b"\0", b"\xff", b" "),
+    *(b"%", b":", b";", b"/", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"\t"),
+]
+"""Bytes that change what others mean."""
+
+
+def cut(stream: bytes, cuts: Sequence[int]) -> list[bytes]:
+    """A stream in pieces; a cut is any number from 0 up."""
+    places = sorted(at % (len(stream) + 1) for at in cuts)
+    return [stream[a:b] for a, b in zip([0, *places], [*places, len(stream)], strict=True)]
+
+
+def edited(stream: bytes, edits: Sequence[tuple[int, int, bytes]]) -> bytes:
+    """A stream with some bytes replaced: (place, bytes that go, bytes that come)."""
+    for at, gone, new in edits:
+        at %= len(stream) + 1
+        stream = stream[:at] + new + stream[at + gone :]
+    return stream
+
+
+def seen(backend: Backend, pieces: Sequence[Any], limits: tuple[int, int, int]) -> list[Any]:
+    """All that can be seen of a decoder after each piece."""
+    decoder = backend.FrameDecoder(*limits)
+    trace = []
+    for piece in pieces:
+        result, value = outcome(decoder.feed, piece)
+        if result == "returned":
+            heads = [[getattr(head, name) for name in HEAD] for head in value[::2]]
+            value = (heads, value[1::2], [type(body) for body in value[1::2]])
+        error = decoder.error
+        said = (type(error), str(error), error.status) if error is not None else None
+        trace.append((result, value, said, decoder.unfinished))
+    return trace
