@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from compactor import PID, Context, Reason, Settings
-from tests.actors import TIMEOUT, Receiver, dead_letters, settle, spawned, take_letter
+from tests.actors import TIMEOUT, Receiver, dead_letters, settle, spawned, take_letter, wait_until
 from tests.network import run_in_own_network
 from tests.raw import dead_port, pid_at
 
@@ -168,6 +168,7 @@ def test_a_stopped_context_exits_its_remote_linkers_and_a_new_one_is_reached_aga
     there_context.stop()
     there_context.join(TIMEOUT)
     assert here.exits.take()[0] == pid
+    wait_until(lambda: not here.context._runtime.outgoing)  # the old connection's end was seen too
     again = spawned(make_context(port=pid.port), Receiver("there"))
     here.link(pid)
     here.send(pid, "message", b"again")
