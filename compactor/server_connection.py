@@ -350,8 +350,12 @@ class ServerConnection(asyncio.Protocol):
         self._inbound.is_shut = True
         if self._eof or self._transport.is_closing():
             self._transport.close()
-        else:
+            return
+        try:
             self._transport.write_eof()
+        except OSError:  # it has been reset; the loop has not noticed yet
+            self._transport.abort()
+        else:
             self._loop.call_later(self._settings.linger, self._transport.abort)
 
     def close(self) -> None:
