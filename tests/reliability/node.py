@@ -100,6 +100,8 @@ def main(given: str) -> None:
     options = json.loads(given)
     if "log" in options:
         logging.basicConfig(filename=options["log"], level=logging.DEBUG)
+    else:
+        logging.disable(logging.WARNING)
     if options.get("clock") == "jumps":
         let_the_wall_clock_jump()
     settings = Settings(**options.get("settings", {}))
