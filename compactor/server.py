@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from compactor.address import BACKLOG
 from compactor.admission import Admission
 from compactor.http import HttpDate
 from compactor.server_connection import Receiver, ServerConnection
+
+# asyncio tries to accept so many at a time, and as often in vain, with a line in the log for each,
+# once a second while there are no file descriptors.
+_ACCEPTS = 32
 
 
 class Server:
@@ -30,8 +35,9 @@ class Server:
         """Accept connections on a bound socket."""
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(
-            lambda: ServerConnection(self, loop), sock=sock, backlog=1024
+            lambda: ServerConnection(self, loop), sock=sock, backlog=_ACCEPTS
         )
+        sock.listen(BACKLOG)  # the loop has set it to what it accepts at a time
         self._cut_off_slow(loop)
 
     def admit(self, connection: ServerConnection, ip: str, descriptor: int) -> bool:
