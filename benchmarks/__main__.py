@@ -21,13 +21,15 @@ from benchmarks import (
     ping_pong,
     pipelined,
     protobuf,
+    ratios,
     senders,
+    tls,
     web,
 )
 from benchmarks.backends import backends
 from benchmarks.harness import Result, run
 from benchmarks.plots import plot_all
-from benchmarks.report import FOOTNOTE, Row, as_json, rows_of, summary, table
+from benchmarks.report import FOOTNOTE, Row, as_json, results_of, rows_of, summary, table
 
 SCENARIOS = (
     one_way.SCENARIO,
@@ -35,6 +37,7 @@ SCENARIOS = (
     ping_pong.SCENARIO,
     pipelined.SCENARIO,
     senders.SCENARIO,
+    tls.SCENARIO,
     local.HANDLER,
     local.THREAD,
     web.SCENARIO,
@@ -48,21 +51,23 @@ NAMES = [scenario.name for scenario in SCENARIOS]
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one short round: a smoke test")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--quick", action="store_true", help="one short round")
+    length.add_argument(
+        "--smoke", action="store_true", help="the shortest one, of one backend, without peers"
+    )
     parser.add_argument("--only", action="append", choices=NAMES, help="may be repeated")
-    parser.add_argument("--rounds", type=int, metavar="N", help="default: 5, with --quick 1")
+    parser.add_argument("--rounds", type=int, metavar="N", help="default: 5, or 1 short one")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample, too")
     parser.add_argument("--plot", type=Path, metavar="DIR", help="draw PNG and SVG files there")
+    parser.add_argument("--from", type=Path, dest="file", metavar="FILE", help="of --json: no run")
+    parser.add_argument("--check", action="store_true", help="fail if a ratio in ratios.json fell")
+    parser.add_argument("--renew", metavar="REASON", help="write the ratios to ratios.json")
     options = parser.parse_args()
-    rounds = options.rounds or (1 if options.quick else 5)
-    seconds = 0.3 if options.quick else 2.0
-
-    kinds = backends()
-    results = [
-        run(scenario, kinds, rounds, seconds)
-        for scenario in SCENARIOS
-        if not options.only or scenario.name in options.only
-    ]
+    if options.file:
+        results = results_of(json.loads(options.file.read_text()), SCENARIOS)
+    else:
+        results = measure(options)
     rows = [row for result in results for row in rows_of(result)]
     show(results, rows)
     if options.json:
@@ -70,7 +75,26 @@ def main() -> int:
     if options.plot:
         for file in plot_all(results, options.plot):
             print(f"drawn: {file}")
-    return int(any(result.has_failed for result in results))
+    has_failed = any(result.has_failed for result in results)
+    if options.check:
+        has_failed = bool(ratios.check(rows)) or has_failed
+    if options.renew:
+        ratios.renew(rows, options.renew, machine())
+    return int(has_failed)
+
+
+def measure(options: argparse.Namespace) -> list[Result]:
+    is_short = options.quick or options.smoke
+    rounds = options.rounds or (1 if is_short else 5)
+    seconds = 0.05 if options.smoke else 0.3 if options.quick else 2.0
+    kinds = backends()
+    if options.smoke:
+        kinds = dict([*kinds.items()][:1])
+    return [
+        run(scenario.without_foreign() if options.smoke else scenario, kinds, rounds, seconds)
+        for scenario in SCENARIOS
+        if not options.only or scenario.name in options.only
+    ]
 
 
 def show(results: list[Result], rows: list[Row]) -> None:

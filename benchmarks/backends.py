@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from compactor import wire
 
+OURS = "compactor"
 PURE = "compactor, pure Python"
 PURE_ENVIRON = {"COMPACTOR_NO_SPEEDUPS": "1"}
 
@@ -16,4 +17,4 @@ def backends() -> dict[str, Mapping[str, str]]:
         wire.backend("cython")
     except ImportError:
         return {PURE: PURE_ENVIRON}
-    return {"compactor": {}, PURE: PURE_ENVIRON}
+    return {OURS: {}, PURE: PURE_ENVIRON}

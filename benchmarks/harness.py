@@ -3,6 +3,10 @@
 One round plays every contestant of a scenario once, each in fresh OS processes, so that a slow
 minute of the machine hits all of them.  Ratios are taken within a round.
 
+To add a row: put a `Metric` into a scenario and have its contestants report a value of that key; a
+scenario of its own is a module with a `SCENARIO`, listed in `__main__`.  Neither the table nor the
+files, ratios and targets need to know of it.
+
 To add a peer: write its roles in a module of its own, over the mixins of `traffic` or as a program
 for another interpreter (`peers`), and name it among the `others` of a scenario.
 """
@@ -11,7 +15,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from benchmarks.children import ChildFailed, Children, Report
 from tests.interop.programs import Unavailable
@@ -58,10 +62,15 @@ class Metric:
 
 @dataclass(frozen=True)
 class Contestant:
-    """Who plays, and with which environment variables set for its processes."""
+    """Who plays, and with which environment variables set for its processes.
+
+    Args:
+        is_foreign: whether it runs in another interpreter, which may have to be installed first.
+    """
 
     play: Play
     environ: Environ = field(default_factory=dict)
+    is_foreign: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,11 @@ class Scenario:
     metrics: Mapping[str, Metric]
     ours: Play
     others: Mapping[str, Contestant] = field(default_factory=dict)
+
+    def without_foreign(self) -> Scenario:
+        """The same without contestants that run in other interpreters."""
+        others = {name: other for name, other in self.others.items() if not other.is_foreign}
+        return replace(self, others=others)
 
 
 def alone(role: Callable[[Report, float], None]) -> Play:

@@ -6,7 +6,7 @@ from benchmarks import peers, zmq_peer
 from benchmarks.actors import run_sink, run_source
 from benchmarks.children import Children, Report
 from benchmarks.floors import Node, SketchSink, SketchSource
-from benchmarks.harness import Contestant, Metric, Play, Scenario, Target, Values
+from benchmarks.harness import Contestant, Metric, Scenario, Target, Values
 from benchmarks.meters import Meter, rate_of
 from benchmarks.traffic import SMALL
 
@@ -37,16 +37,16 @@ def play_sketch(children: Children, seconds: float) -> Values:
     return {"rate": receive()}
 
 
-def play_program(command: peers.Command, source: str = "source") -> Play:
+def program(command: peers.Command, source: str = "source") -> Contestant:
     """A peer that runs in another interpreter, with the source that its program knows by name."""
 
     def play(children: Children, seconds: float) -> Values:
-        program = command()
-        receive = children.start_program([*program, "sink"])
-        children.start_program([*program, source, receive()])
+        words = command()
+        receive = children.start_program([*words, "sink"])
+        children.start_program([*words, source, receive()])
         return {"rate": rate_of(receive, seconds)}
 
-    return play
+    return Contestant(play, is_foreign=True)
 
 
 ZMQ = "pyzmq PUSH/PULL"
@@ -57,9 +57,9 @@ SCENARIO = Scenario(
     {
         ZMQ: Contestant(lambda c, seconds: {"rate": zmq_peer.one_way(c, SMALL, seconds)}),
         "untuned sketch": Contestant(play_sketch),
-        "casty": Contestant(play_program(peers.casty)),
-        "xoscar": Contestant(play_program(peers.xoscar)),
-        "xoscar, batches of 1000": Contestant(play_program(peers.xoscar, "batches")),
-        "compactor 0.3.0": Contestant(play_program(peers.legacy)),
+        "casty": program(peers.casty),
+        "xoscar": program(peers.xoscar),
+        "xoscar, batches of 1000": program(peers.xoscar, "batches"),
+        "compactor 0.3.0": program(peers.legacy),
     },
 )

@@ -1,58 +1,74 @@
-"""The paths of one message, each cut out to be measured alone: encode, decode, route, and so on.
+"""The paths of one message, each cut out to be measured alone: encode, decode, receive, and so on.
 
 Each is a context manager that takes a backend and yields a function, which does the path's work
-for `MESSAGES` messages.  `micro/` times them; `regression` counts their instructions.
+for `MESSAGES` messages.  `micro/` times them; `counting` counts their instructions.  Nothing here
+touches a socket or another thread, and no loop but asyncio's own is needed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
-from compactor import PID, Context, Process, install, wire
+from benchmarks.countdown import Countdown
+from compactor import PID, Context, Process, Request, install, route, wire
 from compactor.frames import message_prefix
 from compactor.routes import RouteTable
+from compactor.server_connection import ServerConnection
+from compactor.wire import Backend
 
 MESSAGES = 50  # fewer than a mailbox serves in one go, so that no clock is asked in between
+ENCODED = MESSAGES  # by the encoder's paths; the proof of the gate makes it more
 BODY = b"x" * 64
 SENDER = PID("127.0.0.1", 50000, "source")
 RECEIVER = PID("127.0.0.1", 50001, "sink")
 
-
-@dataclass(frozen=True)
-class Backend:
-    """The hot path's parts, compiled or not."""
-
-    name: str
-    encode_message: Callable[[bytes, bytes], bytes]
-    FrameDecoder: Callable[[int, int], Any]
-    RouteTable: Callable[[Callable[[str], Any]], Any]
-
-
-CHOSEN = Backend("chosen", wire.chosen.encode_message, wire.chosen.FrameDecoder, RouteTable)
-"""What `compactor` itself uses in this OS process."""
-
 Work = Callable[[], object]
 Path = Callable[[Backend], AbstractContextManager[Work]]
+PATHS: dict[str, Path] = {}
 
 
-@contextmanager
+def path(generator: Callable[[Backend], Iterator[Work]]) -> Path:
+    """Put a path among `PATHS`."""
+    made = PATHS[generator.__name__] = contextmanager(generator)
+    return made
+
+
+# Bytes
+
+
+@path
 def encode(backend: Backend) -> Iterator[Work]:
     """A body to a frame; what does not depend on the body is encoded already, as for a repeat."""
     encode_message = backend.encode_message
     prefix = message_prefix(SENDER, RECEIVER, "work")
 
     def work() -> None:
-        for _ in range(MESSAGES):
+        for _ in range(ENCODED):
             encode_message(prefix, BODY)
 
     yield work
 
 
-def chunk_of(backend: Backend, *names: str) -> bytes:
+@path
+def append(backend: Backend) -> Iterator[Work]:
+    """The same into a block of frames, as an outflow does it."""
+    append_message = import_module(f"{wire.PACKAGES[backend.kind]}.frames").append_message
+    prefix = message_prefix(SENDER, RECEIVER, "work")
+
+    def work() -> None:
+        block = bytearray()
+        for _ in range(ENCODED):
+            append_message(block, prefix, BODY)
+
+    yield work
+
+
+def block_of(backend: Backend, *names: str) -> bytes:
     """As many frames as a path takes, their names by turns."""
     prefixes = [message_prefix(SENDER, RECEIVER, name) for name in names]
     frames = [
@@ -61,37 +77,62 @@ def chunk_of(backend: Backend, *names: str) -> bytes:
     return b"".join(frames)
 
 
-@contextmanager
+@path
 def decode(backend: Backend) -> Iterator[Work]:
-    """A chunk of frames to heads and bodies, all with the same head."""
+    """A block of frames to heads and bodies, all with the same head."""
     decoder = backend.FrameDecoder(80 * 1024, 1024 * 1024)
-    chunk = chunk_of(backend, "work")
-    yield lambda: decoder.feed(chunk)
+    block = block_of(backend, "work")
+    yield lambda: decoder.feed(block)
 
 
-@contextmanager
+@path
 def decode_mixed(backend: Backend) -> Iterator[Work]:
-    """A chunk of frames to heads and bodies, each with another head than the one before."""
+    """A block of frames to heads and bodies, each with another head than the one before."""
     decoder = backend.FrameDecoder(80 * 1024, 1024 * 1024)
-    chunk = chunk_of(backend, "work", "rest", "play")
-    yield lambda: decoder.feed(chunk)
+    block = block_of(backend, "work", "rest", "play")
+    yield lambda: decoder.feed(block)
+
+
+@path
+def parse(backend: Backend) -> Iterator[Work]:
+    """A head that no decoder has seen before."""
+    parse_head = backend.parse_head
+    head = message_prefix(SENDER, RECEIVER, "work") + b"Transfer-Encoding: chunked\r\n\r\n"
+
+    def work() -> None:
+        for _ in range(MESSAGES):
+            parse_head(head)
+
+    yield work
+
+
+@path
+def match(backend: Backend) -> Iterator[Work]:
+    """The path of an HTTP request, split and matched with the routes of its process."""
+    split_path, match_route = backend.split_path, backend.match_route
+    routes = {"/": "root", "/a": "a", "/a/b": "b"}
+
+    def work() -> None:
+        for _ in range(MESSAGES):
+            match_route(routes, split_path(b"/slave%281%29/a/b/c")[1])
+
+    yield work
 
 
 class Target:
     """What a path leads to: a mailbox, seen from the routes."""
 
-    def __init__(self) -> None:
-        self.paths: list[bytes] = []
+    paths: list[bytes] | None = None
 
-    def call_for(self, name: str) -> Work:
-        return Target  # any callable will do
+    def call_for(self, name: str) -> Callable[[Any, Any], Any]:
+        return divmod  # any callable will do
 
 
-@contextmanager
-def route(backend: Backend) -> Iterator[Work]:
+@path
+def resolve(backend: Backend) -> Iterator[Work]:
     """The path of a first message to its mailbox, and forgetting it."""
     target = Target()
-    routes = backend.RouteTable({"sink": target}.get)
+    routes = RouteTable({"sink": target}.get)
     paths = [f"/sink/work{number}".encode() for number in range(MESSAGES)]
 
     def work() -> None:
@@ -102,91 +143,165 @@ def route(backend: Backend) -> Iterator[Work]:
     yield work
 
 
-class Counter:
-    """Tells the loop when a batch is done."""
+# Processes
 
-    def __init__(self) -> None:
-        self.left = 0
-        self.is_done = asyncio.Event()
-
-    def expect(self, number: int) -> None:
-        self.left = number
-        self.is_done.clear()
-
-    def count(self) -> None:
-        self.left -= 1
-        if not self.left:
-            self.is_done.set()
+Batch = Countdown[asyncio.Event]
 
 
 class Sink(Process):
-    def __init__(self, counter: Counter) -> None:
+    def __init__(self, batch: Batch) -> None:
         super().__init__("sink")
-        self.counter = counter
+        self.batch = batch
 
     @install("work")
     def work(self, from_pid: PID, body: bytes) -> None:
-        self.counter.count()
+        self.batch.received()
+
+    @route("/page")
+    def page(self, request: Request) -> str:
+        self.batch.received()
+        return "hello, world\n"
 
 
 class Pump(Process):
+    def __init__(self) -> None:
+        super().__init__("source")
+
     def pump(self, sink: PID) -> None:
         for _ in range(MESSAGES):
             self.send(sink, "work", BODY)
 
 
-@contextmanager
-def on_context(context: Context) -> Iterator[asyncio.AbstractEventLoop]:
-    """A loop of this thread's own, on which the context runs whenever the loop does."""
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(context.__aenter__())
-    yield loop
-    loop.run_until_complete(context.__aexit__(None, None, None))
-    loop.close()
-
-
-@contextmanager
-def mailbox(backend: Backend) -> Iterator[Work]:
-    """Local messages, from `Process.send` in a handler through the mailbox to a handler."""
-    context = Context(ip="127.0.0.1", port=0)
-    with on_context(context) as loop:
-        counter = Counter()
-        sink, source = context.spawn(Sink(counter)), context.spawn(Pump("source"))
-
-        async def batch() -> None:
-            counter.expect(MESSAGES)
-            context.dispatch(source, "pump", sink)
-            await counter.is_done.wait()
-
-        yield lambda: loop.run_until_complete(batch())
-
-
 class Mortal(Process):
-    def __init__(self, name: str, counter: Counter) -> None:
+    def __init__(self, name: str, batch: Batch) -> None:
         super().__init__(name)
-        self.counter = counter
+        self.batch = batch
 
     def finalize(self) -> None:
-        self.counter.count()
+        self.batch.received()
+
+
+class Transport(asyncio.Transport):
+    """Takes what is written at once, and forgets it; its socket leads nowhere."""
+
+    def __init__(self, sock: socket.socket | None = None) -> None:
+        super().__init__({"socket": sock})
+        self.written = 0
+
+    def write(self, data: Any) -> None:
+        self.written += len(data)
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
 
 
 @contextmanager
+def running(backend: Backend) -> Iterator[tuple[Context, asyncio.AbstractEventLoop]]:
+    """A context of that backend, and the loop of this thread on which it runs."""
+    before, wire.chosen = wire.chosen, backend
+    try:
+        context = Context(ip="127.0.0.1", port=0)
+    finally:
+        wire.chosen = before
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(context.__aenter__())
+    try:
+        yield context, loop
+    finally:
+        loop.run_until_complete(context.__aexit__(None, None, None))
+        loop.close()
+
+
+@path
+def mailbox(backend: Backend) -> Iterator[Work]:
+    """Local messages, from `Process.send` in a handler through the mailbox to a handler."""
+    with running(backend) as (context, loop):
+        batch = Batch(asyncio.Event())
+        sink, source = context.spawn(Sink(batch)), context.spawn(Pump())
+
+        async def one() -> None:
+            batch.expect(MESSAGES)
+            context.dispatch(source, "pump", sink)
+            await batch.is_done.wait()
+
+        yield lambda: loop.run_until_complete(one())
+
+
+@path
 def spawn(backend: Backend) -> Iterator[Work]:
     """A process spawned and terminated."""
-    context = Context(ip="127.0.0.1", port=0)
-    with on_context(context) as loop:
-        counter = Counter()
+    with running(backend) as (context, loop):
+        batch = Batch(asyncio.Event())
 
-        async def batch() -> None:
-            counter.expect(MESSAGES)
-            pids = [context.spawn(Mortal(f"mortal({n})", counter)) for n in range(MESSAGES)]
+        async def one() -> None:
+            batch.expect(MESSAGES)
+            pids = [context.spawn(Mortal(f"mortal({n})", batch)) for n in range(MESSAGES)]
             for pid in pids:
                 context.terminate(pid)
-            await counter.is_done.wait()
+            await batch.is_done.wait()
 
-        yield lambda: loop.run_until_complete(batch())
+        yield lambda: loop.run_until_complete(one())
 
 
-PATHS: dict[str, Path] = {
-    path.__name__: path for path in (encode, decode, decode_mixed, route, mailbox, spawn)
-}
+@contextmanager
+def receiving(backend: Backend, block: bytes) -> Iterator[Work]:
+    """A block handed to an accepted connection again and again, until its handlers have run."""
+    with socket.socket() as sock, running(backend) as (context, loop):
+        batch = Batch(asyncio.Event())
+        context.spawn(Sink(batch))
+        connection = ServerConnection(context._runtime.server, loop)
+        connection.connection_made(Transport(sock))
+
+        async def first() -> None:  # it comes before its path is known, and waits in the mailbox
+            batch.expect(MESSAGES)
+            connection.data_received(block)
+            await batch.is_done.wait()
+
+        def work() -> None:
+            batch.expect(MESSAGES)
+            connection.data_received(block)
+            if batch.left:
+                raise RuntimeError(f"{batch.left} of {MESSAGES} were not handled as they arrived")
+
+        loop.run_until_complete(first())
+        yield work
+
+
+@path
+def receive(backend: Backend) -> Iterator[Work]:
+    """The whole receive side: from a block of frames, through `Inbound`, to installed handlers."""
+    with receiving(backend, block_of(backend, "work")) as work:
+        yield work
+
+
+@path
+def request(backend: Backend) -> Iterator[Work]:
+    """HTTP requests from a block of bytes through a route to the bytes of their answers."""
+    block = b"GET /sink/page HTTP/1.1\r\nHost: 127.0.0.1:50001\r\n\r\n" * MESSAGES
+    with receiving(backend, block) as work:
+        yield work
+
+
+@path
+def send(backend: Backend) -> Iterator[Work]:
+    """The whole send side: from `Process.send` to the bytes at the transport."""
+    with running(backend) as (context, _):
+        source = Pump()
+        context.spawn(source)
+        runtime, transport = context._runtime, Transport()
+        peer = runtime.peer(RECEIVER.address)
+        peer.outflow.open(transport)
+        frames = len(block_of(backend, "work"))
+
+        def work() -> None:
+            before = transport.written
+            runtime.run_queue.begin_turn()
+            source.pump(RECEIVER)
+            runtime.run_queue.end_turn()
+            if transport.written != before + frames:
+                raise RuntimeError(f"{transport.written - before} of {frames} bytes were written")
+
+        yield work

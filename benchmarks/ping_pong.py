@@ -156,7 +156,7 @@ SCENARIO = Scenario(
     {
         ECHO: Contestant(each_setting(pair_of(run_echo, run_echo_client))),
         "pyzmq PAIR": Contestant(each_setting(zmq_peer.ping_pong)),
-        "casty ask": Contestant(each_setting(pair_of_programs(peers.casty))),
-        "xoscar call": Contestant(each_setting(pair_of_programs(peers.xoscar))),
+        "casty ask": Contestant(each_setting(pair_of_programs(peers.casty)), is_foreign=True),
+        "xoscar call": Contestant(each_setting(pair_of_programs(peers.xoscar)), is_foreign=True),
     },
 )

@@ -23,6 +23,7 @@ from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
 
 from benchmarks.actors import new_context
 from benchmarks.children import Children, Report
+from benchmarks.countdown import Countdown
 from benchmarks.harness import Metric, Scenario, Target, Values
 from compactor import PID, Process, ProtobufProcess, install
 
@@ -38,21 +39,11 @@ MESSAGE = DescriptorProto(
 BODY = MESSAGE.SerializeToString()
 
 
-class Countdown:
-    """Tells another thread when a batch has been received."""
-
-    def __init__(self) -> None:
-        self.left = 0
-        self.is_done = threading.Event()
-
-    def received(self) -> None:
-        self.left -= 1
-        if not self.left:
-            self.is_done.set()
+Batch = Countdown[threading.Event]
 
 
 class BytesSink(Process):
-    def __init__(self, countdown: Countdown) -> None:
+    def __init__(self, countdown: Batch) -> None:
         super().__init__("bytes_sink")
         self.countdown = countdown
 
@@ -68,7 +59,7 @@ class BytesSource(Process):
 
 
 class MessageSink(ProtobufProcess):
-    def __init__(self, countdown: Countdown) -> None:
+    def __init__(self, countdown: Batch) -> None:
         super().__init__("message_sink")
         self.countdown = countdown
 
@@ -91,14 +82,13 @@ def bare() -> None:
 
 def run(report: Report, seconds: float) -> None:
     context = new_context()
-    countdown = Countdown()
+    countdown = Batch(threading.Event())
 
     def path(sink: Process, source: Process) -> Callable[[], object]:
         to, pid = context.spawn(sink), context.spawn(source)
 
         def batch() -> None:
-            countdown.left = BATCH
-            countdown.is_done.clear()
+            countdown.expect(BATCH)
             context.dispatch(pid, "pump", to)
             countdown.is_done.wait()
 

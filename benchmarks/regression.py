@@ -4,194 +4,215 @@
     python -m benchmarks.regression renew --reason "why the figures have changed"
     python -m benchmarks.regression prove
 
-Instructions are counted by `valgrind --tool=callgrind`, so other programs on the machine do not
-matter.  One OS process runs every path a few times; for each path another one runs it many times
-more.  The difference of their counts, divided by the messages between, has neither start-up nor
-imports in it.  The hash seed is fixed, the clock stands still, the garbage collector is off.
-Counts depend on how Python was built and on the processor's kind: for another build than those in
-`baseline.json` there is nothing to compare with.
+Instructions, see `counting`, do not depend on what else the machine does.  They do depend on the
+interpreter, valgrind, the compiler and the processor's kind: `baseline.json` names all but the
+last, and where there are no figures for what is here, `check` says so and lets everything pass.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import json
-import os
-import platform
-import re
-import shutil
+import random
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from statistics import median
 from typing import Any
 
-from benchmarks.backends import backends
-from benchmarks.paths import CHOSEN, MESSAGES, PATHS
+from benchmarks.counting import CannotCount, Counts, build, count
+from compactor import wire
 
 BASELINE = Path(__file__).with_name("baseline.json")
-BUILD = f"{platform.python_implementation()} {platform.python_version()}, " + ", ".join(
-    (platform.python_compiler(), platform.machine())
-)
-CALLGRIND = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
-FIXED = {"PYTHONHASHSEED": "0"}
-FEW = 10  # calls of a path's work, in every process: they specialise Python's bytecode
-MORE = {"encode": 1500, "decode": 200, "decode_mixed": 75, "route": 75, "mailbox": 75, "spawn": 15}
-"""Calls on top where a path is counted: enough, compiled too, to make little of the 0.3 million
-instructions by which processes that do the same can differ."""
-TOLERANCE = 0.04  # far above what repeated runs differ by, far below the 10 % that must not pass
-SLOWDOWN = 0.1
-Counts = dict[str, float]
-"""Instructions per message, by path."""
+TOLERANCE = 0.04  # of a new row: twice what other hash seeds do, and far below what must not pass
+SLOWDOWN = 0.1  # which must not pass
+ENCODERS = {"append", "encode"}  # the paths that the encoder is alone on
+Row = Mapping[str, float]
 
 
-def measure(path: str, slowdown: float) -> None:
-    """What one counted process does: every path a few times, and one of them many times more.
-
-    Args:
-        path: the path to repeat; empty for none.
-        slowdown: the share of work that this path does on top, as if it had become slower.
-    """
-    gc.disable()
-    time.perf_counter = float  # stands still, so that no turn of the loop ends by the clock
-    for name, opened in PATHS.items():
-        more = MORE[name] if name == path else 0
-        with opened(CHOSEN) as work:
-            for _ in range(FEW + more + round(more * slowdown)):
-                work()
-
-
-def _program(path: str, slowdown: float) -> str:
-    return f"from benchmarks.regression import measure; measure({path!r}, {slowdown})"
-
-
-def _collected(path: str, slowdown: float, environ: Mapping[str, str]) -> int:
-    """The instructions of one counted process."""
-    command = [*CALLGRIND, sys.executable, "-c", _program(path, slowdown)]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True)
-    collected = re.search(r"Collected : (\d+)", done.stderr)
-    if done.returncode or collected is None:
-        raise RuntimeError(f"{path} could not be measured: {done.stderr[-2000:]}")
-    return int(collected[1])
-
-
-def count_all(
-    environ: Mapping[str, str], paths: Collection[str] = PATHS.keys(), slowdown: float = 0.0
-) -> Counts:
-    """Instructions per message on each of the paths; as many at a time as there are CPUs."""
-    with TemporaryDirectory() as bytecode, ThreadPoolExecutor(os.cpu_count()) as pool:
-        environ = {**os.environ, **environ, **FIXED, "PYTHONPYCACHEPREFIX": bytecode}
-        environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        # Compile everything first, what is imported late too: each process must find the same.
-        subprocess.run([sys.executable, "-c", _program("", 0.0)], env=environ, check=True)
-        counted = pool.map(lambda path: _collected(path, slowdown, environ), ["", *paths])
-        few, *many = counted
-    return {
-        path: (count - few) / (MORE[path] * MESSAGES)
-        for path, count in zip(paths, many, strict=True)
-    }
+class NoBaseline(Exception):
+    """There is nothing to compare with."""
 
 
 def load() -> dict[str, Any]:
+    """For each backend and build: when and why, and the rows by path."""
     baseline: dict[str, Any] = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
     return baseline
 
 
-def verdict(path: str, counted: float, row: Mapping[str, float] | None) -> str:
+def rows_of(kind: str) -> dict[str, Row]:
+    """The baseline of a backend, for what is here.
+
+    Raises:
+        CannotCount: it cannot be measured here.
+        NoBaseline: it was measured elsewhere only.
+    """
+    here, known = build(kind), load().get(kind, {})
+    if here not in known:
+        raise NoBaseline(
+            f"this is {here}; baseline.json has figures for {'; '.join(known) or 'nothing'}"
+        )
+    rows: dict[str, Row] = known[here]["rows"]
+    return rows
+
+
+def verdict(counted: float, row: Row | None) -> str:
     """What to say of a path: "slower" fails the gate, nothing else does."""
     if row is None:
-        return "no baseline"
+        return "no baseline: renew it"
     change = counted / row["instructions"] - 1
     if change > row["tolerance"]:
         return "slower"
     return "faster: renew the baseline" if change < -row["tolerance"] else "ok"
 
 
-def compare(backend: str, counts: Counts) -> list[str]:
+def compare(kind: str, counts: Counts, rows: Mapping[str, Row]) -> set[str]:
     """Print one line per path, and return the paths that got slower."""
-    rows = load().get(BUILD, {}).get(backend, {}).get("rows", {})
-    verdicts = {path: verdict(path, counted, rows.get(path)) for path, counted in counts.items()}
-    for path, said in verdicts.items():
-        row = rows.get(path)
-        change = f"{counts[path] / row['instructions'] - 1:+.2%}" if row else ""
-        print(f"{backend:24}{path:14}{counts[path]:10.1f} instructions  {change:>8}  {said}")
-    return [path for path, said in verdicts.items() if said == "slower"]
+    slower = set()
+    for path, counted in counts.items():
+        row, said = rows.get(path), verdict(counted, rows.get(path))
+        print(f"{kind:8}{path:14}{counted:10.1f} instructions", end="")
+        if row is not None:
+            change = counted / row["instructions"] - 1
+            print(f"  {change:+8.2%} of {row['tolerance']:.0%}", end="")
+        print(f"  {said}")
+        if said == "slower":
+            slower.add(path)
+    return slower
 
 
 def check() -> int:
-    """Compare with the baseline."""
+    """Compare with the baseline; 1 if a path takes more instructions than it tolerates."""
+    baselines: dict[str, dict[str, Row]] = {}
+    for kind in wire.PACKAGES:
+        try:
+            baselines[kind] = rows_of(kind)
+        except (CannotCount, NoBaseline) as reason:
+            print(f"{kind:8}skipped: {reason}")
     slower = [
-        path for name, environ in backends().items() for path in compare(name, count_all(environ))
+        f"{path} ({kind})"
+        for kind, counts in count_each(baselines).items()
+        for path in compare(kind, counts, baselines[kind])
     ]
-    print(f"{BUILD}: {'slower: ' + ', '.join(slower) if slower else 'nothing is slower'}")
+    if slower:
+        print(f"slower: {', '.join(slower)}; if it must be, renew the baseline with the reason")
     return int(bool(slower))
 
 
+def count_each(kinds: Mapping[str, object]) -> dict[str, Counts]:
+    """Count the paths of some backends at the same time."""
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(kinds, pool.map(count, kinds), strict=True))
+
+
 def renew(reason: str) -> int:
-    """Make what is measured now the baseline of this build of Python; others stay."""
+    """Make what is measured now the baseline for what is here; tolerances and other builds stay."""
     baseline = load()
-    for name, environ in backends().items():
-        counts = count_all(environ)
-        compare(name, counts)
-        baseline.setdefault(BUILD, {})[name] = {
+    builds = {}
+    for kind in wire.PACKAGES:
+        try:
+            builds[kind] = build(kind)
+        except CannotCount as why:
+            print(f"{kind:8}stays as it is: {why}")
+    for kind, counts in count_each(builds).items():
+        old = baseline.get(kind, {}).get(builds[kind], {}).get("rows", {})
+        compare(kind, counts, old)
+        baseline.setdefault(kind, {})[builds[kind]] = {
             "date": time.strftime("%Y-%m-%d"),
             "reason": reason,
             "rows": {
-                path: {"instructions": round(counted, 1), "tolerance": TOLERANCE}
+                path: {
+                    "instructions": round(counted, 1),
+                    "tolerance": old.get(path, {}).get("tolerance", TOLERANCE),
+                }
                 for path, counted in counts.items()
             },
         }
     BASELINE.write_text(json.dumps(baseline, indent=2, sort_keys=True) + "\n")
-    return 0
+    return int(not builds)
 
 
-def prove(runs: int, noise: int) -> int:
-    """Show that the gate stays shut to an encoder that does 10 % more work, and open in noise.
+def prove(kind: str, runs: int, busy: int) -> int:
+    """Show that the gate stays shut to an encoder that does 10 % more, and open in noise.
+
+    Noise is: busy processes beside it, another hash seed and other addresses in every run.
 
     Args:
-        runs: how often to ask for both verdicts.
-        noise: how many busy processes run meanwhile.
+        runs: how many noisy runs.
+        busy: how many busy processes.
     """
-    name, environ = next(iter(backends().items()))
-    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(noise)]
     try:
-        wrong = 0
+        rows = rows_of(kind)
+    except (CannotCount, NoBaseline) as reason:
+        print(f"{kind:8}cannot be proved: {reason}")
+        return 1
+    with busy_processes(busy):
+        print(f"with an encoder that does {SLOWDOWN:.0%} more:")
+        slower = compare(kind, count(kind, slowdown=SLOWDOWN), rows)
+        samples = []
         for run in range(runs):
-            print(f"run {run + 1} of {runs}: as it is, then with an encoder that does 10 % more")
-            wrong += bool(compare(name, count_all(environ)))
-            wrong += not compare(name, count_all(environ, ["encode"], SLOWDOWN))
+            samples.append(count(kind, environ=noise()))
+            wrong = [path for path in rows if verdict(samples[-1][path], rows[path]) != "ok"]
+            print(f"noisy run {run + 1} of {runs}: {', '.join(wrong) or 'ok'}", flush=True)
+    print(f"{kind}, {runs} noisy runs of {build(kind)}:")
+    flapped = 0
+    for path, row in rows.items():
+        counts = [sample[path] for sample in samples]
+        wrong = [path for counted in counts if verdict(counted, row) != "ok"]
+        flapped += len(wrong)
+        spread = (max(counts) - min(counts)) / median(counts)
+        print(
+            f"{path:14}{median(counts):10.1f} instructions  spread {spread:6.2%}"
+            f"  tolerance {row['tolerance']:.0%}  wrong {len(wrong)}"
+        )
+    is_caught = slower == ENCODERS
+    print(f"the slow encoder was {'caught' if is_caught else 'not caught, or not alone'}")
+    print(f"wrong verdicts in noise: {flapped} of {runs * len(rows)}")
+    return int(not is_caught or flapped > 0)
+
+
+def noise() -> dict[str, str]:
+    """What moves hashes and addresses."""
+    return {
+        "PYTHONHASHSEED": str(random.randrange(1, 2**32)),
+        "PADDING": "x" * random.randrange(8192),  # the stack begins below the environment
+    }
+
+
+@contextmanager
+def busy_processes(number: int) -> Iterator[None]:
+    program = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
+    busy = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(number)]
+    try:
+        yield
     finally:
         for process in busy:
             process.kill()
             process.wait()
-    print(f"wrong verdicts: {wrong} of {2 * runs}")
-    return int(bool(wrong))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.regression", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("check", help=check.__doc__)
-    renewing = commands.add_parser("renew", help=renew.__doc__)
+    commands.add_parser("check", help="fail if a path got slower")
+    renewing = commands.add_parser("renew", help="make what is measured now the baseline")
     renewing.add_argument("--reason", required=True)
     proving = commands.add_parser("prove", help="show that the gate catches and does not flap")
-    proving.add_argument("--runs", type=int, default=20, metavar="N")
-    proving.add_argument("--noise", type=int, default=2, metavar="N", help="busy processes")
+    proving.add_argument("--backend", choices=wire.PACKAGES, help="default: both")
+    proving.add_argument("--runs", type=int, default=20, metavar="N", help="default: 20")
+    proving.add_argument("--busy", type=int, default=2, metavar="N", help="busy processes beside")
     options = parser.parse_args()
-
-    if not shutil.which("valgrind"):
-        print("valgrind is not installed (Debian's package valgrind)")
-        return 1
     if options.command == "check":
         return check()
     if options.command == "renew":
         return renew(options.reason)
-    return prove(options.runs, options.noise)
+    kinds = [options.backend] if options.backend else list(wire.PACKAGES)
+    return max(prove(kind, options.runs, options.busy) for kind in kinds)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from math import isnan, nan
 from statistics import median
 from typing import Any
 
-from benchmarks.backends import PURE
-from benchmarks.harness import Metric, Result, Target
+from benchmarks.backends import OURS, PURE
+from benchmarks.harness import Metric, Result, Scenario, Target
 
 FOOTNOTE = """\
 Medians over the rounds. ratio: how many times as good as the floor (above 1 is better, whatever
@@ -144,6 +144,20 @@ def as_json(results: list[Result], rows: list[Row], machine: dict[str, str]) -> 
             for result in results
         },
     }
+
+
+def results_of(saved: Mapping[str, Any], scenarios: Iterable[Scenario]) -> list[Result]:
+    """What `as_json` was made from, for scenarios of today."""
+    return [
+        Result(
+            scenario,
+            [name for name in (OURS, PURE) if name in samples],
+            samples,
+            {name: why for name, why in saved["missing"].items() if name in scenario.others},
+        )
+        for scenario in scenarios
+        if (samples := saved["scenarios"].get(scenario.name, {}).get("samples"))
+    ]
 
 
 def _median(samples: list[float]) -> float:

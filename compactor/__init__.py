@@ -17,6 +17,7 @@ from compactor.metrics import DeadLetter
 from compactor.pid import PID
 from compactor.process import Process, ProtobufProcess
 from compactor.settings import Settings
+from compactor.tls_settings import TlsSettings
 
 __all__ = [
     "PID",
@@ -31,6 +32,7 @@ __all__ = [
     "Response",
     "Settings",
     "Speedups",
+    "TlsSettings",
     "__version__",
     "initialize",
     "install",

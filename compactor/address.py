@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import logging
 import socket
 
@@ -15,11 +16,16 @@ log = logging.getLogger("compactor")
 BACKLOG = 1024  # connections that the kernel accepts before we do
 # Never dialled: asking the kernel which address it would use for them sends no packet.
 _ELSEWHERE = {socket.AF_INET: ("192.0.2.1", 9), socket.AF_INET6: ("2001:db8::1", 9)}
+_has_warned = False  # this program, of an address that is open to others
 _LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
 
-def listen(settings: Settings) -> tuple[socket.socket, Address]:
+def listen(settings: Settings, is_secure: bool = False) -> tuple[socket.socket, Address]:
     """Bind and listen; connections wait in the kernel until a loop accepts them.
+
+    Args:
+        settings: the address.
+        is_secure: whether only those can connect that the context knows.
 
     Returns:
         The socket, and the (ip, port) that pids carry.
@@ -29,6 +35,8 @@ def listen(settings: Settings) -> tuple[socket.socket, Address]:
     """
     sock = _bind(settings.ip, settings.port)
     bound: Address = sock.getsockname()[:2]
+    if not is_secure and settings.warn_unprotected:
+        _warn_if_open(*bound)
     ip = settings.advertise_ip or bound[0]
     if ip in ("0.0.0.0", "::"):
         ip = _own_address(sock.family)
@@ -63,6 +71,20 @@ def _bind(ip: str, port: int) -> socket.socket:
             error.errno, f"cannot listen on {ip}:{port} ({error.strerror}); {hint}"
         ) from None
     return sock
+
+
+def _warn_if_open(ip: str, port: int) -> None:
+    global _has_warned
+    if _has_warned or ipaddress.ip_address(ip.partition("%")[0]).is_loopback:
+        return
+    _has_warned = True
+    log.warning(
+        "%s:%d is open to whoever reaches it: without TLS every peer can send messages in every "
+        "name. Bind to 127.0.0.1 (ip= or LIBPROCESS_IP), or turn TLS on (tls= or "
+        "LIBPROCESS_SSL_ENABLED); Settings(warn_unprotected=False) says that it is meant so",
+        ip,
+        port,
+    )
 
 
 def _own_address(family: int) -> str:

@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from compactor import errors, wire
 from compactor.address import listen
 from compactor.errors import ContextError, InvalidMethod, InvalidProcess, ProcessError, Reason
-from compactor.frames import check_name
+from compactor.frames import check_name, content_of
 from compactor.legacy import LegacyState
 from compactor.lifecycle import LoopOwner
 from compactor.loop import Timer
 from compactor.mailbox import Mailbox
 from compactor.messages import Dispatch, Future
 from compactor.metrics import DeadLetter, Metrics
-from compactor.pid import NOBODY, PID, Address
+from compactor.pid import NOBODY, PID, Address, check_pid
 from compactor.process import Process
 from compactor.runtime import Runtime
 from compactor.settings import Settings
+from compactor.tls import load_tls
+from compactor.tls_settings import TlsSettings
 
 Hook = TypeVar("Hook", bound=Callable[[DeadLetter], Any])
 PressureHook = TypeVar("PressureHook", bound=Callable[[Address, bool], Any])
@@ -46,9 +48,11 @@ class Context(LoopOwner, LegacyState):
         advertise_port: port that pids carry; default ``LIBPROCESS_ADVERTISE_PORT``, else the
             bound one.
         settings: bounds and times, see :class:`compactor.Settings`.
+        tls: TLS on all connections, see :class:`compactor.TlsSettings`; default what the variables
+            ``LIBPROCESS_SSL_...`` say; False for none whatever they say.
 
     Raises:
-        SettingsError: an argument or variable has a bad value.
+        SettingsError: an argument or variable has a bad value, or a file of TLS is unusable.
         SocketError: the address cannot be bound.
     """
 
@@ -72,6 +76,7 @@ class Context(LoopOwner, LegacyState):
         advertise_ip: str | None = None,
         advertise_port: int | None = None,
         settings: Settings | None = None,
+        tls: TlsSettings | Literal[False] | None = None,
     ) -> None:
         self.settings = Settings.from_environ(
             base=settings,
@@ -81,8 +86,10 @@ class Context(LoopOwner, LegacyState):
             advertise_port=advertise_port,
         )
         self.delegate = delegate
-        sock, (self.ip, self.port) = listen(self.settings)
-        runtime = Runtime((self.ip, self.port), self.settings, delegate, wire.chosen)
+        self._tls = load_tls(tls)
+        sock, (self.ip, self.port) = listen(self.settings, self._tls is not None)
+        address = (self.ip, self.port)
+        runtime = Runtime(address, self.settings, delegate, wire.chosen, self._tls)
         super().__init__(runtime, sock, f"CompactorContext({self.ip}:{self.port})", loop)
 
     @classmethod
@@ -107,15 +114,18 @@ class Context(LoopOwner, LegacyState):
                 )
             return context
 
-    @classmethod
-    def get_ip_port(cls, ip: str | None = None, port: int | None = None) -> tuple[str, int]:
-        """The address that these arguments and the environment ask to bind.
+    def reload_tls(self) -> None:
+        """Read keys, certificates and CAs anew, for the connections from now on.
+
+        Open connections stay as they are.
 
         Raises:
-            SettingsError: one of them has a bad value.
+            SettingsError: a file cannot be used; what was read before stays in use.
+            ContextError: this context has no TLS.
         """
-        settings = Settings.from_environ(ip=ip, port=port)
-        return settings.ip, settings.port
+        if self._tls is None:
+            raise ContextError(f"{self} has no TLS to reload; give it tls=TlsSettings(...)")
+        self._tls.reload()
 
     # Processes
 
@@ -178,7 +188,7 @@ class Context(LoopOwner, LegacyState):
         Raises:
             InvalidProcess: the pid belongs to another context.
         """
-        _check_pid(pid)
+        check_pid(pid)
         if not self._runtime.is_local(pid):
             raise InvalidProcess(f"{pid} does not live on {self}: only its own processes end here")
         mailbox = self._runtime.mailbox_of(pid)
@@ -203,13 +213,13 @@ class Context(LoopOwner, LegacyState):
             InvalidProcess: the sender is no process of this context.
             TypeError, ValueError: the receiver, name or body cannot be sent.
         """
-        _check_pid(from_pid)
+        check_pid(from_pid)
         mailbox = self._runtime.mailbox_of(from_pid)
         if mailbox is None:
             raise InvalidProcess(f"{from_pid} is not a live process of {self}, so it cannot send")
-        _check_pid(to_pid)
+        check_pid(to_pid)
         name = check_name(method)
-        content = body if type(body) is bytes else _content(body)
+        content = body if type(body) is bytes else content_of(body)
         if self._inbox.on_loop:
             self._send(mailbox, to_pid, name, content)
         else:
@@ -236,8 +246,8 @@ class Context(LoopOwner, LegacyState):
         Raises:
             TypeError, ValueError: the receiver, name or body cannot be sent.
         """
-        _check_pid(to)
-        self._ask(self._runtime.forward, NOBODY, to, check_name(name), _content(body))
+        check_pid(to)
+        self._ask(self._runtime.forward, NOBODY, to, check_name(name), content_of(body))
 
     async def drained(self, pid: PID, to: PID) -> None:
         """Wait while too much is still here of what goes to ``to``; ``Process.drained`` does it.
@@ -246,7 +256,7 @@ class Context(LoopOwner, LegacyState):
             ContextError: it is not awaited on the context's loop.
             ProcessError: a process cannot wait for itself.
         """
-        _check_pid(to)
+        check_pid(to)
         if not self._inbox.on_loop:
             raise ContextError(
                 "drained() is awaited on the context's loop: in a handler, or in what is dispatched"
@@ -329,7 +339,7 @@ class Context(LoopOwner, LegacyState):
     def _dispatch(
         self, pid: PID, method: str | Callable[..., Any], args: tuple[Any, ...]
     ) -> Dispatch:
-        _check_pid(pid)
+        check_pid(pid)
         mailbox = self._runtime.mailbox_of(pid)
         if mailbox is None:
             raise InvalidProcess(f"Unknown process {pid}: it does not live on {self}")
@@ -356,15 +366,15 @@ class Context(LoopOwner, LegacyState):
         Raises:
             InvalidProcess: the linker is no process of this context.
         """
-        _check_pid(pid)
-        _check_pid(to)
+        check_pid(pid)
+        check_pid(to)
         if self._runtime.mailbox_of(pid) is None:
             raise InvalidProcess(f"{pid} is not a live process of {self}, so it cannot link")
         self._ask(self._runtime.link, pid, to, reconnect)
 
     def disconnect(self, pid: PID) -> None:
         """Cut the connection to the address of a pid; linkers of all pids there see an exit."""
-        _check_pid(pid)
+        check_pid(pid)
         self._call(self._disconnect, pid)
 
     def _disconnect(self, pid: PID) -> None:
@@ -384,16 +394,3 @@ def _is_live(process: Process) -> bool:
         return False
     mailbox = process.context._runtime.mailbox_of(process.pid)
     return mailbox is not None and mailbox.process is process
-
-
-def _check_pid(pid: Any) -> None:
-    if not isinstance(pid, PID):
-        raise TypeError(f"expected a PID such as PID('192.0.2.7', 5050, 'master'), got {pid!r}")
-
-
-def _content(body: Any) -> bytes:
-    if body is None:
-        return b""
-    if not isinstance(body, (bytes, bytearray, memoryview)):
-        raise TypeError(f"Body must be a sequence of bytes, got {body!r}")
-    return bytes(body)

@@ -71,12 +71,14 @@ class Reason(str, enum.Enum):
     REFUSED = "refused"  #: nobody listens at the address
     RESET = "reset"  #: the connection was reset, or broke while writing
     CLOSED = "closed"  #: the peer closed the connection
+    TLS = "tls"  #: no TLS with the peer: a handshake failed, or its certificate was refused
     TIMEOUT = "timeout"  #: connecting took too long, or the machine no longer answers
     UNRESOLVED = "unresolved"  #: the host name has no address
     UNREACHABLE = "unreachable"  #: no route, no descriptor, or another error of the system
     TERMINATED = "terminated"  #: the process ended while its context lives on
     NO_PROCESS = "no such process"  #: nobody of that name lives at the address
     NO_HANDLER = "no handler"  #: the process has no handler for that name
+    SENDER_REFUSED = "sender refused"  #: the peer may not write for that sender
     OVERFLOW = "overflow"  #: more is waiting already than the bound allows
     DISCONNECTED = "disconnected"  #: this side cut the connection
     STOPPED = "stopped"  #: this context was stopped

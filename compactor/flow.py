@@ -76,10 +76,11 @@ def unread_data(transport: asyncio.Transport) -> Iterator[bytes]:
     """What a broken connection still has in its receive queue.
 
     A transport that fails to write drops what it had not read.  The kernel still has it, until
-    the socket is closed, which happens after ``connection_lost``.
+    the socket is closed, which happens after ``connection_lost``.  TLS below has done it by then.
     """
     info = transport.get_extra_info("socket")
-    if info is None or info.fileno() < 0:
+    is_tls = transport.get_extra_info("ssl_object") is not None
+    if info is None or info.fileno() < 0 or is_tls:
         return
     with socket.socket(fileno=os.dup(info.fileno())) as unread:
         unread.setblocking(False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 from urllib.parse import quote
 
 from compactor.errors import LocalProtocolError
@@ -124,3 +125,25 @@ def encode_response(
     lines.append(b"Content-Length: %d\r\n\r\n" % len(body))
     head = CRLF.join(lines)
     return head if head_only else head + body
+
+
+def content_of(body: Any) -> bytes:
+    """The bytes of what was given as a body; None has none.
+
+    Raises:
+        TypeError: it is no sequence of bytes.
+    """
+    if body is None:
+        return b""
+    if not isinstance(body, (bytes, bytearray, memoryview)):
+        raise TypeError(f"Body must be a sequence of bytes, got {body!r}")
+    return bytes(body)
+
+
+def link_frame(linker: PID, to: PID) -> bytes:
+    """The frame that asks a peer whether a process lives, and to tell when it ends.
+
+    libprocess takes it for a message that the process has no handler for: it answers 202 or 404
+    and drops it.
+    """
+    return encode_message(message_prefix(linker, to, LINK_NAME, "Compactor-Link: 1\r\n"), b"")

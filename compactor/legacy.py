@@ -8,6 +8,7 @@ from compactor.peers import Peer
 from compactor.pid import PID, Address
 from compactor.process import Process
 from compactor.runtime import Runtime
+from compactor.settings import Settings
 
 
 class Connection:
@@ -47,7 +48,7 @@ class Connections(Mapping[PID, Connection]):
 
 
 class LegacyState:
-    """The private attributes of a context that 0.3.0's users read."""
+    """What 0.3.0's users read of a context, most of it private."""
 
     ip: str
     port: int
@@ -69,3 +70,13 @@ class LegacyState:
     @property
     def _connections(self) -> Mapping[PID, Connection]:
         return Connections(dict(self._runtime.peers), self.disconnect)
+
+    @classmethod
+    def get_ip_port(cls, ip: str | None = None, port: int | None = None) -> tuple[str, int]:
+        """The address that these arguments and the environment ask to bind.
+
+        Raises:
+            SettingsError: one of them has a bad value.
+        """
+        settings = Settings.from_environ(ip=ip, port=port)
+        return settings.ip, settings.port

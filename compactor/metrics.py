@@ -43,6 +43,7 @@ class Metrics:
     Attributes:
         handler_failures: handlers, routes and dispatched calls that raised.
         malformed: connections closed because the peer sent no valid request.
+        tls_failures: accepted connections closed because there was no TLS with the peer.
         refused_connections: connections closed at once because a bound was reached.
         dead_letters: dead letters by reason.
         backed_up: addresses for which more than ``parked_high_water_bytes`` are parked.
@@ -51,6 +52,7 @@ class Metrics:
     def __init__(self) -> None:
         self.handler_failures = 0
         self.malformed = 0
+        self.tls_failures = 0
         self.refused_connections = 0
         self.dead_letters: Counter[Reason] = Counter()
         self.backed_up: set[Address] = set()
@@ -86,6 +88,7 @@ class Metrics:
         counts["dead_letters"] = sum(self.dead_letters.values())
         counts["handler_failures"] = self.handler_failures
         counts["malformed"] = self.malformed
+        counts["tls_failures"] = self.tls_failures
         counts["refused_connections"] = self.refused_connections
         counts["backed_up"] = len(self.backed_up)
         return counts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import ssl
 from typing import Protocol, cast
 from urllib.parse import unquote
 
@@ -160,6 +161,8 @@ class PeerConnection(asyncio.Protocol):
 
 
 def _reason_of(error: Exception) -> Reason:
+    if isinstance(error, ssl.SSLError):
+        return Reason.TLS
     if isinstance(error, TimeoutError):
         return Reason.TIMEOUT
     if isinstance(error, OSError) and error.errno in _NO_WAY:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import logging
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Protocol
 
+from compactor.dialling import dial
 from compactor.errors import Reason
 from compactor.flow import Feeder
 from compactor.heads import Head
-from compactor.names import resolve
 from compactor.outflow import Outflow
 from compactor.peer_connection import PeerConnection
 from compactor.pid import Address
 from compactor.run_queue import RunQueue
 from compactor.settings import Settings
+from compactor.tls import Tls, TlsError
 from compactor.wire import Backend
 
 log = logging.getLogger("compactor")
@@ -29,12 +29,14 @@ class PeerOwner(Protocol):
 
     Attributes:
         outgoing: the open connections of all peers, those that they have given up too.
+        tls: certificates and rules; None for plain connections.
     """
 
     backend: Backend
     settings: Settings
     run_queue: RunQueue
     outgoing: set[PeerConnection]
+    tls: Tls | None
 
     def peer_lost(self, peer: Peer, reason: Reason) -> None: ...
     def link_exited(self, address: Address, id_: str, reason: Reason) -> None: ...
@@ -112,16 +114,17 @@ class Peer:
         loop = owner.run_queue.loop
         reason = Reason.UNREACHABLE
         try:
-            connection = await asyncio.wait_for(
-                _open(
-                    loop,
-                    self.address,
-                    lambda: PeerConnection(self, loop, owner.outgoing, settings.peer_timeout),
-                ),
+            connection = await dial(
+                loop,
+                self.address,
+                lambda: PeerConnection(self, loop, owner.outgoing, settings.peer_timeout),
                 settings.connect_timeout,
+                owner.tls,
             )
         except asyncio.TimeoutError:
             reason = Reason.TIMEOUT
+        except TlsError:  # logged where it happened
+            reason = Reason.TLS
         except ConnectionRefusedError:
             reason = Reason.REFUSED
         except (socket.gaierror, UnicodeError):  # UnicodeError: no name can look like that
@@ -230,23 +233,3 @@ class Peer:
             self._owner.link_exited(self.address, id_, Reason.NO_PROCESS)
         else:
             self._owner.message_refused(self.address)
-
-
-async def _open(
-    loop: asyncio.AbstractEventLoop, address: Address, protocol: Callable[[], PeerConnection]
-) -> PeerConnection:
-    """Connect to the first address of a host that accepts; the last error if none does."""
-    host, port = address
-    try:
-        ipaddress.ip_address(host)
-        hosts = [host]
-    except ValueError:
-        hosts = await resolve(host, port)
-    error: OSError = socket.gaierror(f"{host} has no address")
-    for candidate in hosts:
-        try:
-            _, connection = await loop.create_connection(protocol, candidate, port)
-            return connection
-        except OSError as failure:
-            error = failure
-    raise error

@@ -147,3 +147,13 @@ class PID:
 
 NOBODY = PID("0.0.0.0", 0, "")
 """The empty pid: the sender of a message that names none, as in libprocess."""
+
+
+def check_pid(pid: Any) -> None:
+    """Refuse what is no PID.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(pid, PID):
+        raise TypeError(f"expected a PID such as PID('192.0.2.7', 5050, 'master'), got {pid!r}")

@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 from compactor.errors import InvalidProcess, Reason, RemoteProtocolError
 from compactor.flow import released_by
-from compactor.frames import LINK_NAME, encode_message, message_prefix
+from compactor.frames import link_frame, message_prefix
 from compactor.handlers import handler_table
 from compactor.heads import Head
 from compactor.links import Links
@@ -30,6 +30,7 @@ from compactor.routes import Call, RouteTable, split_path
 from compactor.server import Server
 from compactor.server_connection import ServerConnection
 from compactor.settings import Settings
+from compactor.tls import Tls
 from compactor.wire import Backend
 
 log = logging.getLogger("compactor")
@@ -48,13 +49,20 @@ class Runtime:
         settings: the bounds.
         delegate: id of the process that serves requests to unknown paths, or empty.
         backend: the hot path.
+        tls: certificates and rules; None for plain connections.
     """
 
     def __init__(
-        self, address: Address, settings: Settings, delegate: str, backend: Backend
+        self,
+        address: Address,
+        settings: Settings,
+        delegate: str,
+        backend: Backend,
+        tls: Tls | None = None,
     ) -> None:
         self.ip, self.port = address
         self.backend = backend
+        self.tls = tls
         self.low_water = settings.mailbox_high_water // 4
         self.low_water_bytes = settings.mailbox_high_water_bytes // 4
         self.settings = settings
@@ -258,9 +266,9 @@ class Runtime:
         peer = self.peer(to.address)
         if reconnect and not peer.is_idle:
             watched = self.links.watched_at(to.address)
-            peer.reconnect([(pid.id, _link_frame(linker, pid)) for pid in watched])
+            peer.reconnect([(pid.id, link_frame(linker, pid)) for pid in watched])
         else:
-            peer.outflow.write_link(to.id, _link_frame(linker, to))
+            peer.outflow.write_link(to.id, link_frame(linker, to))
 
     def peer_lost(self, peer: Peer, reason: Reason) -> None:
         """An address is gone: every linker of every pid there hears of it once."""
@@ -315,13 +323,11 @@ class Runtime:
 
     # Receiving
 
-    def message_for_nobody(self, head: Head, body: bytes) -> None:
-        """A message arrived for a process that does not live here."""
+    def message_not_taken(self, head: Head, body: bytes, reason: Reason) -> None:
+        """A message arrived that no process here will have."""
         id_, name = split_path(head.path)
         self.metrics.dead_letter(
-            DeadLetter(
-                Reason.NO_PROCESS, _pid_of(self.ip, self.port, id_), head.sender, name, len(body)
-            )
+            DeadLetter(reason, _pid_of(self.ip, self.port, id_), head.sender, name, len(body))
         )
 
     def find_route(self, path: bytes) -> tuple[Mailbox, Callable[[Any], Any]] | None:
@@ -379,15 +385,6 @@ def _pid_of(ip: str, port: int, id_: str) -> PID | None:
         return PID(ip, port, id_)
     except ValueError:
         return None
-
-
-def _link_frame(linker: PID, to: PID) -> bytes:
-    """The frame that asks a peer whether a process lives, and to tell when it ends.
-
-    libprocess takes it for a message that the process has no handler for: it answers 202 or 404
-    and drops it.
-    """
-    return encode_message(message_prefix(linker, to, LINK_NAME, "Compactor-Link: 1\r\n"), b"")
 
 
 async def _within(seconds: float, awaitable: Any) -> None:

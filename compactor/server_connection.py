@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 from urllib.parse import quote
 
-from compactor.errors import RemoteProtocolError
+from compactor.errors import Reason, RemoteProtocolError
 from compactor.exchange import Exchange
 from compactor.flow import ReadGate, unread_data
 from compactor.heads import Head
@@ -21,13 +21,16 @@ from compactor.metrics import Metrics
 from compactor.pid import PID
 from compactor.routes import RouteTable, split_path
 from compactor.run_queue import RunQueue
+from compactor.senders import SenderRule
 from compactor.settings import Settings
+from compactor.tls import Tls
 from compactor.wire import Backend
 
 log = logging.getLogger("compactor")
 
 LINK_HEADER = b"Compactor-Link"
 
+_MAX_SENDERS = 1024  # that one peer was found to write for, and need not be judged again
 _OWN = {"content-length", "date", "transfer-encoding"}  # headers known better here
 _TEXT = header_line("Content-Type", TEXT)
 
@@ -40,8 +43,9 @@ class Receiver(Protocol):
     metrics: Metrics
     settings: Settings
     run_queue: RunQueue
+    tls: Tls | None
 
-    def message_for_nobody(self, head: Head, body: bytes) -> None: ...
+    def message_not_taken(self, head: Head, body: bytes, reason: Reason) -> None: ...
     def find_route(self, path: bytes) -> tuple[Mailbox, Callable[[Any], Any]] | None: ...
     def observe(self, id_: str, observer: ServerConnection) -> bool: ...
     def stop_observing(self, id_: str, observer: ServerConnection) -> None: ...
@@ -53,6 +57,7 @@ class Acceptor(Protocol):
     receiver: Receiver
     date: HttpDate
     is_closed: bool
+    sender_rule: SenderRule | None
 
     def admit(self, connection: ServerConnection, ip: str, descriptor: int) -> bool: ...
     def forget(self, connection: ServerConnection, ip: str) -> None: ...
@@ -87,6 +92,8 @@ class ServerConnection(asyncio.Protocol):
             settings.mailbox_high_water,
             settings.mailbox_high_water_bytes,
         )
+        if server.sender_rule is not None:
+            self._inbound.senders = set()
         self.data_received = self._inbound.receive  # type: ignore[method-assign]
         self._transport: asyncio.Transport
         self._gate: ReadGate
@@ -147,7 +154,10 @@ class ServerConnection(asyncio.Protocol):
         self._answer(202, b"", head)
 
     def unusual_message(self, head: Head, sender: PID, body: bytes) -> None:
-        """A link frame, or a message whose path is not in the table."""
+        """A link frame, or a message whose path is not in the table, or whose sender is judged."""
+        rule = self._server.sender_rule
+        if rule is not None and not self._may_write_for(rule, sender, head, body):
+            return
         try:
             if head.is_link:
                 self._open_link(split_path(head.path)[0], head)
@@ -159,13 +169,28 @@ class ServerConnection(asyncio.Protocol):
             self._answer(400, str(error).encode(), head)
             return
         if target is None:
-            self._receiver.message_for_nobody(head, body)
+            self._receiver.message_not_taken(head, body, Reason.NO_PROCESS)
             self._answer(404, b"404 Not Found.", head)
             return
         mailbox, call, name = target
         mailbox.put_message(call or mailbox.call_for_unhandled(name), sender, body)
         self._inbound.hold_if_full(mailbox)
         self._answer(202, b"", head)
+
+    def _may_write_for(self, rule: SenderRule, sender: PID, head: Head, body: bytes) -> bool:
+        """Whether a peer may; if not, that is the answer."""
+        senders = self._inbound.senders
+        if senders is not None and sender in senders:
+            return True
+        refusal = rule.refusal(sender, self._transport)
+        if refusal is not None:
+            self._receiver.message_not_taken(head, body, Reason.SENDER_REFUSED)
+            self._answer(400, refusal.encode(), head)
+            return False
+        if senders is None or len(senders) >= _MAX_SENDERS:
+            senders = self._inbound.senders = set()
+        senders.add(sender)
+        return True
 
     def request(self, head: Head, body: bytes, in_time: bool) -> None:
         """Hand a request to its route, at once if its process is idle and nothing is before it."""

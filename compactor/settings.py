@@ -1,6 +1,6 @@
 """Every setting of a context: name, default, check, and the reason for each bound.
 
-Nothing else in the package reads ``LIBPROCESS_*`` variables.
+Those of TLS stand in ``tls_settings.py``.  Nothing else reads ``LIBPROCESS_*`` variables.
 """
 
 from __future__ import annotations
@@ -97,6 +97,13 @@ class Settings:
     )
     linger: float = _setting(1.0, "what stop() gives parked messages and started answers to leave")
 
+    require_peer_address_ip_match: bool = _setting(
+        False, "messages must come from the IP address of their sender; C++ checks that as little"
+    )
+    warn_unprotected: bool = _setting(
+        True, "warn, once in a program, when others than this host can connect without TLS"
+    )
+
     def __post_init__(self) -> None:
         for name in ("port", "advertise_port"):
             value = getattr(self, name)
@@ -112,7 +119,10 @@ class Settings:
             object.__setattr__(self, "advertise_ip", advertised)
         for given in (f for f in fields(self) if f.name not in _ADDRESS):
             value = getattr(self, given.name)
-            if isinstance(given.default, int):
+            if isinstance(given.default, bool):
+                if type(value) is not bool:
+                    raise SettingsError(f"{given.name}={value!r} must be True or False")
+            elif isinstance(given.default, int):
                 if type(value) is not int or not 0 < value <= _MAX_COUNT:
                     raise SettingsError(
                         f"{given.name}={value!r} must be a number above 0, whole, and at most 2**62"
@@ -169,6 +179,13 @@ def _check_range(name: str, number: int, low: int, high: int) -> int:
     return number
 
 
+def parse_bool(name: str, text: str) -> bool:
+    """The truth value of a variable, in the words of libprocess."""
+    if text not in ("true", "1", "false", "0"):
+        raise SettingsError(f"{name}={text!r} must be true, 1, false or 0")
+    return text in ("true", "1")
+
+
 def _parse_port(name: str, text: str) -> int:
     low = 1 if name == "LIBPROCESS_ADVERTISE_PORT" else 0
     if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= 65535):
@@ -181,4 +198,5 @@ _VARIABLES = (
     ("LIBPROCESS_PORT", "port", _parse_port),
     ("LIBPROCESS_ADVERTISE_IP", "advertise_ip", lambda n, t: _check_ip(n, t, unspecified=False)),
     ("LIBPROCESS_ADVERTISE_PORT", "advertise_port", _parse_port),
+    ("LIBPROCESS_REQUIRE_PEER_ADDRESS_IP_MATCH", "require_peer_address_ip_match", parse_bool),
 )

@@ -17,6 +17,7 @@ from compactor import Context, Process, wire
 from compactor.wire import Backend
 from tests.actors import TIMEOUT, Receiver
 from tests.backends import EACH_KIND, stale
+from tests.tls_fixture import Certificates
 
 try:
     import httptools  # noqa: F401
@@ -35,7 +36,7 @@ def pytest_configure() -> None:
 @pytest.fixture(autouse=True)
 def loopback_and_no_thread_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Contexts bind loopback unless told otherwise, and none outlives its test."""
-    for name in [name for name in os.environ if name.startswith("LIBPROCESS_")]:
+    for name in [name for name in os.environ if name.startswith(("LIBPROCESS_", "SSL_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("LIBPROCESS_IP", "127.0.0.1")
     before = set(threading.enumerate())
@@ -126,6 +127,13 @@ def listener() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         sock.settimeout(TIMEOUT)
         yield sock
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Certificates for TLS; the test is skipped where none can be made."""
+    pytest.importorskip("cryptography", reason="certificates are made with cryptography")
+    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture

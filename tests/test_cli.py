@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import os
 import re
 import subprocess
@@ -11,7 +12,8 @@ import sys
 import pytest
 
 from compactor import Settings, __version__, speedups
-from compactor.cli.demo import Part
+from compactor.cli.bench import COMPILED, PURE, Bench, Contestant
+from compactor.cli.part import Part, PartError
 
 DEMO_SECONDS = 60
 
@@ -71,7 +73,62 @@ def test_demo_says_what_did_not_happen_in_time():
 def test_demo_is_not_disturbed_by_the_environment(monkeypatch):
     monkeypatch.setenv("LIBPROCESS_PORT", "not a port")
     monkeypatch.setenv("LIBPROCESS_ADVERTISE_IP", "192.0.2.1")
+    monkeypatch.setenv("LIBPROCESS_SSL_SUPPORT_DOWNGRADE", "perhaps")
+    monkeypatch.setenv("SSL_ENABLED", "true")
     assert run("demo").returncode == 0
+
+
+ROW = re.compile(r"^(\S.*?)  +([\d,]+) msg/s +([\d.]*) +([\d.]+) us +([\d.]+) us *([\d.]*)$", re.M)
+
+
+def test_bench_compares_backends_with_a_bare_loop():
+    done = run("bench", "--seconds", "0.05", "--rounds", "1")
+    assert done.returncode == 0, done.stderr
+    (floor, *ours) = ROW.findall(done.stdout)
+    assert floor[0] == f"bare {speedups().loop}"
+    assert "round 1 of 1: compactor, pure Python" in done.stderr
+    names = ["compactor, pure Python"]
+    if importlib.util.find_spec("compactor._speedups.frames"):
+        names.insert(0, "compactor, compiled")
+    assert [row[0] for row in ours] == names
+    assert ("no compiled extensions" in done.stdout) == (len(names) == 1)
+
+    def number(text: str) -> float:
+        return float(text.replace(",", ""))
+
+    for _, rate, of_rate, p50, p99, of_p50 in ours:
+        assert number(of_rate) == pytest.approx(number(rate) / number(floor[1]), abs=0.01)
+        assert number(of_p50) == pytest.approx(number(floor[3]) / number(p50), abs=0.01)
+        assert number(p50) <= number(p99)
+
+
+def test_bench_says_when_there_are_no_extensions():
+    done = run(
+        *("bench", "--seconds", "0.02", "--rounds", "1"),
+        before="import sys; sys.modules['compactor._speedups.frames'] = None",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "There are no compiled extensions here, so pure Python is all: " in done.stdout
+    assert [row[0] for row in ROW.findall(done.stdout)][1:] == ["compactor, pure Python"]
+
+
+def test_bench_runs_the_backend_that_it_names_whatever_the_environment_says(monkeypatch):
+    monkeypatch.setenv("COMPACTOR_NO_SPEEDUPS", "1")
+    monkeypatch.setenv("LIBPROCESS_PORT", "not a port")
+    program = "from compactor import wire; print('kind', wire.chosen.kind, sep='\\t')"
+    for contestant in Bench(1.0, 1, print).ours:
+        environ = {n: v for n, v in {**os.environ, **contestant.environ}.items() if v is not None}
+        found = subprocess.check_output([sys.executable, "-c", program], env=environ, text=True)
+        kind = {COMPILED: "cython", PURE: "python"}[contestant.name]
+        assert found.split() == ["kind", kind]
+
+
+def test_bench_tells_what_a_part_said_when_it_failed(monkeypatch, tmp_path):
+    monkeypatch.setattr("compactor.cli.bench.PATIENCE", 10.0)
+    bench = Bench(0.02, 1, print)
+    bench.floor = Contestant("broken", prefix="no-such-")
+    with pytest.raises(PartError, match=r"(?s)broken: sink reported \['end'\].*no-such-sink"):
+        bench.run()
 
 
 @pytest.mark.parametrize("role", [["demo-leader"], ["demo-follower", "f", "leader@127.0.0.1:1"]])
@@ -80,6 +137,18 @@ def test_a_part_ends_when_the_demo_is_gone(role, tmp_path):
         part = Part("part", role, stderr)
         try:
             part.expect("pid", DEMO_SECONDS)
+            part.dismiss()
+            part.expect_end(DEMO_SECONDS)
+        finally:
+            part.close()
+
+
+@pytest.mark.parametrize("role", ["sink", "bare-sink"])
+def test_a_part_of_a_benchmark_ends_when_the_benchmark_is_gone(role, tmp_path):
+    with (tmp_path / "stderr").open("wb") as stderr:
+        part = Part("part", ["bench-part", role, "first", "1", ""], stderr)
+        try:
+            part.expect("ready", DEMO_SECONDS)
             part.dismiss()
             part.expect_end(DEMO_SECONDS)
         finally:

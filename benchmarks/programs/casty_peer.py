@@ -4,14 +4,13 @@ Prints lines of JSON: a sink its address and then its running count, a pinger it
 """
 
 import asyncio
-import json
 import socket
 import sys
-import time
 from collections import deque
 from dataclasses import dataclass
 
 from casty import ActorSystem, Askable, Client, Cluster, Context, actor
+from reporting import say, time_trips
 
 BODY = b"x" * 64
 BURST = 2_000  # messages between two questions; the answers hold the source back
@@ -26,10 +25,6 @@ class Work:
 @dataclass(frozen=True)
 class Ping(Askable[bytes]):
     body: bytes = b""
-
-
-def say(report):
-    print(json.dumps(report), flush=True)
 
 
 @actor(initial=0)
@@ -68,13 +63,7 @@ async def flood(client):
 async def ping(client):
     to = client.ref(sink, "sink")
     message = Ping(BODY)
-    while True:
-        trips = []
-        for _ in range(100):
-            begun = time.perf_counter()
-            await to.ask(message)
-            trips.append(time.perf_counter() - begun)
-        say(trips)
+    await time_trips(lambda: to.ask(message))
 
 
 async def call(role, address):

@@ -4,19 +4,14 @@ Prints lines of JSON: a sink its address and then its running count, a pinger it
 """
 
 import asyncio
-import json
 import sys
-import time
 
 import xoscar
+from reporting import say, time_trips
 
 BODY = b"x" * 64
 BATCH = 1_000
 EVERY = 500  # messages between two reports of the count
-
-
-def say(report):
-    print(json.dumps(report), flush=True)
 
 
 class Sink(xoscar.Actor):
@@ -63,13 +58,7 @@ async def flood_in_batches(sink):
 
 
 async def ping(sink):
-    while True:
-        trips = []
-        for _ in range(100):
-            begun = time.perf_counter()
-            await sink.ping(BODY)
-            trips.append(time.perf_counter() - begun)
-        say(trips)
+    await time_trips(lambda: sink.ping(BODY))
 
 
 async def call(role, address):

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import click
 
 from compactor._version import __version__
 from compactor.acceleration import speedups
-from compactor.cli.demo import Demo, DemoError
+from compactor.certificates import MissingPackage, issue, own_names
+from compactor.cli.bench import Bench
+from compactor.cli.bench_parts import ROLES, run_role
+from compactor.cli.demo import Demo
+from compactor.cli.part import PartError
 from compactor.cli.parts import run_follower, run_leader
 from compactor.errors import SettingsError
 from compactor.settings import Settings
+from compactor.tls_settings import PREFIX
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,13 +42,49 @@ def demo(timeout: float) -> None:
     with Demo(timeout, _print_step) as play:
         try:
             summary = play.run()
-        except DemoError as error:
+        except PartError as error:
             raise click.ClickException(f"the demo failed: {error}") from None
     click.echo(f"\n{click.style('Done.', fg='green', bold=True)} {summary}")
 
 
 def _print_step(number: int, who: str, what: str) -> None:
     click.echo(f"{number:3}. {click.style(f'{who:<11}', bold=True)} {what}")
+
+
+@compactor.command()
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="How long each measurement takes.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="How often each is made; medians are shown.",
+)
+def bench(seconds: float, rounds: int) -> None:
+    """Measure both backends on this machine, next to a bare event loop.
+
+    Messages of 64 bytes go from one OS process to another: as many as there is room for, and one
+    at a time, there and back.
+    """
+    play = Bench(seconds, rounds, lambda what: click.echo(what, err=True))
+    try:
+        play.run()
+    except PartError as error:
+        raise click.ClickException(f"the benchmark failed: {error}") from None
+    if play.missing:
+        click.echo(f"There are no compiled extensions here, so pure Python is all: {play.missing}")
+    for line in play.table():
+        click.echo(line)
+    click.echo(
+        "\nOf floor: how many times as good as the bare loop, which moves the same bytes and "
+        "parses\nnothing; above 1 is better.  Other programs on this machine disturb all of it."
+    )
 
 
 @compactor.command()
@@ -72,11 +115,51 @@ def settings() -> None:
         click.echo(f"{click.style(f'{name:<{width}}', bold=True)}  {text:<11}  {reason}")
 
 
+@compactor.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--name", default="host", show_default=True, help="What the files are called.")
+@click.option(
+    "--host", "hosts", multiple=True, help="A name or IP address; by default all of this host."
+)
+@click.option("--days", type=click.IntRange(min=1), default=365, show_default=True)
+def certs(folder: Path, name: str, hosts: tuple[str, ...], days: int) -> None:
+    """Make a certificate in FOLDER to develop with, and a CA if there is none.
+
+    Prints the variables that turn TLS on, for your shell to evaluate.
+    """
+    hosts = hosts or tuple(own_names())
+    try:
+        issued = issue(folder.absolute(), hosts, name, days)
+    except (MissingPackage, ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    authority = "a new CA" if issued.is_new_authority else "the CA that is there"
+    click.echo(f"{issued.certificate} is for {', '.join(hosts)}, signed by {authority}", err=True)
+    for variable, value in {
+        "ENABLED": "true",
+        "KEY_FILE": issued.key,
+        "CERT_FILE": issued.certificate,
+        "CA_FILE": issued.authority,
+        "REQUIRE_CERT": "true",
+        "VERIFY_IPADD": "true",
+    }.items():
+        click.echo(f"export {PREFIX}{variable}={shlex.quote(str(value))}")
+
+
 def _installed(distribution: str) -> str:
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return "not installed"
+
+
+@compactor.command(hidden=True)
+@click.argument("role", type=click.Choice([*ROLES]))
+@click.argument("cpu", type=click.Choice(["first", "last"]))
+@click.argument("seconds", type=float)
+@click.argument("to")
+def bench_part(role: str, cpu: str, seconds: float, to: str) -> None:
+    """Be one of the two OS processes of a measurement, until stdin is closed."""
+    run_role(role, cpu, seconds, to)
 
 
 @compactor.command(hidden=True)

@@ -3,103 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import queue
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import IO
 
+from compactor.cli.part import Part, PartError
+
 Tell = Callable[[int, str, str], None]
-
-
-class DemoError(Exception):
-    """Something that the demo waits for did not happen."""
-
-
-class Part:
-    """One OS process of the demo, and the events that it reports.
-
-    Args:
-        name: what it is called in the demo.
-        args: the arguments of the ``compactor`` command that it runs.
-        stderr: where its standard error goes.
-    """
-
-    def __init__(self, name: str, args: list[str], stderr: IO[bytes]) -> None:
-        self.name = name
-        environ = {n: v for n, v in os.environ.items() if not n.startswith("LIBPROCESS_")}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "compactor.cli", *args],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            env=environ,
-        )
-        self._events: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    @property
-    def os_pid(self) -> int:
-        """The number by which the operating system knows it."""
-        return self._process.pid
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._events.put(line.decode().rstrip("\r\n").split("\t"))
-        self._events.put(["end"])
-
-    def expect(self, event: str, timeout: float) -> list[str]:
-        """The arguments of its next event, which must be ``event``.
-
-        Raises:
-            DemoError: another event came, or none in time.
-        """
-        try:
-            found, *args = self._events.get(timeout=timeout)
-        except queue.Empty:
-            raise DemoError(f"{self.name} did not report {event!r} within {timeout:g} s") from None
-        if found != event:
-            raise DemoError(f"{self.name} reported {[found, *args]} instead of {event!r}")
-        return args
-
-    def kill(self) -> None:
-        """End it at once: SIGKILL, where there are signals."""
-        self._process.kill()
-        self._process.wait()
-
-    def dismiss(self) -> None:
-        """Tell it that the demo is over."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-
-    def expect_end(self, timeout: float) -> None:
-        """Wait for it to end by itself.
-
-        Raises:
-            DemoError: it did not end in time, or not with status 0.
-        """
-        try:
-            status = self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            raise DemoError(f"{self.name} did not end within {timeout:g} s") from None
-        if status != 0:
-            raise DemoError(f"{self.name} ended with status {status}")
-
-    def close(self) -> None:
-        """Make sure that nothing of it is left."""
-        if self._process.poll() is None:
-            self.kill()
-        self._reader.join()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
 
 
 class Demo:
@@ -127,7 +40,7 @@ class Demo:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if kind is DemoError:
+        if kind is PartError:
             self._stderr.seek(0)
             sys.stderr.write(self._stderr.read().decode(errors="replace"))
         self._cleanup.close()
@@ -136,7 +49,7 @@ class Demo:
         """Play it; return a sentence or two that sum it up.
 
         Raises:
-            DemoError: a step did not happen.
+            PartError: a step did not happen.
         """
         leader, address = self._start("leader", ["demo-leader"])
         followers = [

@@ -71,7 +71,7 @@ def run_leader() -> int:
     """Play the leader; return the exit status."""
     context = Context(ip="127.0.0.1", port=0)
     tell("pid", context.spawn(Leader()))
-    _wait_for_end_of_stdin()
+    wait_for_end_of_stdin()
     context.stop()
     context.join()
     return 0
@@ -89,12 +89,12 @@ def run_follower(name: str, leader: str) -> int:
     return 0
 
 
-def _wait_for_end_of_stdin() -> None:
-    """The demo holds the other end: when it ends, however that happens, so do its parts."""
+def wait_for_end_of_stdin() -> None:
+    """Who started us holds the other end: when it ends, however that happens, so do its parts."""
     while os.read(0, 1024):
         pass
 
 
 def _set_at_end_of_stdin(over: threading.Event) -> None:
-    _wait_for_end_of_stdin()
+    wait_for_end_of_stdin()
     over.set()

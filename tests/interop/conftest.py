@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+import ssl
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -31,9 +32,9 @@ def new_context(new_loop: LoopFactory) -> Iterator[Callable[..., Context]]:
     """What makes contexts; they are stopped at the end."""
     made: list[tuple[Context, asyncio.AbstractEventLoop]] = []
 
-    def make(port: int = 0) -> Context:
+    def make(port: int = 0, **kw: Any) -> Context:
         loop = new_loop()
-        made.append((Context(ip="127.0.0.1", port=port, loop=loop), loop))
+        made.append((Context(ip="127.0.0.1", port=port, loop=loop, **kw), loop))
         return made[-1][0]
 
     yield make
@@ -64,10 +65,14 @@ def mesos_cluster(mesos: Mesos, tmp_path: Path) -> Iterator[Callable[..., Cluste
     """What starts a master with an agent, on a given or any port; killed at the end."""
     started: list[Cluster] = []
 
-    def start(port: int | None = None) -> Cluster:
+    def start(
+        port: int | None = None,
+        more: Mapping[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> Cluster:
         port = port or free_port()
-        program = mesos.run("local", tmp_path / f"cluster{len(started)}", port)
-        started.append(Cluster(program, port))
+        program = mesos.run("local", tmp_path / f"cluster{len(started)}", port, more=more)
+        started.append(Cluster(program, port, tls))
         started[-1].wait_until_ready()
         return started[-1]
 
@@ -87,9 +92,9 @@ def mesos_driver(mesos: Mesos, tmp_path: Path) -> Iterator[Callable[..., Program
     """What starts Mesos' scheduler driver against the pid of a master; killed at the end."""
     started: list[Program] = []
 
-    def start(master: object, burst: int = 0) -> Program:
+    def start(master: object, burst: int = 0, more: Mapping[str, str] | None = None) -> Program:
         work = tmp_path / f"driver{len(started)}"
-        started.append(mesos.run(str(master), work, burst=burst))
+        started.append(mesos.run(str(master), work, burst=burst, more=more))
         return started[-1]
 
     yield start

@@ -3,8 +3,7 @@
 The package ``mesos.scheduler`` on PyPI is for Python 2.7 and carries all of Mesos, statically
 linked with C++ libprocess, in one library.  Its scheduler driver, given the master ``local``,
 starts master and agent in the same operating system process.  The library asks for OpenSSL 1.0
-and an old libcurl, which it needs for TLS and downloads only: empty libraries that export the
-same names stand in for them.
+and an old libcurl; ``stand_ins.py`` makes what stands in for them.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ import os
 import platform
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import tarfile
 import time
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from typing import Any
 from google.protobuf import descriptor_pb2
 from google.protobuf.message import DecodeError
 
+from . import stand_ins
 from .programs import (
     TIMEOUT,
     Program,
@@ -42,12 +42,6 @@ VERSION = "1.11.0"
 POLL_SECONDS = 0.05
 
 _PROGRAM = Path(__file__).with_name("mesos_program.py")
-_OPENSSL = ("OPENSSL_1.0.0", "OPENSSL_1.0.1", "OPENSSL_1.0.2")
-_STAND_INS: Mapping[str, Sequence[str]] = {
-    "libssl.so.1.0.0": _OPENSSL,
-    "libcrypto.so.1.0.0": _OPENSSL,
-    "libcurl.so.4": ("CURL_OPENSSL_3",),
-}
 
 
 @dataclass(frozen=True)
@@ -67,7 +61,19 @@ class Mesos:
         """The library that Mesos is in."""
         return self.home / "site" / "mesos" / "scheduler" / "_scheduler.so"
 
-    def run(self, master: str, work: Path, port: int = 0, burst: int = 0) -> Program:
+    @property
+    def stand_ins(self) -> Path:
+        """The folder of what stands in for old libraries."""
+        return self.home / "stand_ins"
+
+    def run(
+        self,
+        master: str,
+        work: Path,
+        port: int = 0,
+        burst: int = 0,
+        more: Mapping[str, str] | None = None,
+    ) -> Program:
         """Start a scheduler driver, with its cluster if ``master`` is ``local``.
 
         Args:
@@ -75,15 +81,17 @@ class Mesos:
             work: a folder for its files.
             port: port to listen on; 0 is any.
             burst: how many messages to send to the agent of the first offer.
+            more: variables of the environment.
         """
         work.mkdir(parents=True, exist_ok=True)
         environ = {
             "LIBPROCESS_IP": "127.0.0.1",
             "LIBPROCESS_PORT": str(port),
-            "LD_LIBRARY_PATH": str(self.home / "lib"),
+            "LD_LIBRARY_PATH": str(self.stand_ins),
             "PYTHONPATH": str(self.home / "site"),
             "MESOS_WORK_DIR": str(work / "work"),
             "MESOS_RUNTIME_DIR": str(work / "run"),
+            **(more or {}),
         }
         return Program([self.python, _PROGRAM, master, str(burst)], environ, work / "mesos.log")
 
@@ -134,10 +142,12 @@ class Cluster:
     Attributes:
         program: their operating system process.
         port: the port they listen on.
+        tls: how to connect, where they speak TLS.
     """
 
     program: Program
     port: int
+    tls: ssl.SSLContext | None = None
 
     @property
     def master(self) -> str:
@@ -146,7 +156,13 @@ class Cluster:
 
     def get(self, path: str) -> tuple[int, bytes]:
         """Status and body of an HTTP request to the master."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
+        connection = (
+            http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
+            if self.tls is None
+            else http.client.HTTPSConnection(
+                "localhost", self.port, timeout=TIMEOUT, context=self.tls
+            )
+        )
         try:
             connection.request("GET", path)
             response = connection.getresponse()
@@ -193,12 +209,14 @@ def prepare() -> Mesos:
     with prepared_once(mesos.home, VERSION) as is_missing:
         if is_missing:
             _fetch(mesos)
-            _make_stand_ins(mesos)
+    with prepared_once(mesos.stand_ins, stand_ins.VERSION) as is_missing:
+        if is_missing:
+            stand_ins.make(mesos.shared_object, mesos.stand_ins)
     linked = subprocess.run(
         ["ldd", mesos.shared_object],
         capture_output=True,
         text=True,
-        env=dict(os.environ, LD_LIBRARY_PATH=str(mesos.home / "lib")),
+        env=dict(os.environ, LD_LIBRARY_PATH=str(mesos.stand_ins)),
     )
     if missing := re.findall(r"(\S+) => not found", linked.stdout):
         raise Unavailable(f"missing {', '.join(missing)}: apt install libsvn1 libapr1 libsasl2-2")
@@ -232,32 +250,3 @@ def _fetch(mesos: Mesos) -> None:
                 target.write_bytes(content.read())
     for package in ("mesos", "google"):
         (site / package / "__init__.py").touch()
-
-
-def _make_stand_ins(mesos: Mesos) -> None:
-    (mesos.home / "lib").mkdir(exist_ok=True)
-    names: dict[str, list[str]] = defaultdict(list)
-    table = subprocess.run(
-        ["objdump", "-T", mesos.shared_object], capture_output=True, text=True, check=True
-    ).stdout
-    for version, name in re.findall(r"\*UND\*.*\((OPENSSL_\S+|CURL_\S+)\)\s+(\S+)$", table, re.M):
-        names[version].append(name)
-    for library, versions in _STAND_INS.items():
-        source, script = mesos.home / f"{library}.c", mesos.home / f"{library}.map"
-        source.write_text(
-            "".join(f"long {name}(void) {{ return 0; }}\n" for v in versions for name in names[v])
-        )
-        lines, previous = [], ""
-        for version in versions:
-            exported = "".join(f"{name}; " for name in names[version])
-            hidden = "" if previous else "local: *; "
-            lines.append(f"{version} {{ global: {exported}{hidden}}} {previous};\n")
-            previous = version
-        script.write_text("".join(lines))
-        subprocess.run(
-            [
-                "gcc", "-w", "-fno-builtin", "-shared", "-fPIC", "-o", mesos.home / "lib" / library,
-                source, f"-Wl,--version-script={script}", f"-Wl,-soname,{library}",
-            ],
-            check=True,
-        )  # fmt: skip

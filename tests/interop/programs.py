@@ -81,7 +81,9 @@ class Program:
     def __init__(
         self, command: Sequence[str | Path], environ: Mapping[str, str], log: Path
     ) -> None:
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("LIBPROCESS_")}
+        inherited = {
+            k: v for k, v in os.environ.items() if not k.startswith(("LIBPROCESS_", "SSL_"))
+        }
         self.log = log
         with log.open("ab") as stderr:
             self._popen = subprocess.Popen(

@@ -1,0 +1,169 @@
+"""Instructions per message of each path, counted by `valgrind --tool=callgrind`.
+
+One OS process runs every path of a backend, first to warm up, then in `SEGMENTS` segments alike.
+Between two segments it calls `getppid`, which has callgrind write down what it has counted and
+start anew.  So what is counted is the path alone, without start-up, imports, or what came before.
+Of the segments the median counts: a dict that grows, or a second that ends, hits one of them.
+
+Little is left to chance: the hash seed is fixed, the clock of the turns stands still, the garbage
+collector is off, there is one thread, and the environment has only what is set here.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from benchmarks import paths
+from compactor import wire
+
+WARM_UP = 20  # calls of a path's work, which specialise Python's bytecode
+SEGMENTS = 5
+CALLS = 10  # of one segment
+FEWER_CALLS = {"parse": 3, "spawn": 3}  # where one call takes some million instructions
+DEADLINE = 600.0  # seconds; valgrind is slow, and others may be at work
+
+Counts = dict[str, float]
+"""Instructions per message, by path."""
+
+_ROOT = Path(__file__).parents[1]
+_PROGRAM = """\
+import time
+time.perf_counter = float  # stands still: by it turns of the loop would end
+from benchmarks.counting import run_paths
+run_paths({kind!r}, {names!r}, {slowdown!r})
+"""
+_GCC = re.compile(rb"GCC: \([^)]*\) ([\d.]+)")
+_CLANG = re.compile(rb"clang version ([\d.]+)")
+
+
+class CannotCount(Exception):
+    """Instructions cannot be counted here."""
+
+
+def run_paths(kind: str, names: Sequence[str], slowdown: float) -> None:
+    """What the counted process does.
+
+    Args:
+        kind: the backend.
+        names: the paths.
+        slowdown: the share of messages that the encoder's paths do on top, as if they had become
+            slower by so much.
+    """
+    gc.disable()
+    backend = wire.backend(kind)
+    paths.ENCODED = round(paths.MESSAGES * (1 + slowdown))
+    for name in names:
+        with paths.PATHS[name](backend) as work:
+            for _ in range(WARM_UP):
+                work()
+            os.getppid()
+            for _ in range(SEGMENTS):
+                for _ in range(FEWER_CALLS.get(name, CALLS)):
+                    work()
+                os.getppid()
+
+
+def count(
+    kind: str,
+    names: Sequence[str] = tuple(paths.PATHS),
+    slowdown: float = 0.0,
+    environ: Mapping[str, str] | None = None,
+) -> Counts:
+    """Count the instructions of the paths of a backend.
+
+    Args:
+        environ: further environment variables of the counted process.
+
+    Raises:
+        CannotCount: callgrind failed, or counted something else than asked.
+    """
+    with TemporaryDirectory() as folder:
+        here = Path(folder)
+        text = _PROGRAM.format(kind=kind, names=[*names], slowdown=slowdown)
+        program = [sys.executable, "-c", text]
+        environ = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "PYTHONHASHSEED": "0",
+            "PYTHONPYCACHEPREFIX": str(here / "bytecode"),
+            **(environ or {}),
+        }
+        _run(program, environ)  # writes the bytecode, of what is imported late too
+        _run([*_callgrind(here / "count"), *program], environ)
+        # A file for each mark; what comes behind the last one is in a file without a number.
+        marks = sorted(here.glob("count.*"), key=lambda file: int(file.suffix[1:]))
+        totals = [_total(file) for file in marks]
+    each = SEGMENTS + 1
+    if len(totals) != each * len(names):
+        raise CannotCount(f"{each * len(names)} marks expected, {len(totals)} found")
+    return {
+        name: median(totals[index * each + 1 : (index + 1) * each])
+        / (FEWER_CALLS.get(name, CALLS) * paths.MESSAGES)
+        for index, name in enumerate(names)
+    }
+
+
+def _callgrind(out: Path) -> list[str]:
+    options = ["--dump-before=getppid", "--dump-line=no", f"--callgrind-out-file={out}"]
+    return ["valgrind", "--tool=callgrind", *options]
+
+
+def _run(command: list[str], environ: Mapping[str, str]) -> None:
+    done = subprocess.run(
+        command, cwd=_ROOT, env=environ, capture_output=True, text=True, timeout=DEADLINE
+    )
+    if done.returncode:
+        raise CannotCount(f"{command[0]} ended with {done.returncode}: {done.stderr[-2000:]}")
+
+
+def _total(file: Path) -> int:
+    found = re.search(r"^totals: (\d+)", file.read_text(), re.MULTILINE)
+    if found is None:
+        raise CannotCount(f"callgrind wrote no total in {file.name}")
+    return int(found[1])
+
+
+def build(kind: str) -> str:
+    """What the counts of a backend depend on: interpreter, valgrind, and who compiled what.
+
+    Raises:
+        CannotCount: there is no valgrind, or no such backend.
+    """
+    if not shutil.which("valgrind"):
+        raise CannotCount("valgrind is not installed (Debian's package valgrind)")
+    valgrind = subprocess.run(["valgrind", "--version"], capture_output=True, text=True).stdout
+    parts = [
+        f"{platform.python_implementation()} {platform.python_version()}",
+        platform.python_compiler(),
+        platform.machine(),
+        valgrind.strip().replace("-", " "),
+    ]
+    try:
+        wire.backend(kind)
+    except ImportError as error:
+        raise CannotCount(f"there is no backend {kind!r} here: {error}") from None
+    if kind == "cython":
+        parts.append(f"extensions by {_compilers()}")
+    return ", ".join(parts)
+
+
+def _compilers() -> str:
+    """Who compiled the extensions, as the files themselves say."""
+    file = import_module("compactor._speedups.frames").__file__
+    assert file is not None
+    binary = Path(file).read_bytes()
+    for name, pattern in (("GCC", _GCC), ("clang", _CLANG)):
+        match = pattern.search(binary)
+        if match:
+            return f"{name} {match[1].decode()}"
+    return "an unknown compiler"

@@ -1,0 +1,59 @@
+"""``SenderRule``: for which senders a peer may write."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+
+from compactor.pid import PID
+from compactor.settings import Settings
+from compactor.tls import Tls, is_for
+
+
+class SenderRule:
+    """Judges the senders that the messages of a connection name.
+
+    Args:
+        must_match_address: whether they must have the IP address that the connection comes from,
+            as ``LIBPROCESS_REQUIRE_PEER_ADDRESS_IP_MATCH`` asks.
+        must_match_certificate: whether the certificate of the peer must name their host.
+    """
+
+    def __init__(self, must_match_address: bool, must_match_certificate: bool) -> None:
+        self._must_match_address = must_match_address
+        self._must_match_certificate = must_match_certificate
+
+    def refusal(self, sender: PID, transport: asyncio.BaseTransport) -> str | None:
+        """Why a peer may not write for a sender, or None if it may."""
+        peer = transport.get_extra_info("peername") or ("", 0)
+        if self._must_match_address and _plain_ip(sender.ip) != _plain_ip(peer[0]):
+            return (  # the words of libprocess
+                f"UPID IP address validation failed: Message from {sender} "
+                f"was sent from IP {peer[0]}:{peer[1]}"
+            )
+        if self._must_match_certificate:
+            certificate = transport.get_extra_info("peercert")
+            if not certificate or not is_for(certificate, sender.ip):
+                return (
+                    f"Message from {sender} was sent by a peer whose certificate "
+                    f"does not name {sender.ip}"
+                )
+        return None
+
+
+def sender_rule(settings: Settings, tls: Tls | None) -> SenderRule | None:
+    """The rule of a context; None if it has none."""
+    must_match_address = settings.require_peer_address_ip_match
+    must_match_certificate = tls is not None and tls.settings.verify_sender
+    if must_match_address or must_match_certificate:
+        return SenderRule(must_match_address, must_match_certificate)
+    return None
+
+
+def _plain_ip(text: str) -> str:
+    """An IP address in its shortest form; that of IPv4 if it is one in the clothes of IPv6."""
+    try:
+        ip = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return text
+    return str(getattr(ip, "ipv4_mapped", None) or ip)

@@ -1,0 +1,220 @@
+"""``TlsSettings``: what a context is told about TLS, as arguments or in libprocess's variables."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from compactor.errors import SettingsError
+from compactor.settings import parse_bool
+
+log = logging.getLogger("compactor")
+
+PREFIX = "LIBPROCESS_SSL_"
+_BARE_PREFIX = "SSL_"  # libprocess reads these too; the longer name wins
+
+MODERN_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM"
+LIBPROCESS_CIPHERS = (
+    "AES128-SHA:AES256-SHA:RC4-SHA:DHE-RSA-AES128-SHA:DHE-DSS-AES128-SHA:"
+    "DHE-RSA-AES256-SHA:DHE-DSS-AES256-SHA"
+)
+"""All that a C++ peer offers by default; Python's own default has none of them."""
+
+SCHEMES = ("legacy", "openssl")
+
+
+@dataclass(frozen=True)
+class TlsSettings:
+    """Keys, certificates, and what is asked of peers; all sockets of the context then use TLS.
+
+    Fields have the names of libprocess's variables ``LIBPROCESS_SSL_...``, in lower case, and
+    its defaults except for ``ciphers``.  The last two are compactor's own.
+    """
+
+    key_file: str
+    """PEM file of the private key."""
+    cert_file: str
+    """PEM file of the certificate, which the certificates up to the CA may follow."""
+    ca_file: str | None = None
+    """PEM file of the CAs to trust; without it and ``ca_dir``, those of the system."""
+    ca_dir: str | None = None
+    """Folder of CAs to trust, as ``openssl rehash`` makes it."""
+    verify_server_cert: bool = False
+    """Whether a peer that is dialled must have a valid certificate that names it."""
+    require_client_cert: bool = False
+    """Whether a peer that dials must have one; implies ``verify_server_cert``."""
+    verify_ipadd: bool = False
+    """Whether an IP address in a certificate may name a peer."""
+    verification_depth: int = 4
+    """Certificates between that of a peer and the CA, at most."""
+    ciphers: str = f"{MODERN_CIPHERS}:{LIBPROCESS_CIPHERS}"
+    """Ciphers of TLS up to 1.2, in OpenSSL's language; by default also those of C++ peers."""
+    ecdh_curves: str = "auto"
+    """``auto``, or the name of one curve."""
+    hostname_validation_scheme: str = "legacy"
+    """``openssl``: the name that was dialled; ``legacy``: what DNS says of a peer's address."""
+    enable_ssl_v3: bool = False
+    """Never possible any more; here so that it can be refused by name."""
+    enable_tls_v1_0: bool = False
+    """Whether TLS 1.0 may be spoken."""
+    enable_tls_v1_1: bool = False
+    """Whether TLS 1.1 may be spoken."""
+    enable_tls_v1_2: bool = True
+    """Whether TLS 1.2 may be spoken."""
+    enable_tls_v1_3: bool = False
+    """Whether TLS 1.3 may be spoken."""
+    support_downgrade: bool = False
+    """Whether plain peers are served on the same port, and dialled when TLS fails."""
+
+    verify_sender: bool = False
+    """Whether the certificate of a peer must name the host of every sender it writes for."""
+    handshake_timeout: float = 10.0
+    """Seconds from connecting to the end of the handshake."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            _CHECKS[field.name](field.name, getattr(self, field.name))
+        if self.require_client_cert:
+            object.__setattr__(self, "verify_server_cert", True)
+        if self.verify_sender and not self.require_client_cert:
+            raise SettingsError(
+                "verify_sender=True needs require_client_cert=True: "
+                "without certificates there is nothing to compare senders with"
+            )
+        if not self.versions:
+            raise SettingsError(
+                "enable_tls_v1_2=False must not be the last version: enable at least one of "
+                "enable_tls_v1_0 to enable_tls_v1_3"
+            )
+        enabled = [int(version[-1]) for version in self.versions]
+        if enabled != list(range(enabled[0], enabled[-1] + 1)):
+            raise SettingsError(
+                f"enable_tls_{', enable_tls_'.join(self.versions)} must be without a gap"
+            )
+
+    @property
+    def versions(self) -> list[str]:
+        """The enabled ones among ``v1_0`` to ``v1_3``."""
+        known = ("v1_0", "v1_1", "v1_2", "v1_3")
+        return [version for version in known if getattr(self, f"enable_tls_{version}")]
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] | None = None) -> TlsSettings | None:
+        """What the variables say; None unless ``LIBPROCESS_SSL_ENABLED`` is ``true`` or ``1``.
+
+        Args:
+            environ: the variables, by default ``os.environ``.
+
+        Raises:
+            SettingsError: a value breaks its rule; the text names variable, value and rule.
+        """
+        environ = os.environ if environ is None else environ
+        name, text = _lookup(environ, "ENABLED")
+        if text is None or not parse_bool(name, text):
+            return None
+        values: dict[str, Any] = {}
+        for suffix, field in _VARIABLES.items():
+            name, text = _lookup(environ, suffix)
+            if text is not None:
+                value = _PARSERS.get(type(getattr(cls, field, "")), _parse_text)(name, text)
+                _CHECKS[field](name, value)
+                values[field] = value
+        for field in ("key_file", "cert_file"):
+            if field not in values:
+                raise SettingsError(
+                    f"{PREFIX}ENABLED=true needs {PREFIX}{field.upper()}, the path of a PEM file"
+                )
+        for wrong, right in (("VERIFY_DEPTH", "VERIFICATION_DEPTH"), ("ECDH_CURVE", "ECDH_CURVES")):
+            name, text = _lookup(environ, wrong)
+            if text is not None:
+                log.warning("%s is not read, by libprocess neither: use %s%s", name, PREFIX, right)
+        return cls(**values)
+
+
+def _lookup(environ: Mapping[str, str], suffix: str) -> tuple[str, str | None]:
+    long, bare = PREFIX + suffix, _BARE_PREFIX + suffix
+    if long not in environ:
+        return bare, environ.get(bare)
+    # SSL_CERT_FILE is OpenSSL's own name for a file of CAs, which many systems set.
+    if bare != "SSL_CERT_FILE" and environ.get(bare, environ[long]) != environ[long]:
+        log.warning("%s=%r is used, not %s=%r", long, environ[long], bare, environ[bare])
+    return long, environ[long]
+
+
+def _parse_int(name: str, text: str) -> Any:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
+
+
+def _parse_text(name: str, text: str) -> str:
+    return text
+
+
+_PARSERS: dict[type, Callable[[str, str], Any]] = {bool: parse_bool, int: _parse_int}
+
+
+def _check_bool(name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise SettingsError(f"{name}={value!r} must be True or False")
+
+
+def _check_ssl_v3(name: str, value: Any) -> None:
+    _check_bool(name, value)
+    if value:
+        raise SettingsError(f"{name}={value!r} must be false: no OpenSSL of today speaks SSL 3")
+
+
+def _check_path(name: str, value: Any) -> None:
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        raise SettingsError(f"{name}={value!r} must be a path")
+
+
+def _check_path_or_none(name: str, value: Any) -> None:
+    if value is not None:
+        _check_path(name, value)
+
+
+def _check_text(name: str, value: Any) -> None:
+    if not isinstance(value, str) or not value:
+        raise SettingsError(f"{name}={value!r} must not be empty")
+
+
+def _check_depth(name: str, value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 100:
+        raise SettingsError(f"{name}={value!r} must be a whole number from 0 to 100")
+
+
+def _check_scheme(name: str, value: Any) -> None:
+    if value not in SCHEMES:
+        raise SettingsError(f"{name}={value!r} must be legacy or openssl")
+
+
+def _check_seconds(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise SettingsError(f"{name}={value!r} must be a number above 0")
+
+
+_CHECKS: dict[str, Callable[[str, Any], None]] = {
+    field.name: _check_bool for field in fields(TlsSettings)
+} | {
+    "key_file": _check_path,
+    "cert_file": _check_path,
+    "ca_file": _check_path_or_none,
+    "ca_dir": _check_path_or_none,
+    "verification_depth": _check_depth,
+    "ciphers": _check_text,
+    "ecdh_curves": _check_text,
+    "hostname_validation_scheme": _check_scheme,
+    "enable_ssl_v3": _check_ssl_v3,
+    "handshake_timeout": _check_seconds,
+}
+
+_OWN = ("verify_sender", "handshake_timeout")
+
+# Old names first: where both are given, the new one is used.
+_VARIABLES = {
+    "VERIFY_CERT": "verify_server_cert",
+    "REQUIRE_CERT": "require_client_cert",
+} | {field.name.upper(): field.name for field in fields(TlsSettings) if field.name not in _OWN}
