@@ -42,6 +42,15 @@ def is_set(name: str) -> bool:
     return os.environ.get(name, "") not in ("", "0")
 
 
+def flags(kind: str) -> tuple[list[str], list[str]]:
+    """Flags of the compiler and of the linker; docs/development.md tells about sanitizers."""
+    sanitizers = os.environ.get("COMPACTOR_SANITIZE", "")
+    if not sanitizers:
+        return FLAGS.get(kind, ([], []))
+    chosen = [f"-fsanitize={sanitizers}", f"-fno-sanitize-recover={sanitizers}"]
+    return ["-O1", "-g", "-fno-omit-frame-pointer", *chosen], chosen
+
+
 def source_digest() -> str:
     """What tells the sources of all extensions from any others."""
     here = Path(__file__).parent / "compactor"
@@ -97,7 +106,7 @@ class BuildAllOrNone(build_ext):
     def build_extensions(self) -> None:
         kind = "msvc" if self.compiler.compiler_type == "msvc" else sys.platform
         for extension in self.extensions:
-            extension.extra_compile_args, extension.extra_link_args = FLAGS.get(kind, ([], []))
+            extension.extra_compile_args, extension.extra_link_args = flags(kind)
         super().build_extensions()
 
     def _make_pure(self) -> None:

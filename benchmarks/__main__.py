@@ -23,6 +23,7 @@ from benchmarks import (
     protobuf,
     ratios,
     senders,
+    tls,
     web,
 )
 from benchmarks.backends import backends
@@ -36,6 +37,7 @@ SCENARIOS = (
     ping_pong.SCENARIO,
     pipelined.SCENARIO,
     senders.SCENARIO,
+    tls.SCENARIO,
     local.HANDLER,
     local.THREAD,
     web.SCENARIO,

@@ -52,9 +52,13 @@ class Children:
     def __exit__(self, *exc_info: object) -> None:
         self._stack.close()
 
-    def fresh(self) -> Children:
-        """Others with the same variables, for a part of the turn: they end before the next part."""
-        return Children(self._environ)
+    def fresh(self, more: Mapping[str, str] | None = None) -> Children:
+        """Others with the same variables, for a part of the turn: they end before the next part.
+
+        Args:
+            more: variables that these children have besides.
+        """
+        return Children({**self._environ, **(more or {})})
 
     def start(self, role: Callable[..., None], *args: Any, cpu: int | None = None) -> Receive:
         """Run `role(report, *args)` in a new process.

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import TypeVar
 
+from compactor.names import resolve
 from compactor.pid import Address
 from compactor.tls import Tls, TlsError, describe
 from compactor.tls_transport import TlsTransport
@@ -100,11 +101,7 @@ async def _connect(
         ipaddress.ip_address(host)
         hosts = [host]
     except ValueError:
-        try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except RuntimeError:  # the interpreter ends and starts no threads: waiting is all right
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        hosts = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        hosts = await resolve(host, port)
     error: OSError = socket.gaierror(f"{host} has no address")
     for candidate in hosts:
         try:

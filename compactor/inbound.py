@@ -44,6 +44,7 @@ class Inbound:
     Attributes:
         answers: what the connection is to send at the end of a turn.
         is_shut: whether what is received matters no more.
+        senders: those that the peer may write for, as far as is known; None is everybody.
     """
 
     __slots__ = (
@@ -55,6 +56,7 @@ class Inbound:
         "_run_queue",
         "answers",
         "is_shut",
+        "senders",
     )
 
     def __init__(
@@ -68,6 +70,7 @@ class Inbound:
     ) -> None:
         self.answers: list[bytes] = []
         self.is_shut = False
+        self.senders: set[PID] | None = None
         self._connection = connection
         self._decoder = decoder
         self._known = known
@@ -109,7 +112,11 @@ class Inbound:
                     in_time = in_time and perf_counter() < end
                     continue
                 target = self._known.get(head.path)
-                if target is None or head.is_link:
+                if (
+                    target is None
+                    or head.is_link
+                    or (self.senders is not None and sender not in self.senders)
+                ):
                     self._connection.unusual_message(head, sender, body)
                     continue
                 mailbox, call = target

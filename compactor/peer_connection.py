@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import ssl
 from typing import Protocol, cast
@@ -10,6 +11,7 @@ from urllib.parse import unquote
 
 from compactor.answers import Answer, AnswerReader
 from compactor.errors import Reason
+from compactor.keepalive import AckWatch, probe
 from compactor.outflow import Outflow
 from compactor.pid import Address
 
@@ -17,6 +19,9 @@ log = logging.getLogger("compactor")
 
 _GONE = {404: Reason.NO_PROCESS, 410: Reason.TERMINATED}
 """What another compactor's marked answer says of the linked process."""
+
+_NO_WAY = {errno.EHOSTUNREACH, errno.ENETUNREACH, getattr(errno, "EHOSTDOWN", None)}
+"""What a network near by says of a machine that it cannot find any more."""
 
 
 class Dialler(Protocol):
@@ -42,10 +47,16 @@ class PeerConnection(asyncio.Protocol):
     """
 
     def __init__(
-        self, peer: Dialler, loop: asyncio.AbstractEventLoop, all_open: set[PeerConnection]
+        self,
+        peer: Dialler,
+        loop: asyncio.AbstractEventLoop,
+        all_open: set[PeerConnection],
+        peer_timeout: float,
     ) -> None:
         self._peer: Dialler | None = peer
         self._all_open = all_open
+        self._peer_timeout = peer_timeout
+        self._watch: AckWatch | None = None
         self.transport: asyncio.Transport | None = None
         self._reader = AnswerReader()
         self._answers = 0
@@ -65,8 +76,12 @@ class PeerConnection(asyncio.Protocol):
         """Send the end, and read on until the peer has sent its own, for at most ``timeout``."""
         self._peer = None
         if self.transport is not None and self.lost is None:
-            self.transport.write_eof()
-            self._loop.call_later(timeout, self.transport.abort)
+            try:
+                self.transport.write_eof()
+            except OSError:  # it has been reset; the loop has not noticed yet
+                self.transport.abort()
+            else:
+                self._loop.call_later(timeout, self.transport.abort)
 
     def abort(self) -> None:
         """Close at once."""
@@ -78,6 +93,8 @@ class PeerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
         self._all_open.add(self)
+        probe(transport, self._peer_timeout)
+        self._watch = AckWatch(self._loop, transport, self._peer_timeout, self._vanished)
 
     def pause_writing(self) -> None:
         self._is_full = True
@@ -105,9 +122,16 @@ class PeerConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._all_open.discard(self)
+        if self._watch is not None:
+            self._watch.close()
         self._lost(Reason.CLOSED if exc is None else _reason_of(exc))
         if not self.ended.done():
             self.ended.set_result(None)
+
+    def _vanished(self) -> None:
+        """The peer's machine acknowledges nothing any more."""
+        self._lost(Reason.TIMEOUT)
+        self.abort()
 
     def _lost(self, reason: Reason) -> None:
         self.lost = self.lost or reason
@@ -139,4 +163,8 @@ class PeerConnection(asyncio.Protocol):
 def _reason_of(error: Exception) -> Reason:
     if isinstance(error, ssl.SSLError):
         return Reason.TLS
-    return Reason.TIMEOUT if isinstance(error, TimeoutError) else Reason.RESET
+    if isinstance(error, TimeoutError):
+        return Reason.TIMEOUT
+    if isinstance(error, OSError) and error.errno in _NO_WAY:
+        return Reason.UNREACHABLE
+    return Reason.RESET

@@ -110,15 +110,16 @@ class Peer:
             self._dialling = self._owner.run_queue.loop.create_task(self._connect())
 
     async def _connect(self) -> None:
-        loop = self._owner.run_queue.loop
+        owner, settings = self._owner, self._owner.settings
+        loop = owner.run_queue.loop
         reason = Reason.UNREACHABLE
         try:
             connection = await dial(
                 loop,
                 self.address,
-                lambda: PeerConnection(self, loop, self._owner.outgoing),
-                self._owner.settings.connect_timeout,
-                self._owner.tls,
+                lambda: PeerConnection(self, loop, owner.outgoing, settings.peer_timeout),
+                settings.connect_timeout,
+                owner.tls,
             )
         except asyncio.TimeoutError:
             reason = Reason.TIMEOUT

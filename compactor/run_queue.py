@@ -9,8 +9,10 @@ from typing import Any, Protocol
 
 _BATCH = 64  # events of one mailbox before the next mailbox has its turn
 
-TURN_SECONDS = 0.005
-"""Seconds of handlers before sockets have theirs: requests on other connections wait no longer."""
+TURN_SECONDS = 0.002
+"""Seconds of handlers before sockets have theirs: a request on another connection waits for two of
+these, of the mailboxes and of the connection that floods.
+"""
 
 
 class Flushable(Protocol):

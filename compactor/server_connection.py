@@ -14,6 +14,7 @@ from compactor.exchange import Exchange
 from compactor.flow import ReadGate, unread_data
 from compactor.heads import Head
 from compactor.http import STATUS_LINES, TEXT, HttpDate, Request, Response, header_line
+from compactor.keepalive import probe
 from compactor.mailbox import IDLE, Mailbox
 from compactor.messages import serve
 from compactor.metrics import Metrics
@@ -29,6 +30,7 @@ log = logging.getLogger("compactor")
 
 LINK_HEADER = b"Compactor-Link"
 
+_MAX_SENDERS = 1024  # that one peer was found to write for, and need not be judged again
 _OWN = {"content-length", "date", "transfer-encoding"}  # headers known better here
 _TEXT = header_line("Content-Type", TEXT)
 
@@ -64,7 +66,8 @@ class Acceptor(Protocol):
 class ServerConnection(asyncio.Protocol):
     """One accepted connection.
 
-    A silent one is a peer watching whether we live: it is never closed for being idle.
+    A silent one is a peer watching whether we live: it is never closed for being idle, only when
+    the peer's machine answers no more.
 
     Invariants: answers leave in the order of their requests; while ``_waiting`` is not empty,
     whatever is answered later queues behind it.
@@ -84,11 +87,13 @@ class ServerConnection(asyncio.Protocol):
         self._inbound = receiver.backend.Inbound(
             self,
             self._decoder,
-            receiver.routes.known if server.sender_rule is None else {},
+            receiver.routes.known,
             receiver.run_queue,
             settings.mailbox_high_water,
             settings.mailbox_high_water_bytes,
         )
+        if server.sender_rule is not None:
+            self._inbound.senders = set()
         self.data_received = self._inbound.receive  # type: ignore[method-assign]
         self._transport: asyncio.Transport
         self._gate: ReadGate
@@ -106,6 +111,7 @@ class ServerConnection(asyncio.Protocol):
         self._gate = ReadGate(self._transport)
         peer = transport.get_extra_info("peername")
         self._peer = (peer[0], peer[1]) if peer else ("", 0)
+        probe(transport, self._settings.peer_timeout)
         descriptor = transport.get_extra_info("socket").fileno()
         if not self._server.admit(self, self._peer[0], descriptor) or self._server.is_closed:
             self.abort()  # one too many, or accepted in the moment that the context was stopped
@@ -150,10 +156,7 @@ class ServerConnection(asyncio.Protocol):
     def unusual_message(self, head: Head, sender: PID, body: bytes) -> None:
         """A link frame, or a message whose path is not in the table, or whose sender is judged."""
         rule = self._server.sender_rule
-        refusal = rule and rule.refusal(sender, self._transport)
-        if refusal:
-            self._receiver.message_not_taken(head, body, Reason.SENDER_REFUSED)
-            self._answer(400, refusal.encode(), head)
+        if rule is not None and not self._may_write_for(rule, sender, head, body):
             return
         try:
             if head.is_link:
@@ -173,6 +176,21 @@ class ServerConnection(asyncio.Protocol):
         mailbox.put_message(call or mailbox.call_for_unhandled(name), sender, body)
         self._inbound.hold_if_full(mailbox)
         self._answer(202, b"", head)
+
+    def _may_write_for(self, rule: SenderRule, sender: PID, head: Head, body: bytes) -> bool:
+        """Whether a peer may; if not, that is the answer."""
+        senders = self._inbound.senders
+        if senders is not None and sender in senders:
+            return True
+        refusal = rule.refusal(sender, self._transport)
+        if refusal is not None:
+            self._receiver.message_not_taken(head, body, Reason.SENDER_REFUSED)
+            self._answer(400, refusal.encode(), head)
+            return False
+        if senders is None or len(senders) >= _MAX_SENDERS:
+            senders = self._inbound.senders = set()
+        senders.add(sender)
+        return True
 
     def request(self, head: Head, body: bytes, in_time: bool) -> None:
         """Hand a request to its route, at once if its process is idle and nothing is before it."""
@@ -332,8 +350,12 @@ class ServerConnection(asyncio.Protocol):
         self._inbound.is_shut = True
         if self._eof or self._transport.is_closing():
             self._transport.close()
-        else:
+            return
+        try:
             self._transport.write_eof()
+        except OSError:  # it has been reset; the loop has not noticed yet
+            self._transport.abort()
+        else:
             self._loop.call_later(self._settings.linger, self._transport.abort)
 
     def close(self) -> None:

@@ -92,6 +92,9 @@ class Settings:
     connect_timeout: float = _setting(
         10.0, "name lookup and connecting; C++ leaves it to the kernel, about two minutes"
     )
+    peer_timeout: float = _setting(
+        60.0, "silence of a peer's machine; a switch restarts faster, Mesos waits 75 s for an agent"
+    )
     linger: float = _setting(1.0, "what stop() gives parked messages and started answers to leave")
 
     require_peer_address_ip_match: bool = _setting(

@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import ssl
+import time
 import warnings
 from typing import Any, Literal
 
@@ -16,7 +17,8 @@ from compactor.tls_settings import PREFIX, TlsSettings
 
 log = logging.getLogger("compactor")
 
-_MAX_LOGGED = 1024  # peers of which it is remembered how their last handshake failed
+_MAX_LOGGED = 1024  # peers of which it is remembered how their handshakes failed
+_FORGET_SECONDS = 60.0  # until new peers are logged when there are more
 
 
 class TlsError(ConnectionError):
@@ -40,7 +42,8 @@ class Tls:
         self.settings = settings
         self.accepting = _ssl_context(settings, ssl.PROTOCOL_TLS_SERVER)
         self.dialling = _ssl_context(settings, ssl.PROTOCOL_TLS_CLIENT)
-        self._logged: dict[str, str] = {}
+        self._logged: dict[str, set[str]] = {}
+        self._forgotten = -_FORGET_SECONDS  # when all that was logged was forgotten
         if settings.support_downgrade and settings.verify_server_cert:
             log.warning(
                 "certificates are verified, but support_downgrade lets peers do without TLS"
@@ -112,12 +115,16 @@ class Tls:
     # The log
 
     def failed(self, peer: str, what: str, error: BaseException) -> None:
-        """Log why there is no TLS with a peer, unless its last line says the same."""
+        """Log why there is no TLS with a peer, once until there has been."""
         line = f"{what}: {describe(error)}"
-        if self._logged.get(peer) != line:
-            if len(self._logged) >= _MAX_LOGGED:
-                self._logged.clear()
-            self._logged[peer] = line
+        if peer not in self._logged and len(self._logged) >= _MAX_LOGGED:
+            if time.monotonic() - self._forgotten < _FORGET_SECONDS:
+                return  # so many peers at a time: the counter has them all
+            self._forgotten = time.monotonic()
+            self._logged.clear()
+        lines = self._logged.setdefault(peer, set())
+        if line not in lines:
+            lines.add(line)
             log.warning("%s", line)
 
     def succeeded(self, peer: str) -> None:

@@ -138,7 +138,8 @@ def _lookup(environ: Mapping[str, str], suffix: str) -> tuple[str, str | None]:
     long, bare = PREFIX + suffix, _BARE_PREFIX + suffix
     if long not in environ:
         return bare, environ.get(bare)
-    if bare in environ and environ[bare] != environ[long]:
+    # SSL_CERT_FILE is OpenSSL's own name for a file of CAs, which many systems set.
+    if bare != "SSL_CERT_FILE" and environ.get(bare, environ[long]) != environ[long]:
         log.warning("%s=%r is used, not %s=%r", long, environ[long], bare, environ[bare])
     return long, environ[long]
 

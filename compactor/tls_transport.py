@@ -138,7 +138,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     async def _run_check(self, check: Check) -> None:
         try:
             await check(self._tls, self._raw.get_extra_info("peername")[0])
-        except (OSError, ValueError) as error:
+        except Exception as error:  # whatever it is, the peer is not known
             self._fail(error)
         else:
             self._finish(None)
@@ -166,10 +166,12 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def open(self, above: asyncio.Protocol) -> None:
         """Connect the protocol above, and give it what has arrived."""
         self._above = above
+        self._is_held = False
         above.connection_made(self)
         if self._is_full:
             above.pause_writing()
-        self.resume_reading()
+        if not self._is_held:
+            self.resume_reading()
 
     # Receiving
 
@@ -240,7 +242,11 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         for start in range(0, len(view), _PLAIN_BYTES):
             if self._is_closing or self._has_sent_end:
                 return
-            self._tls.write(view[start : start + _PLAIN_BYTES])
+            try:
+                self._tls.write(view[start : start + _PLAIN_BYTES])
+            except ssl.SSLError as error:
+                self._break(error)
+                return
             self._flush()
 
     def writelines(self, list_of_data: Iterable[Any]) -> None:

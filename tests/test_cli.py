@@ -73,6 +73,8 @@ def test_demo_says_what_did_not_happen_in_time():
 def test_demo_is_not_disturbed_by_the_environment(monkeypatch):
     monkeypatch.setenv("LIBPROCESS_PORT", "not a port")
     monkeypatch.setenv("LIBPROCESS_ADVERTISE_IP", "192.0.2.1")
+    monkeypatch.setenv("LIBPROCESS_SSL_SUPPORT_DOWNGRADE", "perhaps")
+    monkeypatch.setenv("SSL_ENABLED", "true")
     assert run("demo").returncode == 0
 
 

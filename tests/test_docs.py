@@ -178,6 +178,7 @@ def test_there_is_something_to_run():
         "links.md",
         "processes.md",
         "protobuf.md",
+        "tls.md",
     }
     assert len(EXAMPLES) >= 4
 

@@ -132,6 +132,7 @@ def test_bad_argument_is_an_error_that_names_argument_and_value(argument: str, v
         "max_mailbox_events",
         "max_pipelined",
         "connect_timeout",
+        "peer_timeout",
         "linger",
     ],
 )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from compactor import PID, Context, Process, Reason, Settings, TlsSettings, install, route
-from compactor.errors import ContextError, SettingsError
-from tests.actors import Receiver, dead_letters, settle, spawned, take_letter, wait_until
-from tests.raw import SENDER, frame, pid_at, read_answer, read_until_end
+from compactor import PID, Context, Process, Reason, Settings, install, route
+from tests.actors import Receiver, dead_letters, spawned, take_letter, wait_until
+from tests.raw import frame, read_answer, read_until_end
 from tests.tls_fixture import Certificates
 
 MakeContext = Callable[..., Context]
@@ -34,6 +33,10 @@ class Echo(Process):
     @route("/page")
     def page(self, request: Any) -> str:
         return "seen"
+
+    @route("/large")
+    def large(self, request: Any) -> bytes:
+        return b"z" * (10 * 1024)
 
 
 def raw_tls(context: Context, files: Certificates, name: str | None = "host") -> ssl.SSLSocket:
@@ -159,6 +162,44 @@ def test_default_ciphers_meet_a_default_peer_in_cpp(
     assert here.received.take() == (echo, b"hello")
 
 
+@pytest.mark.parametrize("end", ["fin", "rst"])
+def test_whole_messages_are_delivered_even_when_the_peer_is_gone(
+    make_context: MakeContext, certificates: Certificates, end: str
+) -> None:
+    """What a broken connection has received is decrypted before it is given up."""
+    context = make_context(tls=certificates.settings())
+    receiver = spawned(context, Receiver())
+    sock = raw_tls(context, certificates)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a reset takes back what waits
+    sock.sendall(b"".join(frame(receiver.pid, body=b"%d" % n) for n in range(200)))
+    if end == "rst":
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+    bodies = [receiver.received.take()[1] for _ in range(200)]
+    assert bodies == [b"%d" % n for n in range(200)]
+
+
+def test_peer_that_reads_no_answers_is_not_read(
+    make_context: MakeContext, certificates: Certificates
+) -> None:
+    context = make_context(tls=certificates.settings())
+    context.spawn(Echo("echo"))
+    request = b"GET /echo/large HTTP/1.1\r\n\r\n"
+    with raw_tls(context, certificates) as sock:
+        sock.settimeout(0.5)
+        sent = 0
+        with pytest.raises(TimeoutError):  # bounded: the answers would take 100 GB
+            for _ in range(100_000):
+                sock.sendall(request * 100)
+                sent += 100
+        connection = next(iter(context._runtime.server.connections))
+        assert connection._gate.is_held
+        assert connection._transport.get_write_buffer_size() < 64 * MIB
+        sock.settimeout(10)
+        for _ in range(20):
+            assert read_answer(sock) == (200, b"z" * (10 * 1024))
+
+
 # What is verified
 
 
@@ -189,7 +230,7 @@ def test_peer_with_a_wrong_certificate_is_not_dialled(
         assert take_letter(letters).reason is Reason.TLS
     (line,) = logged(caplog, f"no TLS with 127.0.0.1:{there.port}")
     assert words in line
-    wait_until(lambda: there.metrics.tls_failures == 2)
+    wait_until(lambda: there.metrics.tls_failures >= 2)  # one, or two, of each link and message
 
 
 @pytest.mark.parametrize(
@@ -249,180 +290,6 @@ def test_chain_must_not_be_longer_than_allowed(
     else:
         assert here.exits.take() == (pid, Reason.TLS)
         assert logged(caplog, "2 certificates stand between")
-
-
-# Handshakes that fail
-
-
-def test_plain_peer_at_a_tls_port_is_cut_off_and_logged_once(
-    make_context: MakeContext,
-    certificates: Certificates,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    there = make_context(tls=certificates.settings())
-    here = spawned(make_context(), Receiver("here"))
-    pid = there.spawn(Receiver("there"))
-    for _ in range(2):
-        here.link(pid)
-        gone, reason = here.exits.take()
-        assert gone == pid
-        assert reason in (Reason.CLOSED, Reason.RESET)
-    wait_until(lambda: there.metrics.tls_failures == 2)
-    (line,) = logged(caplog, "connects from 127.0.0.1")
-    assert line.endswith("the peer does not speak TLS, but plain HTTP")
-
-
-def test_tls_peer_at_a_plain_port_exits_its_linkers_with_tls(
-    make_context: MakeContext,
-    certificates: Certificates,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    there = make_context()
-    here = spawned(make_context(tls=certificates.settings()), Receiver("here"))
-    pid = there.spawn(Receiver("there"))
-    here.link(pid)
-    assert here.exits.take() == (pid, Reason.TLS)
-    (line,) = logged(caplog, f"no TLS with 127.0.0.1:{there.port}")
-    assert line.endswith("the peer does not speak TLS")
-
-
-@pytest.mark.parametrize("first", [b"", b"\x16\x03\x01\x02\x00\x01\x00"])
-def test_silence_in_the_handshake_is_bounded_where_connections_are_accepted(
-    make_context: MakeContext,
-    certificates: Certificates,
-    caplog: pytest.LogCaptureFixture,
-    connect: Callable[[Context], socket.socket],
-    first: bytes,
-) -> None:
-    there = make_context(tls=certificates.settings(handshake_timeout=0.2))
-    sock = connect(there)
-    sock.sendall(first)
-    assert read_until_end(sock) == b""
-    assert logged(caplog, "the handshake took longer than 0.2 s")
-
-
-def test_silence_in_the_handshake_is_bounded_where_connections_are_dialled(
-    make_context: MakeContext,
-    certificates: Certificates,
-    listener: socket.socket,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    tls = certificates.settings(handshake_timeout=0.2)
-    here = spawned(make_context(tls=tls), Receiver("here"))
-    here.link(pid_at(listener))
-    assert here.exits.take() == (pid_at(listener), Reason.TLS)
-    assert logged(caplog, "the handshake took longer than 0.2 s")
-
-
-def test_handshake_byte_by_byte_succeeds(
-    make_context: MakeContext,
-    certificates: Certificates,
-    connect: Callable[[Context], socket.socket],
-) -> None:
-    for downgrade in (False, True):
-        context = make_context(tls=certificates.settings(support_downgrade=downgrade))
-        context.spawn(Echo("echo"))
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        client.load_verify_locations(certificates.path("ca"))
-        tls = client.wrap_bio(incoming, outgoing, server_hostname="localhost")
-        sock = connect(context)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-        def send_slowly(sock: socket.socket = sock, data: ssl.MemoryBIO = outgoing) -> None:
-            while data.pending:
-                sock.sendall(data.read(1))
-
-        for _ in range(100):
-            try:
-                tls.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                send_slowly()
-                incoming.write(sock.recv(65536))
-        tls.write(b"GET /echo/page HTTP/1.1\r\n\r\n")
-        send_slowly()
-        incoming.write(sock.recv(65536))
-        assert tls.read(65536).endswith(b"seen")
-
-
-def test_context_stops_while_handshakes_are_under_way(
-    make_context: MakeContext,
-    certificates: Certificates,
-    listener: socket.socket,
-    connect: Callable[[Context], socket.socket],
-) -> None:
-    context = make_context(tls=certificates.settings(), settings=Settings(linger=0.2))
-    here = spawned(context, Receiver("here"))
-    sock = connect(context)
-    here.send(pid_at(listener), "message")
-    accepted, _ = listener.accept()
-    with accepted:
-        assert accepted.recv(1) == b"\x16"
-        context.stop()
-        context.join(10)
-        assert not context.is_alive()
-        assert read_until_end(sock) == b""
-
-
-def test_what_is_no_tls_any_more_cuts_the_connection(
-    make_context: MakeContext,
-    certificates: Certificates,
-    connect: Callable[[Context], socket.socket],
-) -> None:
-    context = make_context(tls=certificates.settings())
-    receiver = spawned(context, Receiver())
-    sock = raw_tls(context, certificates)
-    sock.sendall(frame(receiver.pid, body=b"good", agent=True))
-    assert receiver.received.take() == (SENDER, b"good")
-    with socket.socket(fileno=sock.detach()) as plain:
-        plain.settimeout(10)
-        plain.sendall(frame(receiver.pid, body=b"bad", agent=True) * 4)
-        read_until_end(plain)
-    settle(receiver)
-    assert receiver.received.is_empty
-
-
-# Certificates anew
-
-
-def test_reloaded_certificates_serve_new_connections_and_old_ones_stay(
-    make_context: MakeContext,
-    certificates: Certificates,
-    tmp_path: Any,
-) -> None:
-    def use(name: str) -> None:
-        for kind in ("pem", "key"):
-            shutil.copy(certificates.folder / f"{name}.{kind}", tmp_path / f"own.{kind}")
-
-    use("host")
-    context = make_context(
-        tls=TlsSettings(key_file=str(tmp_path / "own.key"), cert_file=str(tmp_path / "own.pem"))
-    )
-    context.spawn(Echo("echo"))
-
-    def serial(sock: ssl.SSLSocket) -> object:
-        return (sock.getpeercert() or {})["serialNumber"]
-
-    with raw_tls(context, certificates) as old:
-        use("renewed")
-        context.reload_tls()
-        with raw_tls(context, certificates) as new:
-            assert serial(new) != serial(old)
-            for sock in (new, old):
-                sock.sendall(b"GET /echo/page HTTP/1.1\r\n\r\n")
-                assert read_answer(sock) == (200, b"seen")
-    (tmp_path / "own.key").write_text("no key")
-    with pytest.raises(SettingsError, match=r"own\.key"):
-        context.reload_tls()
-    with raw_tls(context, certificates) as sock:
-        sock.sendall(b"GET /echo/page HTTP/1.1\r\n\r\n")
-        assert read_answer(sock) == (200, b"seen")
-
-
-def test_context_without_tls_has_nothing_to_reload(context: Context) -> None:
-    with pytest.raises(ContextError, match="no TLS to reload"):
-        context.reload_tls()
 
 
 # OS processes

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,7 +97,8 @@ def test_bare_prefix_is_read_too(caplog: pytest.LogCaptureFixture) -> None:
     assert settings == TlsSettings(key_file="b.key", cert_file="b.pem")
     assert not caplog.records
     assert TlsSettings.from_environ({**environ, **ON}) == read()
-    assert "LIBPROCESS_SSL_CERT_FILE='a.pem' is used, not SSL_CERT_FILE='b.pem'" in caplog.text
+    assert "LIBPROCESS_SSL_KEY_FILE='a.key' is used, not SSL_KEY_FILE='b.key'" in caplog.text
+    assert "SSL_CERT_FILE" not in caplog.text  # which means the CAs to OpenSSL itself
 
 
 @pytest.mark.parametrize(
@@ -212,3 +215,14 @@ def test_argument_wins_over_the_environment(
 def test_tls_must_be_settings() -> None:
     with pytest.raises(TypeError, match="tls must be TlsSettings"):
         Context(ip="127.0.0.1", tls="yes")  # type: ignore[arg-type]
+
+
+def test_page_lists_every_variable_with_its_default() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "tls.md").read_text("utf-8")
+    rows = re.findall(r"^\| `LIBPROCESS_SSL_(\w+)` \| (?:`(\w+)` )?", page, re.MULTILINE)
+    defaults = {field.name.upper(): field.default for field in dataclasses.fields(TlsSettings)}
+    own = {"VERIFY_SENDER", "HANDSHAKE_TIMEOUT"}
+    assert {name for name, _ in rows} == set(defaults) - own | {"ENABLED"}
+    for name, value in rows:
+        if value and name != "ENABLED":
+            assert value == str(defaults[name]).replace("False", "false").replace("True", "true")

@@ -1,0 +1,205 @@
+"""Faults of programs: killed, stopped, restarted, and another one in their place."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from compactor import PID, Context, Process, Reason
+from tests.actors import TIMEOUT, Receiver, dead_letters, settle, spawned, take_letter, wait_until
+from tests.raw import pid_at
+from tests.reliability.programs import Program
+
+Start = Callable[..., Program]
+MakeContext = Callable[..., Context]
+
+STOPPED = float(os.environ.get("COMPACTOR_STOPPED_SECONDS", "5"))
+"""How long programs are stopped; 60 for a minute."""
+
+FLOOD, SIZE = 1_500, 16 * 1024  # 24 MB: more than kernels take, less than may be parked
+
+
+def linked(start: Start) -> tuple[Program, Program]:
+    """Two programs, the first of which is linked to the second."""
+    linker, other = start(settings={"peer_timeout": 2.0}), start()
+    linker.tell("link", to=other.pid)
+    linker.send(other.pid, "first")
+    assert other.take("message")["body"] == "first"
+    return linker, other
+
+
+def test_a_killed_program_exits_its_linkers_at_once(start: Start) -> None:
+    linker, other = linked(start)
+    told = other.kill()
+    exited = linker.take("exited")
+    assert exited["pid"] == other.pid
+    assert exited["reason"] in ("closed", "reset")
+    assert exited["at"] - told < 1.0
+
+
+def test_a_program_killed_in_a_flood_exits_its_linkers_and_what_has_not_left_is_reported(
+    start: Start,
+) -> None:
+    linker, other = linked(start)
+    other.signal(signal.SIGSTOP)
+    linker.tell("count", to=other.pid, count=FLOOD, size=SIZE)
+    linker.tell("delay", seconds=0.0)
+    linker.take("delayed")  # what the flood wrote has filled the kernel's buffers
+    other.kill()
+    assert linker.take("exited")["reason"] in ("closed", "reset")
+    linker.tell("delay", seconds=0.0)
+    linker.take("delayed")
+    letters = linker.seen("letter")
+    assert 0 < letters < FLOOD
+    assert linker.take("letter")["reason"] in ("closed", "reset")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(STOPPED + 60)
+def test_a_stopped_program_exits_nobody_and_has_lost_nothing_when_it_goes_on(
+    start: Start,
+) -> None:
+    """Also longer than the peer timeout, with its receive window shut."""
+    linker, other = linked(start)
+    other.signal(signal.SIGSTOP)
+    linker.tell("count", to=other.pid, count=FLOOD, size=SIZE)
+    time.sleep(STOPPED)  # the fault lasts so long
+    other.signal(signal.SIGCONT)
+    counted = other.take("counted")
+    assert (counted["count"], counted["in_order"]) == (FLOOD, True)
+    assert not linker.seen("exited")
+    assert not linker.seen("letter")
+
+
+@pytest.mark.slow
+def test_a_stopped_linker_takes_no_living_peer_for_a_dead_one(start: Start) -> None:
+    linker, other = linked(start)
+    linker.send(other.pid, "second")
+    linker.signal(signal.SIGSTOP)
+    time.sleep(STOPPED)  # longer than its own peer timeout
+    linker.signal(signal.SIGCONT)
+    linker.send(other.pid, "third")
+    assert [other.take("message")["body"] for _ in range(2)] == ["second", "third"]
+    assert not linker.seen("exited")
+
+
+@pytest.mark.slow
+def test_a_receiver_that_makes_no_room_for_longer_than_the_peer_timeout_exits_nobody(
+    start: Start,
+) -> None:
+    linker, other = linked(start)
+    linker.send(other.pid, str(STOPPED), name="sleep")
+    other.take("sleeping")
+    linker.tell("count", to=other.pid, count=FLOOD, size=SIZE)
+    counted = other.take("counted", timeout=STOPPED + 20)
+    assert (counted["count"], counted["in_order"]) == (FLOOD, True)
+    assert not linker.seen("exited")
+    assert not linker.seen("letter")
+
+
+def test_a_peer_that_restarts_on_its_port_within_milliseconds_exits_each_link_once(
+    make_context: MakeContext,
+) -> None:
+    here = spawned(make_context(), Receiver("here"))
+    there = spawned(make_context(), Receiver("there"))
+    pid = there.pid
+    for turn in range(10):
+        here.link(pid)
+        here.send(pid, "message", b"%d" % turn)
+        assert there.received.take()[1] == b"%d" % turn
+        there.context.stop()
+        there.context.join(10)
+        there = spawned(make_context(port=pid.port), Receiver("there"))
+        assert here.exits.take() == (pid, Reason.TERMINATED)
+        wait_until(lambda: not here.context._runtime.outgoing)  # the connection ends behind it
+        settle(here)
+        assert here.exits.is_empty
+
+
+@contextlib.contextmanager
+def http_server(port: int) -> Iterator[None]:
+    """Python's own HTTP server, which knows no POST."""
+    command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 10
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except ConnectionRefusedError:
+                assert time.monotonic() < end
+                time.sleep(0.02)
+        yield
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_a_port_that_another_http_server_took_over_exits_the_link(
+    start: Start, context: Context
+) -> None:
+    other = start()
+    pid = PID.from_string(other.pid)
+    here = spawned(context, Receiver())
+    here.link(pid)
+    here.send(pid, "message", b"first")
+    other.take("message")
+    other.kill()
+    assert here.exits.take()[0] == pid
+    with http_server(pid.port):
+        here.link(pid)
+        assert here.exits.take() == (pid, Reason.CLOSED)  # it answers 501 and closes
+    here.link(pid)
+    assert here.exits.take() == (pid, Reason.REFUSED)
+
+
+def test_a_port_that_another_compactor_took_over_says_that_the_process_is_not_there(
+    make_context: MakeContext,
+) -> None:
+    here = spawned(make_context(), Receiver("here"))
+    there = spawned(make_context(), Receiver("there"))
+    pid = there.pid
+    here.link(pid)
+    there.context.stop()
+    there.context.join(10)
+    assert here.exits.take()[0] == pid
+    wait_until(lambda: not here.context._runtime.outgoing)
+    spawned(make_context(port=pid.port), Process("another"))
+    letters = dead_letters(here.context)
+    here.link(pid)
+    here.send(pid, "message")
+    assert here.exits.take() == (pid, Reason.NO_PROCESS)
+    settle(here)
+    assert letters.is_empty  # libprocess answers no message of libprocess: the other side counts it
+
+
+def test_a_port_that_a_program_took_over_which_only_listens_keeps_the_link_until_it_ends(
+    context: Context, listener: socket.socket
+) -> None:
+    """As with C++: such a program cannot be told from a peer that has nothing to say."""
+    here = spawned(context, Receiver())
+    letters = dead_letters(context)
+    here.link(pid_at(listener))
+    here.send(pid_at(listener), "message", b"1")
+    connection, _ = listener.accept()
+    connection.settimeout(TIMEOUT)
+    seen = b""
+    while b"POST /x/message" not in seen:
+        seen += connection.recv(4096)
+    settle(here)
+    assert here.exits.is_empty
+    pid = pid_at(listener)
+    listener.close()
+    connection.close()
+    assert here.exits.take()[1] in (Reason.CLOSED, Reason.RESET)
+    here.send(pid, "message", b"2")
+    assert take_letter(letters).reason == Reason.REFUSED
