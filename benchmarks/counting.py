@@ -1,9 +1,10 @@
 """Instructions per message of each path, counted by `valgrind --tool=callgrind`.
 
-One OS process runs every path of a backend, first to warm up, then in `SEGMENTS` segments alike.
-Between two segments it calls `getppid`, which has callgrind write down what it has counted and
-start anew.  So what is counted is the path alone, without start-up, imports, or what came before.
-Of the segments the median counts: a dict that grows, or a second that ends, hits one of them.
+One OS process imports everything, and forks one for each path, so that none finds what another has
+left behind.  There the path runs, first to warm up, then in `SEGMENTS` segments alike.  Between two
+segments it calls `getppid`, which has callgrind write down what it has counted and start anew.  So
+what is counted is the path alone.  Of the segments the median counts: a dict that grows, or a
+second that ends, hits one of them.
 
 Little is left to chance: the hash seed is fixed, the clock of the turns stands still, the garbage
 collector is off, there is one thread, and the environment has only what is set here.
@@ -64,14 +65,25 @@ def run_paths(kind: str, names: Sequence[str], slowdown: float) -> None:
     backend = wire.backend(kind)
     paths.ENCODED = round(paths.MESSAGES * (1 + slowdown))
     for name in names:
-        with paths.PATHS[name](backend) as work:
-            for _ in range(WARM_UP):
+        child = os.fork()
+        if not child:
+            _run_path(backend, name)
+            os._exit(0)
+        if os.waitpid(child, 0)[1]:
+            sys.exit(f"{name} failed")
+        print(child, flush=True)
+
+
+def _run_path(backend: wire.Backend, name: str) -> None:
+    calls = FEWER_CALLS.get(name, CALLS)
+    with paths.PATHS[name](backend) as work:
+        for _ in range(WARM_UP):
+            work()
+        os.getppid()
+        for _ in range(SEGMENTS):
+            for _ in range(calls):
                 work()
             os.getppid()
-            for _ in range(SEGMENTS):
-                for _ in range(FEWER_CALLS.get(name, CALLS)):
-                    work()
-                os.getppid()
 
 
 def count(
@@ -99,31 +111,38 @@ def count(
             **(environ or {}),
         }
         _run(program, environ)  # writes the bytecode, of what is imported late too
-        _run([*_callgrind(here / "count"), *program], environ)
-        # A file for each mark; what comes behind the last one is in a file without a number.
-        marks = sorted(here.glob("count.*"), key=lambda file: int(file.suffix[1:]))
-        totals = [_total(file) for file in marks]
-    each = SEGMENTS + 1
-    if len(totals) != each * len(names):
-        raise CannotCount(f"{each * len(names)} marks expected, {len(totals)} found")
-    return {
-        name: median(totals[index * each + 1 : (index + 1) * each])
-        / (FEWER_CALLS.get(name, CALLS) * paths.MESSAGES)
-        for index, name in enumerate(names)
-    }
+        children = _run([*_callgrind(here), *program], environ).split()
+        return {
+            name: _per_message(name, sorted(here.glob(f"{child}.*"), key=_number))
+            for name, child in zip(names, children, strict=True)
+        }
 
 
-def _callgrind(out: Path) -> list[str]:
-    options = ["--dump-before=getppid", "--dump-line=no", f"--callgrind-out-file={out}"]
+def _per_message(name: str, marks: Sequence[Path]) -> float:
+    """The instructions that callgrind wrote at the marks of one path, for one message."""
+    if len(marks) != SEGMENTS + 1:
+        raise CannotCount(f"{name}: {SEGMENTS + 1} marks expected, {len(marks)} found")
+    totals = [_total(file) for file in marks[1:]]  # what is before the first one is the warm-up
+    return median(totals) / (FEWER_CALLS.get(name, CALLS) * paths.MESSAGES)
+
+
+def _number(file: Path) -> int:
+    return int(file.suffix[1:])
+
+
+def _callgrind(folder: Path) -> list[str]:
+    options = ["--dump-before=getppid", "--dump-line=no", f"--callgrind-out-file={folder}/%p"]
     return ["valgrind", "--tool=callgrind", *options]
 
 
-def _run(command: list[str], environ: Mapping[str, str]) -> None:
+def _run(command: list[str], environ: Mapping[str, str]) -> str:
+    """Run a program, and return what it prints."""
     done = subprocess.run(
         command, cwd=_ROOT, env=environ, capture_output=True, text=True, timeout=DEADLINE
     )
     if done.returncode:
         raise CannotCount(f"{command[0]} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return done.stdout
 
 
 def _total(file: Path) -> int:
