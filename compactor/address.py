@@ -13,7 +13,7 @@ from compactor.settings import Settings
 
 log = logging.getLogger("compactor")
 
-_BACKLOG = 1024  # connections that the kernel accepts before we do
+BACKLOG = 1024  # connections that the kernel accepts before we do
 # Never dialled: asking the kernel which address it would use for them sends no packet.
 _ELSEWHERE = {socket.AF_INET: ("192.0.2.1", 9), socket.AF_INET6: ("2001:db8::1", 9)}
 _has_warned = False  # this program, of an address that is open to others
@@ -58,7 +58,7 @@ def _bind(ip: str, port: int) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
-        sock.listen(_BACKLOG)
+        sock.listen(BACKLOG)
         sock.setblocking(False)
     except OSError as error:
         sock.close()

@@ -168,14 +168,12 @@ class Outflow:
     def take_back(self) -> list[Any]:
         """Park nothing any more; return the messages among what was, as the decoder does."""
         messages: list[Any] = []
-        number = self.written
         self._end_block()
         for buffers, _, _ in self._ended:
             found = _messages(b"".join(buffers))
             for index in range(0, len(found), 2):
-                if number not in self.links:
+                if not found[index].is_link:
                     messages += found[index : index + 2]
-                number += 1
         self.links.clear()
         self._ended.clear()
         self.parked = self._ended_frames = 0

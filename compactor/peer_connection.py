@@ -76,8 +76,12 @@ class PeerConnection(asyncio.Protocol):
         """Send the end, and read on until the peer has sent its own, for at most ``timeout``."""
         self._peer = None
         if self.transport is not None and self.lost is None:
-            self.transport.write_eof()
-            self._loop.call_later(timeout, self.transport.abort)
+            try:
+                self.transport.write_eof()
+            except OSError:  # it has been reset; the loop has not noticed yet
+                self.transport.abort()
+            else:
+                self._loop.call_later(timeout, self.transport.abort)
 
     def abort(self) -> None:
         """Close at once."""

@@ -15,6 +15,7 @@ from compactor.flow import ReadGate, unread_data
 from compactor.heads import Head
 from compactor.http import STATUS_LINES, TEXT, HttpDate, Request, Response, header_line
 from compactor.keepalive import probe
+from compactor.large_bodies import LargeBodyReader
 from compactor.mailbox import IDLE, Mailbox
 from compactor.messages import serve
 from compactor.metrics import Metrics
@@ -216,6 +217,17 @@ class ServerConnection(asyncio.Protocol):
         exchange.answered = self._send_ready
         self._queue_answer(exchange, head)
 
+    def read_large_body(self) -> None:
+        """Have what is missing of a body read straight to its place; TLS has to decipher it."""
+        transport = self._transport
+        is_plain = transport.get_extra_info("ssl_object") is None
+        if (
+            is_plain
+            and self._decoder.can_lend
+            and not (self._gate.is_held or transport.is_closing())
+        ):
+            LargeBodyReader(self, transport, self._decoder)
+
     def malformed(self) -> None:
         """The decoder found what is no request."""
         error = self._decoder.error
@@ -350,8 +362,12 @@ class ServerConnection(asyncio.Protocol):
         self._inbound.is_shut = True
         if self._eof or self._transport.is_closing():
             self._transport.close()
-        else:
+            return
+        try:
             self._transport.write_eof()
+        except OSError:  # it has been reset; the loop has not noticed yet
+            self._transport.abort()
+        else:
             self._loop.call_later(self._settings.linger, self._transport.abort)
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from compactor import PID, Context, Reason, Settings
-from tests.actors import TIMEOUT, Receiver, dead_letters, settle, spawned, take_letter
+from tests.actors import TIMEOUT, Receiver, dead_letters, settle, spawned, take_letter, wait_until
 from tests.network import run_in_own_network
 from tests.raw import dead_port, pid_at
 
@@ -168,6 +168,7 @@ def test_a_stopped_context_exits_its_remote_linkers_and_a_new_one_is_reached_aga
     there_context.stop()
     there_context.join(TIMEOUT)
     assert here.exits.take()[0] == pid
+    wait_until(lambda: not here.context._runtime.outgoing)  # the old connection's end was seen too
     again = spawned(make_context(port=pid.port), Receiver("there"))
     here.link(pid)
     here.send(pid, "message", b"again")
@@ -283,6 +284,55 @@ def test_reconnect_moves_to_a_new_connection_unnoticed(
     while b"POST /x/message" not in seen:
         seen += second.recv(4096)
     assert seen.startswith(b"POST /x/compactor.link")
+    assert here.exits.is_empty
+    second.close()
+    assert here.exits.take()[0] == pid
+
+
+def test_a_link_frame_that_could_not_leave_is_no_dead_letter(
+    context: Context, listener: socket.socket
+) -> None:
+    here = spawned(context, Receiver())
+    letters = dead_letters(context)
+    pid = pid_at(listener)
+    here.link(pid)
+    connection, _ = listener.accept()
+    answer = b"HTTP/1.1 %b\r\nCompactor-Link: x\r\nContent-Length: 0\r\n\r\n"
+    with connection:
+        assert connection.recv(4096)
+        connection.sendall(answer % b"202 Accepted")
+        for _ in range(100):  # more than the kernel takes
+            here.send(pid, "message", bytes(300_000))
+        here.link(pid)  # parked behind them
+        settle(here)
+        connection.sendall(answer % b"410 Gone")  # it crosses the second link frame
+        assert here.exits.take() == (pid, Reason.TERMINATED)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert take_letter(letters).name == "message"
+    settle(here)
+    while not letters.is_empty:
+        assert take_letter(letters).name == "message"
+
+
+def test_reconnect_moves_on_from_a_connection_that_was_reset_a_moment_ago(
+    context: Context, listener: socket.socket
+) -> None:
+    here = spawned(context, Receiver())
+    pid = pid_at(listener)
+    here.link(pid)
+    first, _ = listener.accept()
+    assert first.recv(4096)
+    first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def reset_and_reconnect() -> None:  # the loop sees neither before both have happened
+        first.close()
+        here.link(pid, reconnect=True)
+
+    context.dispatch(here.pid, reset_and_reconnect).result(TIMEOUT)
+    second, _ = listener.accept()
+    second.settimeout(TIMEOUT)
+    assert b"POST /x/compactor.link" in second.recv(4096)
+    settle(here)
     assert here.exits.is_empty
     second.close()
     assert here.exits.take()[0] == pid

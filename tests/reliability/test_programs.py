@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from compactor import PID, Context, Process, Reason
-from tests.actors import TIMEOUT, Receiver, dead_letters, settle, spawned, take_letter
+from tests.actors import TIMEOUT, Receiver, dead_letters, settle, spawned, take_letter, wait_until
 from tests.raw import pid_at
 from tests.reliability.programs import Program
 
@@ -119,6 +119,7 @@ def test_a_peer_that_restarts_on_its_port_within_milliseconds_exits_each_link_on
         there.context.join(10)
         there = spawned(make_context(port=pid.port), Receiver("there"))
         assert here.exits.take() == (pid, Reason.TERMINATED)
+        wait_until(lambda: not here.context._runtime.outgoing)  # the connection ends behind it
         settle(here)
         assert here.exits.is_empty
 
@@ -171,6 +172,7 @@ def test_a_port_that_another_compactor_took_over_says_that_the_process_is_not_th
     there.context.stop()
     there.context.join(10)
     assert here.exits.take()[0] == pid
+    wait_until(lambda: not here.context._runtime.outgoing)
     spawned(make_context(port=pid.port), Process("another"))
     letters = dead_letters(here.context)
     here.link(pid)
