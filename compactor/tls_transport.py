@@ -16,7 +16,7 @@ from typing import Any, cast
 from compactor.flow import unread_data
 from compactor.tls import TlsError
 
-_PLAIN_BYTES = 256 * 1024  # handed over, or encrypted, at a time
+_PLAIN_BYTES = 64 * 1024  # handed over, or encrypted, at a time: what fits into a core's cache
 _RECORD_BYTES = 16 * 1024  # the largest record of TLS
 
 Check = Callable[[ssl.SSLObject, str], Awaitable[None]]
