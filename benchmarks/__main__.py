@@ -65,13 +65,14 @@ def main() -> int:
     parser.add_argument("--renew", metavar="REASON", help="write the ratios to ratios.json")
     options = parser.parse_args()
     if options.file:
-        results = results_of(json.loads(options.file.read_text()), SCENARIOS)
+        saved = json.loads(options.file.read_text())
+        results, where = results_of(saved, SCENARIOS), saved["machine"]
     else:
-        results = measure(options)
+        results, where = measure(options), machine()
     rows = [row for result in results for row in rows_of(result)]
-    show(results, rows)
+    show(results, rows, where)
     if options.json:
-        options.json.write_text(json.dumps(as_json(results, rows, machine()), indent=1))
+        options.json.write_text(json.dumps(as_json(results, rows, where), indent=1))
     if options.plot:
         for file in plot_all(results, options.plot):
             print(f"drawn: {file}")
@@ -79,7 +80,7 @@ def main() -> int:
     if options.check:
         has_failed = bool(ratios.check(rows)) or has_failed
     if options.renew:
-        ratios.renew(rows, options.renew, machine())
+        ratios.renew(rows, options.renew, where)
     return int(has_failed)
 
 
@@ -97,11 +98,11 @@ def measure(options: argparse.Namespace) -> list[Result]:
     ]
 
 
-def show(results: list[Result], rows: list[Row]) -> None:
+def show(results: list[Result], rows: list[Row], where: dict[str, str]) -> None:
     print(table(rows))
     print(FOOTNOTE)
     print(summary(results, rows))
-    print(" ".join(f"{key}={value}" for key, value in machine().items()))
+    print(" ".join(f"{key}={value}" for key, value in where.items()))
 
 
 def machine() -> dict[str, str]:
