@@ -21,6 +21,7 @@ from .heads import CHUNKED, METHODS, Head, cached_head, parse_head
 
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
 _MAX_MOVED = 512 * 1024  # of a body, to the place that is lent for all of it
+_MAX_LENT = 16 * 1024 * 1024  # so that a head alone cannot reserve much
 _MAX_PATTERNS = 8  # that one connection compares with; among more, the cache finds heads
 _MAX_CACHED_HEAD = 1024  # times the 4,096 heads of the cache: at most 4 MiB for a whole program
 # What can still become a request: TLS and other garbage must not be waited on until it ends.
@@ -325,8 +326,8 @@ class FrameDecoder:
 
     @property
     def can_lend(self) -> bool:
-        """Whether so little of a body is here that it can move to a place for all of it."""
-        return self._received - self.missing <= _MAX_MOVED
+        """Whether a body, or its chunk, is of a size to be read straight to a place for all of it."""
+        return self.missing <= _MAX_LENT and self._received - self.missing <= _MAX_MOVED
 
     def lend(self) -> memoryview:
         """Where the next ``missing`` bytes go; ``filled`` is to be told how many came."""
