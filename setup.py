@@ -15,7 +15,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-TWINS = ("frames", "routes")
+TWINS = ("bodies", "frames", "routes")
 """Written again, in Cython."""
 
 COMPILED_AGAIN = ("heads", "decoder", "run_queue", "mailbox", "outflow", "outbox", "inbound")

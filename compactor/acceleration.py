@@ -19,6 +19,7 @@ class Speedups:
         frames: what encodes messages, ``cython`` or ``python``, as for all that follow.
         routes: what finds the handler of a path.
         heads: what reads request lines.
+        bodies: what large bodies are read into.
         decoder: what cuts bytes into messages.
         run_queue: what decides whose turn it is.
         mailbox: what a process takes its events from.
@@ -32,6 +33,7 @@ class Speedups:
     frames: str
     routes: str
     heads: str
+    bodies: str
     decoder: str
     run_queue: str
     mailbox: str

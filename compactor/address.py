@@ -8,12 +8,13 @@ import logging
 import socket
 
 from compactor.errors import SocketError
+from compactor.keepalive import probe
 from compactor.pid import Address
 from compactor.settings import Settings
 
 log = logging.getLogger("compactor")
 
-_BACKLOG = 1024  # connections that the kernel accepts before we do
+BACKLOG = 1024  # connections that the kernel accepts before we do
 # Never dialled: asking the kernel which address it would use for them sends no packet.
 _ELSEWHERE = {socket.AF_INET: ("192.0.2.1", 9), socket.AF_INET6: ("2001:db8::1", 9)}
 _has_warned = False  # this program, of an address that is open to others
@@ -33,7 +34,7 @@ def listen(settings: Settings, is_secure: bool = False) -> tuple[socket.socket, 
     Raises:
         SocketError: the address cannot be bound; the text names it and says what would help.
     """
-    sock = _bind(settings.ip, settings.port)
+    sock = _bind(settings.ip, settings.port, settings.peer_timeout)
     bound: Address = sock.getsockname()[:2]
     if not is_secure and settings.warn_unprotected:
         _warn_if_open(*bound)
@@ -43,7 +44,7 @@ def listen(settings: Settings, is_secure: bool = False) -> tuple[socket.socket, 
     return sock, (ip, settings.advertise_port or bound[1])
 
 
-def _bind(ip: str, port: int) -> socket.socket:
+def _bind(ip: str, port: int, peer_timeout: float) -> socket.socket:
     host = ip.strip("[]")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -58,7 +59,8 @@ def _bind(ip: str, port: int) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
-        sock.listen(_BACKLOG)
+        probe(sock, peer_timeout)  # accepted connections inherit it
+        sock.listen(BACKLOG)
         sock.setblocking(False)
     except OSError as error:
         sock.close()

@@ -16,9 +16,11 @@ from typing import Any
 from compactor.chunks import line_end, parse_size
 from compactor.errors import RemoteProtocolError
 
+from .bodies import Body
 from .heads import CHUNKED, METHODS, Head, cached_head, parse_head
 
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
+_MAX_MOVED = 512 * 1024  # of a body, to the place that is lent for all of it
 _MAX_PATTERNS = 8  # that one connection compares with; among more, the cache finds heads
 _MAX_CACHED_HEAD = 1024  # times the 4,096 heads of the cache: at most 4 MiB for a whole program
 # What can still become a request: TLS and other garbage must not be waited on until it ends.
@@ -102,24 +104,28 @@ class FrameDecoder:
 
     Attributes:
         error: what was malformed, once something was.
+        missing: bytes of a body, or of its chunk, that are still to come.
         unfinished: 0, or while a request has begun and not ended, a number of its own.
     """
 
     __slots__ = (
         "_begun",
+        "_filled",
         "_head",
         "_known",
         "_last",
         "_max_body",
         "_max_header",
         "_max_inflated",
-        "_missing",
         "_parts",
         "_received",
+        "_room",
         "_scanned",
         "_state",
         "_tail",
+        "_view",
         "error",
+        "missing",
         "unfinished",
     )
 
@@ -136,11 +142,14 @@ class FrameDecoder:
         self._head: Head | None = None
         self._parts: list[bytes] = []
         self._state = _IN_SIZE
-        self._missing = 0
+        self.missing = 0
         self._received = 0
         self.error: RemoteProtocolError | None = None
         self.unfinished = 0
         self._begun = 0
+        self._room: Body | None = None
+        self._view: memoryview | None = None
+        self._filled = 0
 
     def feed(self, data: bytes) -> list[Any]:
         """Take the next bytes and return the requests that they complete, in order.
@@ -159,6 +168,8 @@ class FrameDecoder:
         if type(data) is not bytes:
             data = _plain_bytes(data)
         if self.error is None:
+            if self._room is not None:
+                self._take_back()
             try:
                 self._decode(data, events)
             except RemoteProtocolError as error:
@@ -262,7 +273,7 @@ class FrameDecoder:
         self._received += count
         if self._received > self._max_body:
             raise RemoteProtocolError(f"the body exceeds {self._max_body} bytes", 413)
-        self._missing = count
+        self.missing = count
         self._state = _IN_DATA
 
     def _continue_body(self, data: bytes, pos: int, events: list[Any]) -> int:
@@ -271,12 +282,13 @@ class FrameDecoder:
         assert head is not None
         while True:
             if self._state == _IN_DATA:
-                part = data[pos : pos + self._missing]
-                self._parts.append(part)
-                self._missing -= len(part)
-                pos += len(part)
-                if self._missing:
-                    return -1
+                if self.missing:
+                    part = data[pos : pos + self.missing]
+                    self._parts.append(part)
+                    self.missing -= len(part)
+                    pos += len(part)
+                    if self.missing:
+                        return -1
                 if head.length != CHUNKED:
                     break
                 self._state = _AFTER_DATA
@@ -308,6 +320,41 @@ class FrameDecoder:
         self._parts = []
         events += (head, _inflate(body, self._max_inflated) if head.gzip else body)
         return pos
+
+    # Large bodies, read straight to their place
+
+    @property
+    def can_lend(self) -> bool:
+        """Whether so little of a body is here that it can move to a place for all of it."""
+        return self._received - self.missing <= _MAX_MOVED
+
+    def lend(self) -> memoryview:
+        """Where the next ``missing`` bytes go; ``filled`` is to be told how many came."""
+        if self._view is None:
+            begun = b"".join(self._parts)
+            self._parts = []
+            self._filled = len(begun)
+            self._room = Body(self._filled + self.missing)
+            self._view = self._room.view()
+            self._view[: self._filled] = begun
+        return self._view[self._filled :]
+
+    def filled(self, count: int) -> bool:
+        """So many bytes came; whether none is missing now, and the next ones are for ``feed``."""
+        self._filled += count
+        self.missing -= count
+        if self.missing:
+            return False
+        assert self._room is not None
+        self._parts.append(self._room.take())
+        self._room = self._view = None
+        return True
+
+    def _take_back(self) -> None:
+        """The rest of a body does not come to the place that was lent for it."""
+        assert self._view is not None
+        self._parts.append(bytes(self._view[: self._filled]))
+        self._room = self._view = None
 
 
 def _plain_bytes(data: object) -> bytes:

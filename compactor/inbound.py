@@ -14,6 +14,8 @@ from .heads import Head
 from .mailbox import ENDED, IDLE, Mailbox
 from .run_queue import TURN_SECONDS, RunQueue
 
+LARGE_BODY = 128 * 1024  # bytes missing of a body from which on it is read straight to its place
+
 _CHECK_EVERY = 32  # messages served as they arrive, between two looks at the clock
 
 
@@ -25,6 +27,7 @@ class Connection(Protocol):
     def accepted(self, head: Head) -> None: ...
     def hold(self, mailbox: Mailbox) -> None: ...
     def malformed(self) -> None: ...
+    def read_large_body(self) -> None: ...
     def send_out(self) -> None: ...
 
 
@@ -87,6 +90,8 @@ class Inbound:
             self.deliver(data)
             if self.answers:
                 self._connection.send_out()
+            if self._decoder.missing >= LARGE_BODY:
+                self._connection.read_large_body()
         finally:
             self._run_queue.end_turn()
 

@@ -38,14 +38,14 @@ _LONGEST = 32_767  # seconds, in Linux's keepalive
 _CHECKS = 8  # looks at unacknowledged data within one timeout
 
 
-def probe(transport: asyncio.BaseTransport, timeout: float) -> None:
+def probe(sock: Any, timeout: float) -> None:
     """Have the kernel end a silent connection once its peer's machine answered no probe.
 
     Args:
+        sock: the socket of a connection, or of a listener for all that it accepts; or None.
         timeout: seconds from the last sign of life to the end, at least 2 in effect; infinity
             for no probes.
     """
-    sock = transport.get_extra_info("socket")
     if sock is None or not math.isfinite(timeout):
         return
     idle = min(max(1, int(timeout / 3)), _LONGEST)

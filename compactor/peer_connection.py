@@ -93,7 +93,7 @@ class PeerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
         self._all_open.add(self)
-        probe(transport, self._peer_timeout)
+        probe(transport.get_extra_info("socket"), self._peer_timeout)
         self._watch = AckWatch(self._loop, transport, self._peer_timeout, self._vanished)
 
     def pause_writing(self) -> None:

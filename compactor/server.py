@@ -6,10 +6,15 @@ import asyncio
 from typing import Any
 
 from compactor.accepting import TlsAcceptor
+from compactor.address import BACKLOG
 from compactor.admission import Admission
 from compactor.http import HttpDate
 from compactor.senders import sender_rule
 from compactor.server_connection import Receiver, ServerConnection
+
+# asyncio tries to accept so many at a time, and as often in vain, with a line in the log for each,
+# once a second while there are no file descriptors.
+_ACCEPTS = 32
 
 
 class Server:
@@ -41,8 +46,9 @@ class Server:
         if tls is not None:
             self._acceptor = TlsAcceptor(tls, loop, serve_one, self)
         self._listener = await loop.create_server(
-            self._acceptor or serve_one, sock=sock, backlog=1024
+            self._acceptor or serve_one, sock=sock, backlog=_ACCEPTS
         )
+        sock.listen(BACKLOG)  # the loop has set it to what it accepts at a time
         self._cut_off_slow(loop)
 
     def admit(self, connection: ServerConnection, ip: str, descriptor: int) -> bool:

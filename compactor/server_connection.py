@@ -14,7 +14,7 @@ from compactor.exchange import Exchange
 from compactor.flow import ReadGate, unread_data
 from compactor.heads import Head
 from compactor.http import STATUS_LINES, TEXT, HttpDate, Request, Response, header_line
-from compactor.keepalive import probe
+from compactor.large_bodies import LargeBodyReader
 from compactor.mailbox import IDLE, Mailbox
 from compactor.messages import serve
 from compactor.metrics import Metrics
@@ -111,7 +111,6 @@ class ServerConnection(asyncio.Protocol):
         self._gate = ReadGate(self._transport)
         peer = transport.get_extra_info("peername")
         self._peer = (peer[0], peer[1]) if peer else ("", 0)
-        probe(transport, self._settings.peer_timeout)
         descriptor = transport.get_extra_info("socket").fileno()
         if not self._server.admit(self, self._peer[0], descriptor) or self._server.is_closed:
             self.abort()  # one too many, or accepted in the moment that the context was stopped
@@ -215,6 +214,17 @@ class ServerConnection(asyncio.Protocol):
             self._inbound.hold_if_full(mailbox)
         exchange.answered = self._send_ready
         self._queue_answer(exchange, head)
+
+    def read_large_body(self) -> None:
+        """Have what is missing of a body read straight to its place; TLS has to decipher it."""
+        transport = self._transport
+        is_plain = transport.get_extra_info("ssl_object") is None
+        if (
+            is_plain
+            and self._decoder.can_lend
+            and not (self._gate.is_held or transport.is_closing())
+        ):
+            LargeBodyReader(self, transport, self._decoder)
 
     def malformed(self) -> None:
         """The decoder found what is no request."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
 
 from compactor.flow import unread_data
 from compactor.tls import TlsError
 
-_PLAIN_BYTES = 256 * 1024  # handed over, or encrypted, at a time
+_PLAIN_BYTES = 64 * 1024  # handed over, or encrypted, at a time: what fits into a core's cache
 _RECORD_BYTES = 16 * 1024  # the largest record of TLS
 
 Check = Callable[[ssl.SSLObject, str], Awaitable[None]]
@@ -25,8 +26,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     """One TLS connection: a protocol to the transport below, a transport to the protocol above.
 
     There is no protocol above until the handshake is over, the peer is checked, and ``open`` is
-    called.  Whatever is written is encrypted at once, so the buffer that bounds it is the one of
-    the transport below.
+    called.  What is written is encrypted as far as the transport below takes it; the rest waits
+    as it is, so that a large body neither holds up the loop nor is in memory twice.
 
     Args:
         loop: the loop of the transport below.
@@ -62,6 +63,10 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._is_shaken = False  # the handshake is over
         self._is_held = True  # the protocol above takes nothing for now
         self._is_full = False  # the transport below takes nothing for now
+        self._has_paused = False  # the protocol above knows that
+        self._unsent: deque[memoryview] = deque()
+        self._unsent_bytes = 0
+        self._last: Callable[[], None] | None = None  # what to do once nothing is unsent
         self._is_closing = False
         self._has_sent_end = False
         self._is_cut = False  # the peer's side of the socket has ended
@@ -76,7 +81,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._shake_hands()
 
     def data_received(self, data: bytes) -> None:
-        if self._is_closing or self._has_sent_end:
+        if self._is_closing or self._has_sent_end or self._last is not None:
             return  # nobody reads it any more
         self._incoming.write(data)
         if not self._is_shaken:
@@ -96,6 +101,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_closing = True
+        self._forget_unsent()
         if self._done is not None:
             self._fail(exc or TlsError("the connection ended during the handshake"))
         above, self._above = self._above, None
@@ -107,12 +113,15 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._is_full = True
-        if self._above is not None:
+        if self._above is not None and not self._has_paused:
+            self._has_paused = True
             self._above.pause_writing()
 
     def resume_writing(self) -> None:
         self._is_full = False
-        if self._above is not None:
+        self._send_on()
+        if self._above is not None and not self._is_full and self._has_paused:
+            self._has_paused = False
             self._above.resume_writing()
 
     # The handshake
@@ -169,7 +178,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._is_held = False
         above.connection_made(self)
         if self._is_full:
-            above.pause_writing()
+            self.pause_writing()
         if not self._is_held:
             self.resume_reading()
 
@@ -214,6 +223,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def _break(self, error: ssl.SSLError) -> None:
         """What arrived is no TLS, or an alert."""
         self._error = error
+        self._forget_unsent()
         self._flush()
         self._is_closing = True
         self._raw.close()
@@ -238,16 +248,38 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     # What the protocol above calls
 
     def write(self, data: Any) -> None:
-        view = memoryview(data)
-        for start in range(0, len(view), _PLAIN_BYTES):
-            if self._is_closing or self._has_sent_end:
-                return
+        if not data or self._is_closing or self._has_sent_end or self._last is not None:
+            return
+        self._unsent.append(memoryview(data))
+        self._unsent_bytes += len(data)
+        if not self._is_full:
+            self._send_on()
+
+    def _send_on(self) -> None:
+        """Encrypt and write what is unsent, as long as the transport below takes it."""
+        unsent = self._unsent
+        while unsent and not self._is_full:
+            view = unsent[0]
+            piece = view[:_PLAIN_BYTES]
+            if len(piece) < len(view):
+                unsent[0] = view[_PLAIN_BYTES:]
+            else:
+                unsent.popleft()
+            self._unsent_bytes -= len(piece)
             try:
-                self._tls.write(view[start : start + _PLAIN_BYTES])
+                self._tls.write(piece)
             except ssl.SSLError as error:
                 self._break(error)
                 return
             self._flush()
+        if not unsent and self._last is not None:
+            last, self._last = self._last, None
+            last()
+
+    def _forget_unsent(self) -> None:
+        self._unsent.clear()
+        self._unsent_bytes = 0
+        self._last = None
 
     def writelines(self, list_of_data: Iterable[Any]) -> None:
         self.write(b"".join(list_of_data))
@@ -262,7 +294,9 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def write_eof(self) -> None:
         """Send the end of TLS, and then that of the socket; what arrives from now on is dropped."""
-        if not self._is_closing and not self._has_sent_end:
+        if self._unsent:
+            self._last = self._last or self.write_eof
+        elif not self._is_closing and not self._has_sent_end:
             self._send_end()
             self._raw.write_eof()
             self._raw.resume_reading()  # to see the peer's end
@@ -274,7 +308,9 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._flush()
 
     def close(self) -> None:
-        if not self._is_closing:
+        if self._unsent:
+            self._last = self.close
+        elif not self._is_closing:
             if not self._has_sent_end:
                 self._send_end()
             self._is_closing = True
@@ -282,10 +318,11 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def abort(self) -> None:
         self._is_closing = True
+        self._forget_unsent()
         self._raw.abort()
 
     def is_closing(self) -> bool:
-        return self._is_closing or self._raw.is_closing()
+        return self._is_closing or self._last == self.close or self._raw.is_closing()
 
     def is_reading(self) -> bool:
         return not self._is_held
@@ -312,7 +349,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._raw.set_write_buffer_limits(high, low)
 
     def get_write_buffer_size(self) -> int:
-        return self._raw.get_write_buffer_size()
+        return self._unsent_bytes + self._raw.get_write_buffer_size()
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
         return self._raw.get_write_buffer_limits()

@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from compactor.bodies import Body
     from compactor.decoder import FrameDecoder
     from compactor.heads import Head
     from compactor.inbound import Inbound
@@ -32,6 +33,7 @@ MODULES = {
     "encode_message": "frames",
     "encode_response": "frames",
     "parse_head": "heads",
+    "Body": "bodies",
     "FrameDecoder": "decoder",
     "RunQueue": "run_queue",
     "Mailbox": "mailbox",
@@ -51,6 +53,7 @@ class Backend(NamedTuple):
     encode_message: Callable[[bytes, bytes], bytes]
     encode_response: Callable[..., bytes]
     parse_head: Callable[[bytes], Head]
+    Body: type[Body]
     FrameDecoder: type[FrameDecoder]
     RunQueue: type[RunQueue]
     Mailbox: type[Mailbox]

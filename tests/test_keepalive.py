@@ -22,17 +22,6 @@ MakeContext = Callable[..., Context]
 KEEPALIVE = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
 
 
-class Transport:
-    """A transport whose socket is this one."""
-
-    def __init__(self, sock: Any) -> None:
-        self._sock = sock
-
-    def get_extra_info(self, name: str) -> Any:
-        assert name == "socket"
-        return self._sock
-
-
 def asked(sock: Any) -> tuple[int, ...]:
     """Whether keepalive is on, and its three times."""
     times = [sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in KEEPALIVE]
@@ -52,13 +41,13 @@ def test_probes_end_a_silent_connection_at_the_peer_timeout(
     timeout: float, idle: int, interval: int, count: int
 ) -> None:
     with socket.socket() as sock:
-        keepalive.probe(Transport(sock), timeout)  # type: ignore[arg-type]
+        keepalive.probe(sock, timeout)
         assert asked(sock) == (1, idle, interval, count)
 
 
 def test_an_infinite_peer_timeout_leaves_connections_to_the_kernel() -> None:
     with socket.socket() as sock:
-        keepalive.probe(Transport(sock), math.inf)  # type: ignore[arg-type]
+        keepalive.probe(sock, math.inf)
         assert not sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
@@ -70,7 +59,7 @@ def test_a_system_without_the_options_says_so_once_and_still_keeps_alive(
     keepalive._tell_missing.cache_clear()
     with caplog.at_level(logging.DEBUG, "compactor"), socket.socket() as sock:
         for _ in range(2):
-            keepalive.probe(Transport(sock), 60.0)  # type: ignore[arg-type]
+            keepalive.probe(sock, 60.0)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     lines = [line for line in caplog.messages if line.startswith("TCP_KEEP")]
     assert [line.split()[0] for line in lines] == ["TCP_KEEPIDLE", "TCP_KEEPCNT"]

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
+import struct
+import sys
 from collections.abc import Callable
 
 import pytest
 
-from compactor import PID, Context, Process, Reason, Request, route
+from compactor import PID, Context, Process, Reason, Request, Settings, route
 from compactor.frames import encode_message, message_prefix
-from tests.actors import TIMEOUT, Receiver, spawned
-from tests.raw import SENDER, frame, pid_at, read_answer, read_bytes
+from tests.actors import TIMEOUT, Receiver, settle, spawned, wait_until
+from tests.raw import SENDER, frame, pid_at, read_answer, read_bytes, read_until_end
+
+fcntl = pytest.importorskip("fcntl")
+termios = pytest.importorskip("termios")
 
 Connect = Callable[[Context], socket.socket]
 
@@ -45,6 +51,65 @@ def test_large_messages_of_a_plain_socket_arrive_and_are_answered(
     assert [read_answer(sock) for _ in range(4)] == [(202, b"")] * 4
 
 
+@pytest.mark.parametrize("size", [128 * 1024, 300_000, 1_000_000])
+@pytest.mark.parametrize("piece", [1, 50, 300])
+def test_large_messages_arrive_however_they_come(
+    context: Context, connect: Connect, size: int, piece: int
+) -> None:
+    receiver = spawned(context, Receiver())
+    body = (LARGE[:size], LARGE[size : 2 * size])
+    data = in_chunks(receiver.pid, body[0], size) + frame(receiver.pid, body=body[1])
+    sock = connect(context)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    boundaries = (150, size + 150, len(data) - size, len(data))
+    cuts = {cut for b in boundaries for cut in range(b - 150, b + 150, piece) if cut < len(data)}
+    for start, stop in itertools.pairwise([*sorted(cuts | {0}), len(data)]):
+        sock.sendall(data[start:stop])
+
+    assert receiver.received.take_many(2) == [(SENDER, body[0]), (SENDER, body[1])]
+    sock.sendall(frame(receiver.pid, body=b"small"))
+    assert receiver.received.take() == (SENDER, b"small")
+    assert [read_answer(sock) for _ in range(3)] == [(202, b"")] * 3
+
+
+@pytest.mark.parametrize("end", ["FIN", "RST"])
+@pytest.mark.parametrize("is_whole", [True, False], ids=["whole", "cut short"])
+def test_a_large_message_before_the_end_of_its_connection_is_delivered_if_it_is_whole(
+    context: Context, connect: Connect, end: str, is_whole: bool
+) -> None:
+    receiver = spawned(context, Receiver())
+    data = frame(receiver.pid, body=LARGE)
+    sock = connect(context)
+    if end == "RST":
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    sock.sendall(data if is_whole else data[:-1])
+    if end == "RST":  # it takes what is still to be sent with it
+        wait_until(lambda: _unsent(sock) == 0)
+    sock.close()
+
+    wait_until(lambda: not context._runtime.server.connections)
+    settle(receiver)
+    assert receiver.received.is_empty != is_whole
+
+
+def _unsent(sock: socket.socket) -> int:
+    return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+
+
+def test_a_large_body_whose_peer_falls_silent_is_cut_off(
+    make_context: Callable[..., Context], connect: Connect
+) -> None:
+    context = make_context(settings=Settings(request_timeout=0.3))
+    receiver = spawned(context, Receiver())
+    sock = connect(context)
+    sock.sendall(frame(receiver.pid, body=LARGE)[:-1000])
+    assert read_answer(sock)[0] == 408
+    assert read_until_end(sock) == b""
+    assert receiver.received.is_empty
+
+
 def test_large_messages_reach_a_plain_socket_that_reads_late(
     context: Context, listener: socket.socket
 ) -> None:
@@ -73,10 +138,10 @@ def test_large_request_is_answered_at_large(context: Context, connect: Connect) 
     request = b"PUT /mirror/body HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(LARGE)
 
     sock.sendall(request + LARGE + frame(receiver.pid))
-    assert receiver.received.take() == (SENDER, b"")  # it is served while the answer waits
 
     assert read_answer(sock) == (200, LARGE)
     assert read_answer(sock) == (202, b"")
+    assert receiver.received.take() == (SENDER, b"")
     assert mirror.context.metrics.handler_failures == 0
 
 

@@ -1,9 +1,8 @@
 """Nobody can hide a request from us, or from a proxy before us: what our decoder accepts, h11 and
 httptools (llhttp) understand as the same requests, or refuse.
 
-The corpus is what request smuggling is made of: two lengths, hidden codings, odd chunk sizes,
-line ends, blanks and versions.  What we refuse is safe: nothing of it is delivered, and the
-connection is closed.
+The corpus is what request smuggling is made of: two lengths, hidden codings, odd chunk sizes, line
+ends, blanks and versions.  What we refuse is safe: nothing of it is delivered.
 """
 
 from __future__ import annotations
@@ -367,7 +366,7 @@ LINES = st.sampled_from(
         *(b"\tfolded", b"X: y", b"X:", b"Content_Length: 5", b"Host: b", b"Expect: 100-continue"),
     ]
 )
-ENDS = st.sampled_from([b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r"])
+ENDS = st.sampled_from([b"\r\n"] * 18 + [b"\n", b"\r"])
 BODIES = st.sampled_from(
     [
         *(b"", b"a", b"abcde", b"0\r\n\r\n", b"1\r\na\r\n0\r\n\r\n", b"5;x\r\nabcde\r\n0\r\n\r\n"),
@@ -383,13 +382,13 @@ def streams(draw: st.DrawFn) -> bytes:
     data = b""
     for _ in range(draw(st.integers(1, 2))):
         data += draw(st.sampled_from([b"POST", b"GET"])) + b" /a HTTP/1.1" + draw(ENDS) + b"Host: a"
-        for line in draw(st.lists(LINES, max_size=4)):
+        for line in draw(st.lists(LINES, max_size=2)):
             data += draw(ENDS) + line
         data += draw(ENDS) + draw(ENDS) + draw(BODIES)
     return data
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(data=streams(), kind=st.sampled_from(KINDS))
 def test_random_streams_of_ambiguous_parts_are_understood_alike_or_refused(
     data: bytes, kind: str

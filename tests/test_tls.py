@@ -15,7 +15,7 @@ import pytest
 
 from compactor import PID, Context, Process, Reason, Settings, install, route
 from tests.actors import Receiver, dead_letters, spawned, take_letter, wait_until
-from tests.raw import frame, read_answer, read_until_end
+from tests.raw import frame, pid_at, read_answer, read_until_end
 from tests.tls_fixture import Certificates
 
 MakeContext = Callable[..., Context]
@@ -332,3 +332,49 @@ def test_killed_peer_in_an_os_process_of_its_own_exits_its_linkers(
         finally:
             peer.kill()
         assert here.exits.take()[0] == echo
+
+
+def test_large_body_waits_unencrypted_and_holds_nobody_up(
+    make_context: MakeContext, certificates: Certificates, listener: socket.socket
+) -> None:
+    """The peer reads nothing: of 64 MiB, only what the sockets take is encrypted."""
+    context = make_context(tls=certificates.settings(), settings=Settings(linger=0.2))
+    sender = spawned(context, Receiver("sender"))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificates.path("host"), certificates.folder / "host.key")
+    size = 64 * MIB
+    sender.send(pid_at(listener), "message", bytes(size))
+    raw, _ = listener.accept()
+    with tls.wrap_socket(raw, server_side=True) as peer:
+        peer.settimeout(10)
+        assert peer.recv(5) == b"POST "
+        (connection,) = context._runtime.outgoing
+        transport = connection.transport
+        assert transport is not None
+        wait_until(lambda: transport.get_write_buffer_size() > size - 16 * MIB)
+        assert transport._unsent_bytes > size - 16 * MIB  # type: ignore[attr-defined]
+        left = size
+        while left > 0:
+            left -= len(peer.recv(MIB))
+        wait_until(lambda: transport.get_write_buffer_size() == 0)
+
+
+def test_stop_sends_what_is_unsent_before_the_end(
+    make_context: MakeContext, certificates: Certificates, listener: socket.socket
+) -> None:
+    context = make_context(tls=certificates.settings(), settings=Settings(linger=20))
+    sender = spawned(context, Receiver("sender"))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificates.path("host"), certificates.folder / "host.key")
+    size = 32 * MIB
+    sender.send(pid_at(listener), "message", bytes(size))
+    raw, _ = listener.accept()
+    with tls.wrap_socket(raw, server_side=True) as peer:
+        peer.settimeout(10)
+        context.stop()
+        received = 0
+        while piece := peer.recv(MIB):  # until the end of TLS; an error if it were cut off
+            received += len(piece)
+        assert received > size
+    context.join(10)
+    assert not context.is_alive()

@@ -15,7 +15,7 @@ from compactor import wire
 from compactor.frames import message_prefix
 from compactor.pid import PID
 from tests.backends import both, outcome
-from tests.fuzz.streams import LIMITS, NOISE, STREAMS, cut, edited, seen
+from tests.fuzz.streams import LENDING, LIMITS, NOISE, STREAMS, cut, edited, seen
 from tests.test_decoder import SENDER
 
 TO = PID("10.0.0.1", 5050, "to")
@@ -55,7 +55,8 @@ def test_decoders_see_the_same_in_a_stream_whole_and_in_any_split(
 ) -> None:
     python, cython = both()
     for pieces in ([stream], cut(stream, cuts)):
-        assert seen(python, pieces, limits) == seen(cython, pieces, limits)
+        for way in LENDING:
+            assert seen(python, pieces, limits, way) == seen(cython, pieces, limits, way)
 
 
 @pytest.mark.parametrize("stream", STREAMS, ids=map(str, range(len(STREAMS))))

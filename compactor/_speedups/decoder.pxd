@@ -25,12 +25,15 @@ cdef class FrameDecoder:
     cdef CHead _head
     cdef list _parts
     cdef int _state
-    cdef Py_ssize_t _missing
+    cdef readonly Py_ssize_t missing
     cdef Py_ssize_t _received
     cdef Py_ssize_t _max_header
     cdef Py_ssize_t _max_body
     cdef Py_ssize_t _max_inflated
     cdef Py_ssize_t _begun
+    cdef object _room
+    cdef object _view
+    cdef Py_ssize_t _filled
     cdef readonly object error
     cdef readonly Py_ssize_t unfinished
 

@@ -51,6 +51,7 @@ class Follower(Process):
         self.over = threading.Event()
 
     def initialize(self) -> None:
+        tell("pid", self.pid)  # before anything can come of what is sent
         self.send(self.leader, "register", self.name.encode())
 
     @Process.install("registered")
@@ -81,7 +82,7 @@ def run_follower(name: str, leader: str) -> int:
     """Play a follower; return the exit status."""
     context = Context(ip="127.0.0.1", port=0)
     follower = Follower(name, PID.from_string(leader))
-    tell("pid", context.spawn(follower))
+    context.spawn(follower)
     threading.Thread(target=_set_at_end_of_stdin, args=(follower.over,), daemon=True).start()
     follower.over.wait()
     context.stop()

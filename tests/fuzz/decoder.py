@@ -41,17 +41,20 @@ def compare(backends: Sequence[Backend], data: bytes) -> None:
     Raises:
         AssertionError: not all see the same.
     """
-    from tests.fuzz.streams import LIMITS, cut, seen
+    from tests.fuzz.streams import LENDING, LIMITS, cut, seen
 
     limits = LIMITS[data[0] % len(LIMITS)] if data else LIMITS[0]
     stop = 2 + 2 * (data[1] % 16 if len(data) > 1 else 0)
     cuts = [int.from_bytes(data[at : at + 2], "big") for at in range(2, stop, 2)]
     stream = data[stop:]
     pieces = cut(stream, cuts)
-    ways = [[seen(backend, way, limits) for way in ([stream], pieces)] for backend in backends]
+    ways = [
+        [seen(backend, [stream], limits), *(seen(backend, pieces, limits, way) for way in LENDING)]
+        for backend in backends
+    ]
     assert all(other == ways[0] for other in ways), f"backends differ on {pieces}, {limits}"
-    whole, split = (_outcome(trace) for trace in ways[0])
-    assert whole == split, f"whole and split differ: {pieces}, {limits}"
+    whole, *split = (_outcome(trace) for trace in ways[0])
+    assert all(other == whole for other in split), f"whole and split differ: {pieces}, {limits}"
 
 
 def _outcome(trace: list[Any]) -> Any:

@@ -7,7 +7,7 @@ packets from device to device: it drops, delays and reorders them as it is told,
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import functools
 import heapq
 import itertools
 import os
@@ -74,17 +74,23 @@ class Network:
 
     def add_host(self) -> Host:
         """A new host, which all others reach."""
+        import fcntl  # only where there are hosts to be had is it sure to exist
+
         number = next(_numbers)
         name, device_name = (
             f"compactor-{os.getpid()}-{number}",
             f"cpt{os.getpid() % 10**7}-{number}",
         )
         ip = f"198.18.0.{number % 250 + 1}"
-        device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+        subprocess.run(["ip", "netns", "add", name], check=True, capture_output=True)
+        try:
+            device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+        except OSError:
+            subprocess.run(["ip", "netns", "del", name], check=True, capture_output=True)
+            raise
+        host = self.hosts[socket.inet_aton(ip)] = Host(name, ip, device)
         request = struct.pack("16sH22x", device_name.encode(), _IFF_TUN | _IFF_NO_PI)
         fcntl.ioctl(device, _TUNSETIFF, request)
-        subprocess.run(["ip", "netns", "add", name], check=True, capture_output=True)
-        host = self.hosts[socket.inet_aton(ip)] = Host(name, ip, device)
         subprocess.run(
             ["ip", "link", "set", device_name, "netns", name], check=True, capture_output=True
         )
@@ -142,6 +148,7 @@ class Network:
         return due
 
 
+@functools.cache
 def why_no_hosts() -> str | None:
     """Why this machine gives tests no hosts of their own, or None if it does."""
     if sys.platform != "linux":

@@ -67,7 +67,10 @@ def obey(context: Context, node: Node, command: dict[str, Any]) -> None:
         node.send(PID.from_string(command["to"]), command["name"], command["body"].encode())
     elif do == "count":  # numbered messages in one turn
         to, count, size = PID.from_string(command["to"]), command["count"], command["size"]
-        context.dispatch(node.pid, count_to, node, to, count, size)
+        context.dispatch(node.pid, count_to, node, to, count, size, command.get("first", 1))
+    elif do == "flood":  # numbered messages, as fast as they leave
+        to, count, size = PID.from_string(command["to"]), command["count"], command["size"]
+        context.dispatch(node.pid, flood, node, to, count, size)
     elif do == "connections":
         server = context._runtime.server
         tell("connections", count=len(server.connections))
@@ -81,11 +84,20 @@ def obey(context: Context, node: Node, command: dict[str, Any]) -> None:
         raise ValueError(f"unknown command {do!r}")
 
 
-def count_to(node: Node, to: PID, count: int, size: int) -> None:
+def count_to(node: Node, to: PID, count: int, size: int, first: int = 1) -> None:
     """Send that many numbered messages; the last one ends with an exclamation mark."""
-    for number in range(1, count + 1):
-        end = "!" if number == count else "."
+    for number in range(first, first + count):
+        end = "!" if number == first + count - 1 else "."
         node.send(to, "counted", (str(number).ljust(size - 1, ".") + end).encode())
+
+
+async def flood(node: Node, to: PID, count: int, size: int) -> None:
+    """Send numbered messages, a thousand at a time, while there is room."""
+    for first in range(1, count + 1, 1000):
+        for number in range(first, first + 1000):
+            end = "!" if number == count else "."
+            node.send(to, "counted", (str(number).ljust(size - 1, ".") + end).encode())
+        await node.drained(to)
 
 
 def let_the_wall_clock_jump() -> None:

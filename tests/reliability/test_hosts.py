@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import re
 import signal
 import subprocess
 import time
@@ -70,6 +72,26 @@ def test_what_waits_for_a_vanished_host_is_reported_and_the_link_resumes_when_it
     assert linked.take("message")["body"] == "again"
     linked.kill()
     assert linker.take("exited")["reason"] in ("closed", "reset")
+
+
+def kernel() -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", platform.release())[:2])
+
+
+@pytest.mark.skipif(kernel() < (6, 15), reason="older kernels ask for room every two minutes only")
+def test_a_host_that_vanishes_while_it_makes_no_room_exits_the_link_within_the_peer_timeout(
+    pair: tuple[Program, Program, Host],
+) -> None:
+    linker, linked, far = pair
+    linked.signal(signal.SIGSTOP)
+    linker.tell("count", to=linked.pid, count=64, size=256 * 1024)
+    time.sleep(PEER_TIMEOUT * 1.5)  # its buffers are full, and its machine says so
+    assert not linker.seen("exited")
+    far.cable.is_cut = True
+    told = time.monotonic()
+    exited = linker.take("exited")
+    assert (exited["pid"], exited["reason"]) == (linked.pid, "timeout")
+    assert exited["at"] - told <= PEER_TIMEOUT + 1.0 + SLACK  # a second until the next question
 
 
 def test_a_host_that_comes_back_in_time_has_lost_nothing_and_exits_nobody(

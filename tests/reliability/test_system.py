@@ -49,15 +49,22 @@ def test_without_descriptors_open_connections_are_served_new_ones_are_not_and_it
 ) -> None:
     if loop == "uvloop":
         pytest.importorskip("uvloop")
-    program = start(loop=loop)
+    program = start(loop=loop, settings={"spare_descriptors": 2})
     address = ("127.0.0.1", program.port)
     _, hard = resource.prlimit(program.os_pid, resource.RLIMIT_NOFILE)
-    few = len(os.listdir(f"/proc/{program.os_pid}/fd")) + 5
-    resource.prlimit(program.os_pid, resource.RLIMIT_NOFILE, (few, hard))
+
+    def used() -> int:
+        return max(map(int, os.listdir(f"/proc/{program.os_pid}/fd"))) + 1
+
+    resource.prlimit(program.os_pid, resource.RLIMIT_NOFILE, (used() + 8, hard))
     connections = [socket.create_connection(address, timeout=10) for _ in range(30)]
     connections[0].sendall(b"GET /nobody HTTP/1.1\r\n\r\n")
     assert read_answer(connections[0])[0] == 404
-    assert not is_served(program.port, 0.5)
+    assert not is_served(program.port, 0.5)  # the spare ones are not for it
+    resource.prlimit(program.os_pid, resource.RLIMIT_NOFILE, (used(), hard))  # now there are none
+    connections[0].sendall(b"GET /nobody HTTP/1.1\r\n\r\n")
+    assert read_answer(connections[0])[0] == 404
+    connections += [socket.create_connection(address, timeout=10) for _ in range(3)]
 
     program.tell("link", to="x@127.0.0.1:9")
     assert program.take("exited")["reason"] == "unreachable"
@@ -68,6 +75,7 @@ def test_without_descriptors_open_connections_are_served_new_ones_are_not_and_it
 
     for connection in connections:
         connection.close()
+    resource.prlimit(program.os_pid, resource.RLIMIT_NOFILE, (used() + 8, hard))
     end = time.monotonic() + 5
     while not is_served(program.port, 2.0):
         assert time.monotonic() < end, "it does not accept again"

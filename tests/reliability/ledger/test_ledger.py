@@ -38,12 +38,12 @@ def test_random_runs_of_programs_that_are_killed_account_for_every_message() -> 
 
 @pytest.mark.slow
 def test_many_random_runs_of_contexts_account_for_every_message() -> None:
-    check(contexts.run, range(FIRST + 40, FIRST + 440))
+    check(contexts.run, range(FIRST + 40, FIRST + 290))
 
 
 @pytest.mark.slow
 def test_more_random_runs_of_programs_that_are_killed_account_for_every_message() -> None:
-    check(programs.run, range(FIRST + 2, FIRST + 10))
+    check(programs.run, range(FIRST + 2, FIRST + 8))
 
 
 @pytest.fixture
