@@ -297,6 +297,7 @@ def test_renewing_keeps_tolerances_and_other_builds_and_says_why(monkeypatch, tm
 
 
 @pytest.mark.skipif(not shutil.which("valgrind"), reason="valgrind is not installed")
+@pytest.mark.timeout(300)  # under valgrind Python starts slowly
 def test_counts_are_those_of_the_path_and_see_a_slower_encoder():
     counted = counting.count("python", ["encode", "send"])
     slower = counting.count("python", ["encode", "send"], slowdown=0.1)
