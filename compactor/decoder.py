@@ -326,7 +326,7 @@ class FrameDecoder:
 
     @property
     def can_lend(self) -> bool:
-        """Whether a body, or its chunk, is of a size to be read straight to a place for all of it."""
+        """Whether a body, or its chunk, has a size for a place of its own."""
         return self.missing <= _MAX_LENT and self._received - self.missing <= _MAX_MOVED
 
     def lend(self) -> memoryview:
