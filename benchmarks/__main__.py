@@ -42,6 +42,7 @@ SCENARIOS = (
     local.THREAD,
     web.SCENARIO,
     lifecycle.SPAWN,
+    lifecycle.THREAD_SPAWN,
     lifecycle.IDLING,
     crowd.SCENARIO,
     protobuf.SCENARIO,

@@ -58,7 +58,34 @@ class Graves:
         return self.count
 
 
+class Parent(Process):
+    """Spawns a batch of processes, terminates them, and spawns the next when all have ended."""
+
+    def __init__(self, meter: Meter) -> None:
+        super().__init__("parent")
+        self.meter = meter
+        self.ended = 0
+
+    def churn(self) -> None:
+        context = self.context
+        pids = [context.spawn(Mortal(f"mortal({n})", self.bury)) for n in range(BATCH)]
+        for pid in pids:
+            context.terminate(pid)
+
+    def bury(self) -> None:
+        self.ended += 1
+        if self.ended % BATCH == 0:
+            self.meter.mark(self.ended)
+            self.context.dispatch(self.pid, self.churn)
+
+
 def compactor_churn(report: Report, seconds: float) -> None:
+    context = new_context()
+    parent = Parent(Meter(seconds, report))
+    context.dispatch(context.spawn(parent), parent.churn)
+
+
+def compactor_thread_churn(report: Report, seconds: float) -> None:
     context = new_context()
     graves = Graves()
     meter = Meter(seconds, report)
@@ -145,8 +172,17 @@ def both_weights(role: Callable[[Report, bool], None]) -> Play:
 
 SPAWN = Scenario(
     "spawn",
-    {"rate": Metric("spawn and terminate", "processes/s", targets=(Target(value=150_000),))},
+    {
+        "rate": Metric(
+            "spawn and terminate, from a handler", "processes/s", targets=(Target(value=150_000),)
+        )
+    },
     alone(compactor_churn),
+)
+THREAD_SPAWN = Scenario(
+    "thread_spawn",
+    {"rate": Metric("spawn and terminate, from a foreign thread", "processes/s")},
+    alone(compactor_thread_churn),
     {"bare objects": Contestant(alone(sketch_churn))},
 )
 IDLING = Scenario(

@@ -315,6 +315,8 @@ class ProtobufProcess(Process):
                 self.send(from_pid, ResponseMessage(id=message.id))
     """
 
+    __outbox: Outbox | None = None
+
     @classmethod
     def install(cls, message_type: Any) -> Callable[[Any], Any]:
         """Decorate a method to handle messages of a protocol buffer type.
@@ -352,4 +354,12 @@ class ProtobufProcess(Process):
             TypeError: ``message`` is not a protocol buffer.
             google.protobuf.message.EncodeError: a required field is missing.
         """
-        super().send(to, message_name(message), message.SerializeToString())
+        name = message_name(message)
+        body = message.SerializeToString()
+        if self.__outbox is None or not self.__outbox.send(to, name, body):
+            super().send(to, name, body)
+
+    def use_outbox(self, outbox: Outbox) -> None:
+        super().use_outbox(outbox)
+        if super().send.__func__ is Process.send:  # type: ignore[attr-defined]
+            self.__outbox = outbox  # nobody stands in between
