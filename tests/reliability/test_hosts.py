@@ -13,6 +13,7 @@ import pytest
 
 from tests.reliability.hosts import Host, Network
 from tests.reliability.programs import Program
+from tests.tls_fixture import Certificates
 
 pytestmark = pytest.mark.slow
 
@@ -51,6 +52,30 @@ def test_a_host_that_vanishes_under_traffic_exits_the_link_within_the_peer_timeo
     linker, linked, far = pair
     far.cable.is_cut = True
     told = linker.send(linked.pid, "lost")
+    exited = linker.take("exited")
+    assert (exited["pid"], exited["reason"]) == (linked.pid, "timeout")
+    assert exited["at"] - told <= PEER_TIMEOUT + SLACK
+
+
+@pytest.mark.parametrize("is_silent", [True, False], ids=["silent", "under traffic"])
+def test_a_host_that_vanishes_behind_tls_exits_the_link_within_the_peer_timeout(
+    network: Network,
+    start: Start,
+    certificates: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+    is_silent: bool,
+) -> None:
+    monkeypatch.setenv("LIBPROCESS_SSL_ENABLED", "true")
+    for name in ("KEY", "CERT"):
+        file = certificates.folder / f"host.{'key' if name == 'KEY' else 'pem'}"
+        monkeypatch.setenv(f"LIBPROCESS_SSL_{name}_FILE", str(file))
+    near, far = network.add_host(), network.add_host()
+    linker, linked = start(near, settings=QUICK), start(far, settings=QUICK)
+    linker.tell("link", to=linked.pid)
+    linker.send(linked.pid, "hello")
+    assert linked.take("message")["body"] == "hello"
+    far.cable.is_cut = True
+    told = linker.tell("connections") if is_silent else linker.send(linked.pid, "lost")
     exited = linker.take("exited")
     assert (exited["pid"], exited["reason"]) == (linked.pid, "timeout")
     assert exited["at"] - told <= PEER_TIMEOUT + SLACK
