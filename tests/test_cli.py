@@ -102,7 +102,8 @@ def test_bench_compares_backends_with_a_bare_loop():
         assert number(p50) <= number(p99)
 
 
-def test_bench_says_when_there_are_no_extensions():
+def test_bench_says_when_there_are_no_extensions(monkeypatch):
+    monkeypatch.delenv("COMPACTOR_REQUIRE_SPEEDUPS", raising=False)
     done = run(
         *("bench", "--seconds", "0.02", "--rounds", "1"),
         before="import sys; sys.modules['compactor._speedups.frames'] = None",
