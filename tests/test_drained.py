@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
 
 import pytest
 
 from compactor import PID, Context, Process, Settings, install
 from compactor.errors import ProcessError
+from compactor.messages import Future
 from tests.actors import TIMEOUT, Events, Receiver, dead_letters, spawned, wait_until
 from tests.raw import dead_port
 
@@ -24,13 +24,17 @@ class Slow(Process):
 
     def __init__(self) -> None:
         super().__init__("slow")
-        self.may_go_on = threading.Event()
+        self._may_go_on = Future[None]()
         self.count = 0
+
+    def go_on(self) -> None:
+        """Let it handle what waits and what comes."""
+        self._may_go_on.set_result(None)
 
     @install("work")
     async def work(self, from_pid: PID, body: bytes) -> None:
-        while not self.may_go_on.is_set():
-            await asyncio.sleep(0.001)
+        if not self._may_go_on.done():
+            await self._may_go_on
         self.count += 1
 
 
@@ -80,7 +84,7 @@ def test_a_sender_waits_for_a_slow_receiver_and_nothing_is_lost(
     assert here.metrics.snapshot()["backed_up"] == 1
     parked = here._runtime.peers[slow.pid.address].outflow.size
     assert parked <= 64 * KIB + 256 * KIB + size
-    slow.may_go_on.set()
+    slow.go_on()
     assert done.result(TIMEOUT * 6) == count
     wait_until(lambda: slow.count == count)
     assert pressure.take() == (slow.pid.address, False)
@@ -95,7 +99,7 @@ def test_a_local_sender_waits_too(make_context: ContextFactory) -> None:
     done = context.dispatch(sender.pid, sender.feed, slow.pid, 1000, 10)
 
     assert 100 < standstill(sender) < 110
-    slow.may_go_on.set()
+    slow.go_on()
     assert done.result(TIMEOUT) == 1000
     wait_until(lambda: slow.count == 1000)
 
@@ -126,7 +130,7 @@ def test_a_sender_that_waits_goes_on_when_the_address_is_lost(
 
     before = sender.sent
     wait_until(lambda: sender.sent > before)
-    slow.may_go_on.set()
+    slow.go_on()
     assert done.result(TIMEOUT * 6) == 100_000
     dropped = here.metrics.snapshot()["dead_letters/disconnected"]
     assert 0 < dropped < 100_000
@@ -142,7 +146,7 @@ def test_a_sender_that_waits_can_be_terminated(make_context: ContextFactory) -> 
 
     with pytest.raises(ProcessError, match="terminated"):
         done.result(TIMEOUT)
-    slow.may_go_on.set()
+    slow.go_on()
 
 
 def test_nothing_to_wait_for_is_no_wait(make_context: ContextFactory) -> None:
@@ -172,6 +176,6 @@ def test_a_failing_hook_harms_nothing(make_context: ContextFactory) -> None:
     here, there = make_context(settings=SMALL), make_context(settings=SMALL)
     here.on_backed_up(lambda address, is_backed_up: 1 / 0)
     sender, slow = spawned(here, Sender()), spawned(there, Slow())
-    slow.may_go_on.set()
+    slow.go_on()
     assert here.dispatch(sender.pid, sender.feed, slow.pid, 5000, 1000).result(TIMEOUT) == 5000
     wait_until(lambda: slow.count == 5000)
