@@ -152,7 +152,7 @@ def test_handler_that_cleans_up_asynchronously_delays_the_end(context: Context) 
             try:
                 await asyncio.Event().wait()
             finally:
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0)
                 events.put("cleaned up")
 
         def finalize(self) -> None:

@@ -309,12 +309,11 @@ def test_leader_and_follower_of_the_readme_run() -> None:
         LEADER.replace("port=5051", f"port={port}")
         + """
 assert follower.registered.is_set()
+cleared, clear = threading.Event(), follower.registered.clear
+follower.registered.clear = lambda: (clear(), cleared.set())
 leader_context.stop()
 leader_context.join()
-import time
-deadline = time.monotonic() + 5
-while follower.registered.is_set() and time.monotonic() < deadline:
-    time.sleep(0.01)
+cleared.wait(5)
 print(follower.registered.is_set(), leader_context.ip)
 """
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import select
 import socket
@@ -14,6 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from compactor import PID, Context, Process, Settings, install
+from compactor.messages import Future
 from tests.actors import TIMEOUT, Receiver, dead_letters, settle, spawned, take_letter, wait_until
 from tests.raw import SENDER, frame, read_answer, read_until_end
 
@@ -205,7 +205,7 @@ class Busy(Process):
 
     def __init__(self) -> None:
         super().__init__("busy")
-        self.go = threading.Event()
+        self.go = Future[None]()
         self.handled = 0
         self.expected = -1
         self.all_handled = threading.Event()
@@ -220,8 +220,8 @@ class Busy(Process):
 
     @Process.install("message")
     async def message(self, from_pid: PID, body: bytes) -> None:
-        while not self.go.is_set():
-            await asyncio.sleep(0.001)
+        if not self.go.done():
+            await self.go
         self.handled += 1
         self._check()
 
@@ -260,7 +260,7 @@ def test_a_flood_meets_back_pressure_and_nothing_of_it_is_lost(
         pytest.fail("the flood was swallowed whole")
     queued = len(context._runtime.live["busy"].queue)
     assert queued <= 1000 + 5000
-    busy.go.set()
+    busy.go.set_result(None)
     sock.setblocking(True)
     sock.sendall(rest)
     sent += bool(rest)

@@ -71,6 +71,14 @@ class Program:
         except queue.Empty:
             raise AssertionError(f"no {event!r} event within {timeout} s") from None
 
+    def say_nothing(self, event: str, seconds: float) -> None:
+        """Fail as soon as there is an event of a kind, within so many seconds."""
+        try:
+            found = self._events[event].get(timeout=seconds)
+        except queue.Empty:
+            return
+        raise AssertionError(f"{found} should not have come")
+
     def seen(self, event: str) -> int:
         """How many events of a kind have come and were not taken."""
         return self._events[event].qsize()

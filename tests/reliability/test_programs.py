@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -71,7 +70,7 @@ def test_a_stopped_program_exits_nobody_and_has_lost_nothing_when_it_goes_on(
     linker, other = linked(start)
     other.signal(signal.SIGSTOP)
     linker.tell("count", to=other.pid, count=FLOOD, size=SIZE)
-    time.sleep(STOPPED)  # the fault lasts so long
+    linker.say_nothing("exited", STOPPED)
     other.signal(signal.SIGCONT)
     counted = other.take("counted")
     assert (counted["count"], counted["in_order"]) == (FLOOD, True)
@@ -84,7 +83,7 @@ def test_a_stopped_linker_takes_no_living_peer_for_a_dead_one(start: Start) -> N
     linker, other = linked(start)
     linker.send(other.pid, "second")
     linker.signal(signal.SIGSTOP)
-    time.sleep(STOPPED)  # longer than its own peer timeout
+    linker.say_nothing("exited", STOPPED)  # longer than its own peer timeout
     linker.signal(signal.SIGCONT)
     linker.send(other.pid, "third")
     assert [other.take("message")["body"] for _ in range(2)] == ["second", "third"]
@@ -127,21 +126,14 @@ def test_a_peer_that_restarts_on_its_port_within_milliseconds_exits_each_link_on
 @contextlib.contextmanager
 def http_server(port: int) -> Iterator[None]:
     """Python's own HTTP server, which knows no POST."""
-    command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        end = time.monotonic() + 10
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except ConnectionRefusedError:
-                assert time.monotonic() < end
-                time.sleep(0.02)
-        yield
-    finally:
-        server.kill()
-        server.wait()
+    command = [sys.executable, "-u", "-m", "http.server", "--bind", "127.0.0.1", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline().startswith(b"Serving HTTP on")
+            yield
+        finally:
+            server.kill()
 
 
 def test_a_port_that_another_http_server_took_over_exits_the_link(

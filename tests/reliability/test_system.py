@@ -70,7 +70,7 @@ def test_without_descriptors_open_connections_are_served_new_ones_are_not_and_it
     assert program.take("exited")["reason"] == "unreachable"
 
     before = cpu_seconds(program.os_pid)
-    time.sleep(2.0)  # what an accepting loop that spins would burn all of
+    program.say_nothing("exited", 2.0)  # a loop that spins would burn all of that
     assert cpu_seconds(program.os_pid) - before < 0.5
 
     for connection in connections:
