@@ -7,18 +7,18 @@ times apart.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from benchmarks import peers, zmq_peer
 from benchmarks.actors import new_context
 from benchmarks.children import Children, Report, cpus
 from benchmarks.floors import encode, listen, new_loop
 from benchmarks.harness import Contestant, Metric, Play, Scenario, Target, Values
-from benchmarks.meters import Stopwatch, trips_of
+from benchmarks.meters import stopwatch, trips_of
 from benchmarks.traffic import BODY
-from compactor import PID, Process, install
+from compactor import PID
+from compactor.cli.bench_parts import Bare, BarePinger, Pinger, Ponger
 
 FRAME = encode("pinger@127.0.0.1:50000", "ponger", "127.0.0.1:50001", "ping", BODY)
 
@@ -30,80 +30,26 @@ SETTINGS: dict[str, tuple[str, Cpus]] = {
 }
 
 
-class Ponger(Process):
-    def __init__(self) -> None:
-        super().__init__("ponger")
-
-    @install("ping")
-    def ping(self, from_pid: PID, body: bytes) -> None:
-        self.send(from_pid, "pong", body)
-
-
-class Pinger(Process):
-    def __init__(self, ponger: PID, watch: Stopwatch) -> None:
-        super().__init__("pinger")
-        self.ponger = ponger
-        self.watch = watch
-
-    def go(self) -> None:
-        self.watch.start()
-        self.send(self.ponger, "ping", BODY)
-
-    @install("pong")
-    def pong(self, from_pid: PID, body: bytes) -> None:
-        self.watch.stop()
-        self.go()
-
-
 def run_ponger(report: Report) -> None:
     report(str(new_context().spawn(Ponger())))
 
 
 def run_pinger(report: Report, ponger: str, seconds: float) -> None:
     context = new_context()
-    pinger = Pinger(PID.from_string(ponger), Stopwatch(seconds, report))
+    pinger = Pinger(PID.from_string(ponger), stopwatch(seconds, report))
     context.dispatch(context.spawn(pinger), "go")
-
-
-class Echo(asyncio.Protocol):
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.WriteTransport, transport)  # uvloop's is no subclass
-
-    def data_received(self, data: bytes) -> None:
-        self.transport.write(data)
-
-
-class EchoClient(Echo):
-    def __init__(self, watch: Stopwatch) -> None:
-        self.watch = watch
-        self.received = 0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self.go()
-
-    def go(self) -> None:
-        self.watch.start()
-        self.transport.write(FRAME)
-
-    def data_received(self, data: bytes) -> None:
-        self.received += len(data)
-        if self.received == len(FRAME):
-            self.received = 0
-            self.watch.stop()
-            self.go()
 
 
 def run_echo(report: Report) -> None:
     loop = new_loop()
-    report(listen(loop, Echo))
+    report(listen(loop, Bare))
     loop.run_forever()
 
 
 def run_echo_client(report: Report, address: tuple[str, int], seconds: float) -> None:
     loop = new_loop()
-    watch = Stopwatch(seconds, report)
-    loop.run_until_complete(loop.create_connection(lambda: EchoClient(watch), *address))
+    watch = stopwatch(seconds, report)
+    loop.run_until_complete(loop.create_connection(lambda: BarePinger(watch, FRAME), *address))
     loop.run_forever()
 
 

@@ -15,9 +15,10 @@ from benchmarks.children import Children, Report
 from benchmarks.floors import new_loop
 from benchmarks.harness import Contestant, Metric, Play, Scenario, Target, Values
 from benchmarks.meters import Meter
-from benchmarks.ping_pong import ECHO, FRAME, Echo, run_echo, run_ponger
+from benchmarks.ping_pong import ECHO, FRAME, run_echo, run_ponger
 from benchmarks.traffic import BODY
 from compactor import PID, Process, install
+from compactor.cli.bench_parts import Bare
 
 OUTSTANDING = (100, 1_000)
 Address = tuple[str, int]
@@ -45,7 +46,7 @@ class Pipeliner(Process):
         self.send(self.ponger, "ping", BODY)
 
 
-class FramePipeliner(Echo):
+class FramePipeliner(Bare):
     """Writes a frame for each that has come back whole."""
 
     def __init__(self, outstanding: int, meter: Meter) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.children import Children, Report
 from benchmarks.harness import Values
-from benchmarks.meters import Meter, Stopwatch
+from benchmarks.meters import Meter, stopwatch
 from benchmarks.peers import need
 from benchmarks.traffic import BODY, Load, Sink
 
@@ -52,7 +52,7 @@ def run_pinger(report: Report, ponger: str, seconds: float) -> None:
 
     socket: Any = zmq.Context().socket(zmq.PAIR)
     socket.connect(ponger)
-    watch = Stopwatch(seconds, report)
+    watch = stopwatch(seconds, report)
     done = False
     while not done:
         watch.start()

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compactor import wire
+from tests.backends import kinds
 
 h11 = pytest.importorskip("h11")
 try:
@@ -310,19 +311,7 @@ def by_httptools(data: bytes) -> tuple[Requests, str | None]:
 PEERS = {"h11": by_h11} if httptools is None else {"h11": by_h11, "httptools": by_httptools}
 
 
-def available_kinds() -> list[str]:
-    """The kinds of our decoder that this installation has."""
-    kinds = []
-    for kind in wire.PACKAGES:
-        try:
-            wire.backend(kind)
-        except ImportError:
-            continue
-        kinds.append(kind)
-    return kinds
-
-
-KINDS = available_kinds()
+KINDS = kinds()
 
 
 def differing(data: bytes, kind: str) -> set[str]:

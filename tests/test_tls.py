@@ -334,19 +334,25 @@ def test_killed_peer_in_an_os_process_of_its_own_exits_its_linkers(
         assert here.exits.take()[0] == echo
 
 
+def accepted(listener: socket.socket, certificates: Certificates) -> ssl.SSLSocket:
+    """The next connection of a foreign peer that listens, with TLS."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificates.path("host"), certificates.folder / "host.key")
+    raw, _ = listener.accept()
+    peer = tls.wrap_socket(raw, server_side=True)
+    peer.settimeout(10)
+    return peer
+
+
 def test_large_body_waits_unencrypted_and_holds_nobody_up(
     make_context: MakeContext, certificates: Certificates, listener: socket.socket
 ) -> None:
     """The peer reads nothing: of 64 MiB, only what the sockets take is encrypted."""
     context = make_context(tls=certificates.settings(), settings=Settings(linger=0.2))
     sender = spawned(context, Receiver("sender"))
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificates.path("host"), certificates.folder / "host.key")
     size = 64 * MIB
     sender.send(pid_at(listener), "message", bytes(size))
-    raw, _ = listener.accept()
-    with tls.wrap_socket(raw, server_side=True) as peer:
-        peer.settimeout(10)
+    with accepted(listener, certificates) as peer:
         assert peer.recv(5) == b"POST "
         (connection,) = context._runtime.outgoing
         transport = connection.transport
@@ -364,13 +370,9 @@ def test_stop_sends_what_is_unsent_before_the_end(
 ) -> None:
     context = make_context(tls=certificates.settings(), settings=Settings(linger=20))
     sender = spawned(context, Receiver("sender"))
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificates.path("host"), certificates.folder / "host.key")
     size = 32 * MIB
     sender.send(pid_at(listener), "message", bytes(size))
-    raw, _ = listener.accept()
-    with tls.wrap_socket(raw, server_side=True) as peer:
-        peer.settimeout(10)
+    with accepted(listener, certificates) as peer:
         context.stop()
         received = 0
         while piece := peer.recv(MIB):  # until the end of TLS; an error if it were cut off

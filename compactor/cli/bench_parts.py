@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-import time
 from collections.abc import Callable
 from typing import cast
 
+from compactor.cli.meters import Meter, Stopwatch, percentile
 from compactor.cli.parts import tell, wait_for_end_of_stdin
 from compactor.context import Context
 from compactor.frames import encode_message, message_prefix
@@ -31,48 +31,12 @@ _BLOCK = _FRAME * 1_000
 Address = tuple[str, int]
 
 
-class Meter:
-    """Tells one rate: of what is counted in ``seconds``, after a quarter of that as warm-up."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._opens = 0.0
-        self._begun: tuple[float, int] | None = None
-        self._told = False
-
-    def mark(self, count: int) -> None:
-        """So much has been counted by now."""
-        now = time.perf_counter()
-        if not self._opens:
-            self._opens = now + self._seconds / 4
-        elif self._begun is None:
-            if now >= self._opens:
-                self._begun = (now, count)
-        elif not self._told and now >= self._begun[0] + self._seconds:
-            self._told = True
-            tell("measured", (count - self._begun[1]) / (now - self._begun[0]))
+def _tell_rate(rate: float) -> None:
+    tell("measured", rate)
 
 
-class Stopwatch:
-    """Tells the median and the 99th percentile of round trips, in microseconds."""
-
-    def __init__(self, seconds: float) -> None:
-        self._opens = time.perf_counter() + seconds / 4
-        self._closes = self._opens + seconds
-        self._trips: list[float] = []
-        self._begun = 0.0
-
-    def start(self) -> None:
-        self._begun = time.perf_counter()
-
-    def stop(self) -> None:
-        now = time.perf_counter()
-        if now >= self._opens:
-            self._trips.append(now - self._begun)
-        if now >= self._closes:
-            self._closes = float("inf")
-            trips = sorted(self._trips)
-            tell("measured", *(trips[int(len(trips) * part)] * 1e6 for part in (0.5, 0.99)))
+def _tell_trips(trips: list[float]) -> None:
+    tell("measured", percentile(trips, 50), percentile(trips, 99))
 
 
 # On compactor
@@ -142,7 +106,7 @@ def _context() -> Context:
 
 
 def sink(seconds: float, _: str) -> None:
-    tell("ready", _context().spawn(Sink(Meter(seconds))))
+    tell("ready", _context().spawn(Sink(Meter(seconds, _tell_rate))))
 
 
 def source(_: float, to: str) -> None:
@@ -158,7 +122,7 @@ def ponger(_: float, __: str) -> None:
 
 def pinger(seconds: float, to: str) -> None:
     context = _context()
-    pid = context.spawn(Pinger(PID.from_string(to), Stopwatch(seconds)))
+    pid = context.spawn(Pinger(PID.from_string(to), Stopwatch(seconds, _tell_trips)))
     context.dispatch(pid, "go")
 
 
@@ -212,8 +176,11 @@ class BareSource(Bare):
 
 
 class BarePinger(Bare):
-    def __init__(self, watch: Stopwatch) -> None:
+    """Sends a frame, and the next when all of it has come back."""
+
+    def __init__(self, watch: Stopwatch, frame: bytes) -> None:
         self.watch = watch
+        self.frame = frame
         self.received = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -222,18 +189,18 @@ class BarePinger(Bare):
 
     def go(self) -> None:
         self.watch.start()
-        self.transport.write(_FRAME)
+        self.transport.write(self.frame)
 
     def data_received(self, data: bytes) -> None:
         self.received += len(data)
-        if self.received == len(_FRAME):
+        if self.received == len(self.frame):
             self.received = 0
             self.watch.stop()
             self.go()
 
 
 def bare_sink(seconds: float, _: str) -> None:
-    _listen(lambda: BareSink(Meter(seconds)))
+    _listen(lambda: BareSink(Meter(seconds, _tell_rate)))
 
 
 def bare_source(_: float, to: str) -> None:
@@ -246,7 +213,7 @@ def bare_ponger(_: float, __: str) -> None:
 
 
 def bare_pinger(seconds: float, to: str) -> None:
-    _connect(new_event_loop(), to, lambda: BarePinger(Stopwatch(seconds)))
+    _connect(new_event_loop(), to, lambda: BarePinger(Stopwatch(seconds, _tell_trips), _FRAME))
 
 
 def _listen(protocol: Callable[[], asyncio.Protocol]) -> None:

@@ -45,7 +45,8 @@ class Part:
                 if value is not None and not name.startswith(("LIBPROCESS_", "SSL_"))
             },
         )
-        self._events: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
+        # No SimpleQueue: its get(timeout=...) can wait for ever (CPython 3.10).
+        self._events: queue.Queue[list[str]] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 

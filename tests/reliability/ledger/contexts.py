@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from compactor import PID, Context, Process, Settings, install, wire
+from tests.backends import kinds
 from tests.reliability.ledger.book import MODULUS, Book
 from tests.reliability.ledger.relay import Relay
 
@@ -121,7 +122,7 @@ class Run:
         self.random = random.Random(seed)
         self.book = Book()
         self.is_threaded = self.random.random() < 0.1
-        self.backend = self.random.choice(available_backends())
+        self.backend = self.random.choice(kinds())
         self.uses_uvloop = self.random.random() < 0.7
         self.hosts = [Host(number, self) for number in range(self.random.randint(2, 4))]
 
@@ -218,18 +219,6 @@ class Run:
     async def _delay(self, host: Host) -> None:
         if host.relay is not None:
             host.relay.delay = self.random.choice((0.0, 0.001, 0.005))
-
-
-def available_backends() -> list[str]:
-    """The kinds of the hot path that this installation has."""
-    kinds = []
-    for kind in wire.PACKAGES:
-        try:
-            wire.backend(kind)
-        except ImportError:
-            continue
-        kinds.append(kind)
-    return kinds
 
 
 class Complaints(logging.Handler):

@@ -119,7 +119,8 @@ class Run:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.book = Book()
-        self.said: queue.SimpleQueue[tuple[Host, list[Any]]] = queue.SimpleQueue()
+        # No SimpleQueue: its get(timeout=...) can wait for ever (CPython 3.10).
+        self.said: queue.Queue[tuple[Host, list[Any]]] = queue.Queue()
         self.hosts = [Host(number, self) for number in range(self.random.randint(2, 3))]
 
     def play(self) -> None:

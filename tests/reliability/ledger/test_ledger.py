@@ -32,14 +32,19 @@ def test_random_runs_of_contexts_account_for_every_message() -> None:
     check(contexts.run, range(FIRST, FIRST + 40))
 
 
+@pytest.mark.parametrize("seed", [FIRST, FIRST + 1])
+def test_a_random_run_of_programs_that_are_killed_accounts_for_every_message(seed: int) -> None:
+    check(programs.run, range(seed, seed + 1))
+
+
 @pytest.mark.slow
 def test_many_random_runs_of_contexts_account_for_every_message() -> None:
     check(contexts.run, range(FIRST + 40, FIRST + 290))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(FIRST, FIRST + 6))
-def test_a_random_run_of_programs_that_are_killed_accounts_for_every_message(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(FIRST + 2, FIRST + 8))
+def test_another_run_of_programs_that_are_killed_accounts_for_every_message(seed: int) -> None:
     check(programs.run, range(seed, seed + 1))
 
 
