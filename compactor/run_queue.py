@@ -26,7 +26,8 @@ class RunQueue:
 
     Serving happens in turns.  A turn is a callback of the loop: ``run``, or the arrival of data,
     which is bracketed by ``begin_turn`` and ``end_turn``.  What is written in a turn leaves at its
-    end, in one write per destination.
+    end, in one write per destination; after an arrival it waits for the ``run`` that comes next, if
+    one does, which may add to it.
     """
 
     __slots__ = ("_dirty", "_in_turn", "_loop", "_ready", "_scheduled")
@@ -71,8 +72,11 @@ class RunQueue:
 
     def end_turn(self) -> None:
         """Write what the turn has gathered, unless more mailboxes are ready to add to it."""
+        self._end_turn(not self._ready)
+
+    def _end_turn(self, is_flushing: bool) -> None:
         try:
-            if not self._ready:
+            if is_flushing:
                 for flushable in self._dirty:  # a flush may add to them
                     flushable.flush()
                 self._dirty.clear()
@@ -93,4 +97,4 @@ class RunQueue:
                 if time.perf_counter() > end:
                     break
         finally:
-            self.end_turn()
+            self._end_turn(True)  # some mailbox may always be ready

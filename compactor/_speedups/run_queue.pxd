@@ -10,3 +10,4 @@ cdef class RunQueue:
     cdef object _schedule(self)
     cpdef begin_turn(self)
     cpdef end_turn(self)
+    cdef object _end_turn(self, bint is_flushing)
