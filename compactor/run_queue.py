@@ -28,9 +28,12 @@ class RunQueue:
     which is bracketed by ``begin_turn`` and ``end_turn``.  What is written in a turn leaves at its
     end, in one write per destination; after an arrival it waits for the ``run`` that comes next, if
     one does, which may add to it.
+
+    Attributes:
+        turn_end: when the time of this ``run``, or the last one, is over.
     """
 
-    __slots__ = ("_dirty", "_in_turn", "_loop", "_ready", "_scheduled")
+    __slots__ = ("_dirty", "_in_turn", "_loop", "_ready", "_scheduled", "turn_end")
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -38,6 +41,7 @@ class RunQueue:
         self._dirty: list[Flushable] = []
         self._scheduled = False
         self._in_turn = False
+        self.turn_end = 0.0
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take turns on ``loop`` from now on; what was scheduled before comes first."""
@@ -90,11 +94,11 @@ class RunQueue:
         self._scheduled = False
         self.begin_turn()
         ready = self._ready
-        end = time.perf_counter() + TURN_SECONDS
+        self.turn_end = time.perf_counter() + TURN_SECONDS
         try:
             while ready:
                 ready.popleft().drain(_BATCH)
-                if time.perf_counter() > end:
+                if time.perf_counter() > self.turn_end:
                     break
         finally:
             self._end_turn(True)  # some mailbox may always be ready

@@ -4,6 +4,7 @@ cdef class RunQueue:
     cdef list _dirty
     cdef bint _scheduled
     cdef bint _in_turn
+    cdef readonly double turn_end
 
     cpdef schedule(self, mailbox)
     cpdef flush_soon(self, flushable)
