@@ -67,11 +67,12 @@ class Peer:
 
     def __init__(self, address: Address, owner: PeerOwner) -> None:
         self.address = address
+        settings = owner.settings
         self.outflow: Outflow = owner.backend.Outflow(
             self,
             owner.run_queue,
-            owner.settings.max_parked_bytes,
-            owner.settings.parked_high_water_bytes,
+            settings.max_parked_bytes,
+            min(settings.parked_high_water_bytes, settings.max_parked_bytes // 2),
         )
         self._owner = owner
         self._connection: PeerConnection | None = None
