@@ -257,12 +257,14 @@ class Context(LoopOwner, LegacyState):
             ProcessError: a process cannot wait for itself.
         """
         check_pid(to)
-        if not self._inbox.on_loop:
+        if not self._inbox.is_served_here:
             raise ContextError(
                 "drained() is awaited on the context's loop: in a handler, or in what is dispatched"
             )
         if to == pid:
             raise ProcessError(f"{pid} would wait for itself, forever")
+        if not self._inbox.on_loop:
+            await self._inbox.caught_up()
         await self._runtime.drained(to)
 
     def delegated(self, process: Process, name: str, from_pid: PID, body: bytes) -> None:

@@ -22,6 +22,7 @@ from .heads import CHUNKED, METHODS, Head, cached_head, parse_head
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
 _MAX_MOVED = 512 * 1024  # of a body, to the place that is lent for all of it
 _MAX_LENT = 16 * 1024 * 1024  # so that a head alone cannot reserve much
+_MAX_PIECES = 1024  # of a body, each with some 35 bytes of its own, before they are joined
 _MAX_PATTERNS = 8  # that one connection compares with; among more, the cache finds heads
 _MAX_CACHED_HEAD = 1024  # times the 4,096 heads of the cache: at most 4 MiB for a whole program
 # What can still become a request: TLS and other garbage must not be waited on until it ends.
@@ -113,6 +114,7 @@ class FrameDecoder:
         "_begun",
         "_filled",
         "_head",
+        "_joined",
         "_known",
         "_last",
         "_max_body",
@@ -142,6 +144,7 @@ class FrameDecoder:
         self._scanned = 0
         self._head: Head | None = None
         self._parts: list[bytes] = []
+        self._joined = 0  # parts that were pieces, and are never joined again before the end
         self._state = _IN_SIZE
         self.missing = 0
         self._received = 0
@@ -264,6 +267,7 @@ class FrameDecoder:
 
     def _begin_body(self, head: Head) -> None:
         self._head = head
+        self._joined = 0
         self._received = 0
         self._state = _IN_SIZE
         if head.length != CHUNKED:
@@ -286,6 +290,8 @@ class FrameDecoder:
                 if self.missing:
                     part = data[pos : pos + self.missing]
                     self._parts.append(part)
+                    if len(self._parts) - self._joined > _MAX_PIECES:
+                        self._join_pieces()
                     self.missing -= len(part)
                     pos += len(part)
                     if self.missing:
@@ -322,6 +328,11 @@ class FrameDecoder:
         events += (head, _inflate(body, self._max_inflated) if head.gzip else body)
         return pos
 
+    def _join_pieces(self) -> None:
+        """Make one of the many pieces in which a body comes, which may be tiny."""
+        self._parts[self._joined :] = [b"".join(self._parts[self._joined :])]
+        self._joined += 1
+
     # Large bodies, read straight to their place
 
     @property
@@ -334,6 +345,7 @@ class FrameDecoder:
         if self._view is None:
             begun = b"".join(self._parts)
             self._parts = []
+            self._joined = 0
             self._filled = len(begun)
             self._room = Body(self._filled + self.missing)
             self._view = self._room.view()

@@ -41,7 +41,11 @@ async def released_by(full: Full) -> None:
     if full.feeders is None:
         full.feeders = {}
     full.feeders[waiter] = None
-    await waiter.released
+    try:
+        await waiter.released
+    finally:
+        if full.feeders is not None:
+            full.feeders.pop(waiter, None)  # it was cancelled
 
 
 class ReadGate:

@@ -16,7 +16,7 @@ from .run_queue import TURN_SECONDS, RunQueue
 
 LARGE_BODY = 128 * 1024  # bytes missing of a body from which on it is read straight to its place
 
-_CHECK_EVERY = 32  # messages served as they arrive, between two looks at the clock
+_CHECK_EVERY = 32  # messages served as they arrive, between two looks at the clock, at most
 
 
 class Connection(Protocol):
@@ -99,7 +99,8 @@ class Inbound:
         """Hand the messages and requests that ``data`` completes to where they belong."""
         events = self._decoder.feed(data)
         end = perf_counter() + TURN_SECONDS if len(events) > 2 else 0.0  # one is always in time
-        until_check = _CHECK_EVERY
+        check_after = 1
+        until_check = 1 if end else _CHECK_EVERY
         in_time = True
         last: Any = None  # the head that mailbox, call, sender and is_answered belong to
         mailbox: Any = None
@@ -131,8 +132,10 @@ class Inbound:
                 mailbox.serve_now(call, sender, body)
                 until_check -= 1
                 if not until_check:
-                    until_check = _CHECK_EVERY
                     in_time = perf_counter() < end
+                    until_check = check_after
+                    if check_after < _CHECK_EVERY:
+                        check_after *= 2
             else:
                 mailbox.put_message(call, sender, body)
                 self.hold_if_full(mailbox)

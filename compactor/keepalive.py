@@ -122,7 +122,7 @@ class AckWatch:
         self._handle = None
         try:
             data = self._sock.getsockopt(socket.IPPROTO_TCP, _INFO, _TCP_INFO.size)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: uvloop has no descriptor any more
             return  # closed in this turn
         if len(data) < _TCP_INFO.size:
             return

@@ -71,6 +71,21 @@ class Inbox:
         """Whether the calling thread is the loop's."""
         return self.thread == threading.get_ident()
 
+    @property
+    def is_served_here(self) -> bool:
+        """Whether the calling coroutine runs on the loop, be all calls made or not."""
+        return asyncio.get_running_loop() is self._loop
+
+    async def caught_up(self) -> None:
+        """Wait, on the loop, until all calls that were posted before this one are made.
+
+        Raises:
+            ContextStopped: there will be no more.
+        """
+        made = asyncio.Event()
+        self.post(made.set)
+        await made.wait()
+
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Make the calls on ``loop``, whose thread is the calling one, from now on."""
         self._loop = loop

@@ -7,6 +7,7 @@ import functools
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
+from time import perf_counter
 from typing import Any, Protocol
 
 from compactor.errors import Reason
@@ -185,9 +186,17 @@ class Mailbox:
             self._resume()
 
     def drain(self, limit: int) -> None:
-        """Serve up to ``limit`` entries, fewer if a handler has to be awaited."""
-        while self.queue and limit:
-            limit -= 1
+        """Serve up to ``limit`` entries, fewer if a handler has to be awaited, or if the time of
+        this turn is over.
+        """
+        served = 0
+        next_look = 1  # at the clock: three times as many as were served already may come before it
+        while self.queue and served < limit:
+            if served == next_look:
+                if perf_counter() > self._run_queue.turn_end:
+                    break
+                next_look *= 4
+            served += 1
             entry = self.queue.popleft()
             call, a, b = entry
             try:

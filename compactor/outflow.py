@@ -110,9 +110,9 @@ class Outflow:
         self.parked += 1
         if size - self._ended_size >= self._block_bytes:
             self._end_block()
-            if size > self._high_water and not self.is_backed_up:
-                self.is_backed_up = True
-                self._peer.backed_up()
+        if size > self._high_water and not self.is_backed_up:
+            self.is_backed_up = True
+            self._peer.backed_up()
         if not self._dirty:
             self._dirty = True
             self._run_queue.flush_soon(self)

@@ -67,11 +67,12 @@ class Peer:
 
     def __init__(self, address: Address, owner: PeerOwner) -> None:
         self.address = address
+        settings = owner.settings
         self.outflow: Outflow = owner.backend.Outflow(
             self,
             owner.run_queue,
-            owner.settings.max_parked_bytes,
-            owner.settings.parked_high_water_bytes,
+            settings.max_parked_bytes,
+            min(settings.parked_high_water_bytes, settings.max_parked_bytes // 2),
         )
         self._owner = owner
         self._connection: PeerConnection | None = None
@@ -113,14 +114,15 @@ class Peer:
         owner, settings = self._owner, self._owner.settings
         loop = owner.run_queue.loop
         reason = Reason.UNREACHABLE
+        connection: PeerConnection | None = None
+        made: list[PeerConnection] = []  # one for each address of a host that is tried
+
+        def make() -> PeerConnection:
+            made.append(PeerConnection(self, loop, owner.outgoing, settings.peer_timeout))
+            return made[-1]
+
         try:
-            connection = await dial(
-                loop,
-                self.address,
-                lambda: PeerConnection(self, loop, owner.outgoing, settings.peer_timeout),
-                settings.connect_timeout,
-                owner.tls,
-            )
+            connection = await dial(loop, self.address, make, settings.connect_timeout, owner.tls)
         except asyncio.TimeoutError:
             reason = Reason.TIMEOUT
         except TlsError:  # logged where it happened
@@ -135,16 +137,22 @@ class Peer:
             if error.errno == errno.ENOTCONN:
                 reason = Reason.RESET
             log.warning("cannot connect to %s:%d: %s", *self.address, error)
-        else:
-            self._dialling = None
-            if connection.lost is not None:
-                self._lost(connection.lost)
-            else:
-                self._connection = connection
-                self.outflow.open(connection.transport)
+        finally:
+            # Up to Python 3.11 a dial that is called off as it ends is not cancelled.
+            is_wanted = self._dialling is asyncio.current_task()
+            for each in made:
+                if each is not connection or not is_wanted:
+                    each.give_up()
+        if not is_wanted:
             return
         self._dialling = None
-        self._lost(reason)
+        if connection is None:
+            self._lost(reason)
+        elif connection.lost is not None:
+            self._lost(connection.lost)
+        else:
+            self._connection = connection
+            self.outflow.open(connection.transport)
 
     def reconnect(self, link_frames: Iterable[tuple[str, bytes]]) -> None:
         """Move to a new connection, without an exit for anybody.

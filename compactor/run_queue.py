@@ -26,10 +26,14 @@ class RunQueue:
 
     Serving happens in turns.  A turn is a callback of the loop: ``run``, or the arrival of data,
     which is bracketed by ``begin_turn`` and ``end_turn``.  What is written in a turn leaves at its
-    end, in one write per destination.
+    end, in one write per destination; after an arrival it waits for the ``run`` that comes next, if
+    one does, which may add to it.
+
+    Attributes:
+        turn_end: when the time of this ``run``, or the last one, is over.
     """
 
-    __slots__ = ("_dirty", "_in_turn", "_loop", "_ready", "_scheduled")
+    __slots__ = ("_dirty", "_in_turn", "_loop", "_ready", "_scheduled", "turn_end")
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -37,6 +41,7 @@ class RunQueue:
         self._dirty: list[Flushable] = []
         self._scheduled = False
         self._in_turn = False
+        self.turn_end = 0.0
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take turns on ``loop`` from now on; what was scheduled before comes first."""
@@ -71,8 +76,11 @@ class RunQueue:
 
     def end_turn(self) -> None:
         """Write what the turn has gathered, unless more mailboxes are ready to add to it."""
+        self._end_turn(not self._ready)
+
+    def _end_turn(self, is_flushing: bool) -> None:
         try:
-            if not self._ready:
+            if is_flushing:
                 for flushable in self._dirty:  # a flush may add to them
                     flushable.flush()
                 self._dirty.clear()
@@ -86,11 +94,11 @@ class RunQueue:
         self._scheduled = False
         self.begin_turn()
         ready = self._ready
-        end = time.perf_counter() + TURN_SECONDS
+        self.turn_end = time.perf_counter() + TURN_SECONDS
         try:
             while ready:
                 ready.popleft().drain(_BATCH)
-                if time.perf_counter() > end:
+                if time.perf_counter() > self.turn_end:
                     break
         finally:
-            self.end_turn()
+            self._end_turn(True)  # some mailbox may always be ready

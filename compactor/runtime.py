@@ -190,16 +190,18 @@ class Runtime:
 
     async def drained(self, to: PID) -> None:
         """Wait while more stands before ``to`` than its high-water mark, until most has left."""
+        # Whoever is released may find that another one, who was too, has filled it again.
         if self.is_local(to):
             mailbox, settings = self.live.get(to.id), self.settings
-            if mailbox is not None and (
-                len(mailbox.queue) > settings.mailbox_high_water
+            high_water = min(settings.mailbox_high_water, settings.max_mailbox_events // 2)
+            while mailbox is not None and (
+                len(mailbox.queue) > high_water
                 or mailbox.large_bytes > settings.mailbox_high_water_bytes
             ):
                 await released_by(mailbox)
         else:
             peer = self.peers.get(to.address)
-            if peer is not None and peer.outflow.is_backed_up:
+            while peer is not None and peer.outflow.is_backed_up:
                 await released_by(peer)
 
     def backed_up(self, address: Address, is_backed_up: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import pathlib
 import random
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -246,6 +247,35 @@ def test_a_body_beyond_the_limit_is_refused_before_it_arrives(start: bytes) -> N
     pairs, error = decode(POST + start)
     assert pairs == []
     assert "1048576" in str(error)
+
+
+@pytest.mark.parametrize("way", ["tiny chunks", "tiny reads"])
+def test_a_body_in_tiny_pieces_takes_the_room_of_a_body(way: str) -> None:
+    decoder = wire.chosen.FrameDecoder(80 * 1024, 1 << 20)
+    count = 100_000
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        if way == "tiny chunks":
+            decoder.feed(POST + CHUNKED)
+            for _ in range(100):
+                assert decoder.feed(b"2\r\nab\r\n" * (count // 100)) == []
+            last = b"0\r\n\r\n"
+        else:
+            decoder.feed(POST + b"Content-Length: %d\r\n\r\n" % (2 * count + 1))
+            for n in range(count):
+                assert decoder.feed(bytes([n & 255, 1])) == []
+            last = b"c"
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert grown < 2 * 2 * count
+    _, body = decoder.feed(last)
+    assert body == (
+        b"ab" * count
+        if way == "tiny chunks"
+        else b"".join(bytes([n & 255, 1]) for n in range(count)) + b"c"
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 
-from compactor import PID, Context, Process, Reason, Settings
+from compactor import PID, Context, Process, Reason, Settings, install
 from tests.actors import TIMEOUT, Receiver, dead_letters, spawned, take_letter
 from tests.raw import dead_port, pid_at, read_bytes
 
@@ -26,6 +27,24 @@ def test_an_unlinked_burst_arrives_whole_and_in_order(pair: Pair) -> None:
     assert [there.received.take() for _ in range(20_000)] == [
         (here.pid, b"%d" % n) for n in range(20_000)
     ]
+
+
+def test_messages_leave_while_a_process_always_has_something_to_do(
+    make_context: MakeContext,
+) -> None:
+    class Restless(Process):
+        @install("tick")
+        def tick(self, from_pid: PID, body: bytes) -> None:
+            time.sleep(0.0005)  # lets other threads go on
+            self.send(self.pid, "tick")
+
+    here, there = make_context(), make_context()
+    restless, sender = spawned(here, Restless("restless")), spawned(here, Process("sender"))
+    receiver = spawned(there, Receiver())
+    sender.send(restless.pid, "tick")
+    for _ in range(3):
+        sender.send(receiver.pid, "message", b"x")
+        assert receiver.received.take() == (sender.pid, b"x")
 
 
 def test_host_names_can_be_dialled(make_context: MakeContext) -> None:

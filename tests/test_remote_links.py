@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import pathlib
 import socket
 import struct
+import time
 from collections.abc import Callable
 
 import pytest
@@ -16,6 +18,7 @@ from tests.raw import dead_port, pid_at
 
 CAPTURES = pathlib.Path(__file__).parent / "captures"
 
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 MakeContext = Callable[..., Context]
 Pair = tuple[Receiver, Receiver]
 
@@ -378,3 +381,39 @@ def test_disconnect_exits_the_linkers_and_the_next_send_reconnects(
     assert here.exits.take() == (there.pid, Reason.DISCONNECTED)
     here.send(there.pid, "message", b"again")
     assert there.received.take()[1] == b"again"
+
+
+def test_disconnect_while_connecting_leaves_one_connection(
+    new_loop: LoopFactory, listener: socket.socket
+) -> None:
+    async def disconnect_after(turns: int) -> None:
+        here = Receiver("here")
+
+        def act() -> None:
+            here.context.disconnect(to)
+            here.link(to)
+
+        async with Context(ip="127.0.0.1") as context:
+            context.spawn(here)
+            context.link(here.pid, to)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await context.dispatch(here.pid, act)
+            peer = context._runtime.peers[to.address]
+            while not peer.is_connected or peer.outflow.parked:
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.01)
+            heard = [each for each in context._runtime.outgoing if each._peer is peer]
+            assert heard == [peer._connection]
+            for each in context._runtime.outgoing - set(heard):  # cut, and not ended by its peer
+                each.abort()
+            peer.abort(Reason.DISCONNECTED)
+            stopped = time.monotonic()
+        assert time.monotonic() - stopped < context.settings.linger / 2
+        assert not context._runtime.outgoing
+
+    to = pid_at(listener)
+    loop = new_loop()
+    for turns in range(14):
+        loop.run_until_complete(disconnect_after(turns))
+    loop.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import socket
@@ -269,6 +270,39 @@ def test_a_flood_meets_back_pressure_and_nothing_of_it_is_lost(
     context.dispatch(busy.pid, busy.expect, sent)
     assert busy.all_handled.wait(60)
     assert busy.handled == sent
+
+
+class Slow(Process):
+    """Takes a millisecond for each message; tells how many it had when others had their turn."""
+
+    def __init__(self) -> None:
+        super().__init__("slow")
+        self.handled = 0
+        self.turn = Future[int]()
+
+    @install("message")
+    def message(self, from_pid: PID, body: bytes) -> None:
+        if not self.handled:
+            asyncio.get_running_loop().call_soon(lambda: self.turn.set_result(self.handled))
+        time.sleep(0.001)
+        self.handled += 1
+
+    def send_many(self, to: PID) -> None:
+        for _ in range(60):
+            self.send(to, "message")
+
+
+@pytest.mark.parametrize("way", ["socket", "mailbox"])
+def test_slow_handlers_let_others_have_their_turn(
+    context: Context, connect: Connect, way: str
+) -> None:
+    slow = spawned(context, Slow())
+    if way == "socket":
+        connect(context).sendall(frame(slow.pid) * 60)
+    else:
+        context.dispatch(slow.pid, slow.send_many, slow.pid)
+    assert slow.turn.result(TIMEOUT) <= 16  # 4, if sleep() kept its word
+    wait_until(lambda: slow.handled == 60)
 
 
 def test_answers_that_nobody_reads_stop_the_reading(context: Context, connect: Connect) -> None:

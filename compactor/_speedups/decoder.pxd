@@ -24,6 +24,7 @@ cdef class FrameDecoder:
     cdef Py_ssize_t _scanned
     cdef CHead _head
     cdef list _parts
+    cdef Py_ssize_t _joined
     cdef int _state
     cdef readonly Py_ssize_t missing
     cdef Py_ssize_t _received

@@ -20,7 +20,7 @@ cdef class Inbound:
     cpdef receive(self, bytes data)
 
     @cython.locals(
-        events=list, end=double, until_check=int, in_time=bint, is_answered=bint,
+        events=list, end=double, until_check=int, check_after=int, in_time=bint, is_answered=bint,
         mailbox=CMailbox, head=CHead, last=CHead, index=Py_ssize_t, body=bytes,
     )
     cpdef deliver(self, bytes data)

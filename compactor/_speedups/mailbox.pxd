@@ -23,4 +23,6 @@ cdef class Mailbox:
     cpdef serve_now(self, call, a, b)
     cpdef put_message(self, call, sender, bytes body)
     cdef object _wake(self)
+
+    @cython.locals(served=int, next_look=int)
     cpdef drain(self, int limit)

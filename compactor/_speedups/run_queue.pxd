@@ -4,9 +4,11 @@ cdef class RunQueue:
     cdef list _dirty
     cdef bint _scheduled
     cdef bint _in_turn
+    cdef readonly double turn_end
 
     cpdef schedule(self, mailbox)
     cpdef flush_soon(self, flushable)
     cdef object _schedule(self)
     cpdef begin_turn(self)
     cpdef end_turn(self)
+    cdef object _end_turn(self, bint is_flushing)
