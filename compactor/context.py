@@ -211,11 +211,13 @@ class Context(LoopOwner, LegacyState):
 
         Raises:
             InvalidProcess: the sender is no process of this context.
+            ContextStopped: the context was stopped.
             TypeError, ValueError: the receiver, name or body cannot be sent.
         """
         check_pid(from_pid)
         mailbox = self._runtime.mailbox_of(from_pid)
         if mailbox is None:
+            self._check_not_stopped()
             raise InvalidProcess(f"{from_pid} is not a live process of {self}, so it cannot send")
         check_pid(to_pid)
         name = check_name(method)
@@ -244,6 +246,7 @@ class Context(LoopOwner, LegacyState):
         """Send a message that names no sender, as libprocess's ``post`` does.
 
         Raises:
+            ContextStopped: the context was stopped.
             TypeError, ValueError: the receiver, name or body cannot be sent.
         """
         check_pid(to)
@@ -312,6 +315,7 @@ class Context(LoopOwner, LegacyState):
         Raises:
             InvalidProcess: no live process of this context has that pid.
             InvalidMethod: the process has no such method.
+            ContextStopped: the context was stopped.
         """
         event = self._dispatch(pid, method, args)
         self._ask(event.mailbox.put_event, event)
@@ -328,7 +332,7 @@ class Context(LoopOwner, LegacyState):
             A timer, whose ``cancel()`` calls it off from any thread.
 
         Raises:
-            InvalidProcess, InvalidMethod: as ``dispatch``, at once.
+            InvalidProcess, InvalidMethod, ContextStopped: as ``dispatch``, at once.
             ValueError: ``amount`` is not a number from 0 up.
         """
         if not isinstance(amount, (int, float)) or not 0 <= amount < float("inf"):
@@ -344,6 +348,7 @@ class Context(LoopOwner, LegacyState):
         check_pid(pid)
         mailbox = self._runtime.mailbox_of(pid)
         if mailbox is None:
+            self._check_not_stopped()
             raise InvalidProcess(f"Unknown process {pid}: it does not live on {self}")
         function = method if callable(method) else getattr(mailbox.process, method, None)
         name = getattr(method, "__name__", None) or str(method)
@@ -367,10 +372,12 @@ class Context(LoopOwner, LegacyState):
 
         Raises:
             InvalidProcess: the linker is no process of this context.
+            ContextStopped: the context was stopped.
         """
         check_pid(pid)
         check_pid(to)
         if self._runtime.mailbox_of(pid) is None:
+            self._check_not_stopped()
             raise InvalidProcess(f"{pid} is not a live process of {self}, so it cannot link")
         self._ask(self._runtime.link, pid, to, reconnect)
 

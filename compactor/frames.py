@@ -5,16 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import quote
 
 from compactor.errors import LocalProtocolError
-from compactor.pid import PID
+from compactor.pid import PID, escape_id
 
 CRLF = b"\r\n"
 
-# compactor 0.3.0 compares the raw path, so only what would break the request line, or what a
-# receiver would decode into something else, is escaped.
-_RAW_IN_ID = "()@:!$&'*,;=~"
 # Nobody decodes names, so what would need an escape cannot be sent at all.
 _FORBIDDEN_IN_NAME = re.compile(r"[^!-~]|[?#]")
 _checked_names: set[str] = set()  # names that passed: a program sends few, over and over
@@ -47,7 +43,7 @@ def check_name(name: object) -> str:
 
 def message_path(id_: str, name: str) -> str:
     """The request target of a message: ``/id/name``, the id escaped where it must be."""
-    return f"/{quote(id_, safe=_RAW_IN_ID)}/{name}" if id_ else f"/{name}"
+    return f"/{escape_id(id_)}/{name}" if id_ else f"/{name}"
 
 
 def message_prefix(sender: PID, to: PID, name: str, extra: str = "") -> bytes:

@@ -59,13 +59,22 @@ def _collect_handlers(cls: type[Any]) -> HandlerTable:
                 routes = {p: a for p, a in routes.items() if a != attribute}
             messages.update((name, (attribute, kind)) for name, kind in installed or ())
             routes.update((path, attribute) for path in routed or ())
-    return HandlerTable(messages, routes, _takes_reason(cls.exited))
+    # The exited that every process has does nothing; what shadows it in an instance, such as the
+    # mocks of tests, is called as in 0.3.0.
+    is_overridden = sum("exited" in vars(base) for base in cls.__mro__) > 1
+    return HandlerTable(messages, routes, is_overridden and _takes_reason(cls.exited))
 
 
 def _takes_reason(exited: Callable[..., Any]) -> bool:
-    """Whether ``exited(self, pid, reason)`` can be called; wrappers count as what they wrap."""
+    """Whether ``exited`` is called with a reason: ``exited(self, pid, reason)`` can be.
+
+    Wrappers count as what they wrap.  One that does not tell what that is, and takes whatever it
+    is given, is called as in 0.3.0: with the pid alone.
+    """
+    signature = inspect.signature(exited)
     try:
-        inspect.signature(exited).bind(None, None, None)
+        signature.bind(None, None, None)
     except TypeError:
         return False
-    return True
+    named = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(parameter.kind in named for parameter in signature.parameters.values()) > 1

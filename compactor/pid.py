@@ -5,11 +5,16 @@ from __future__ import annotations
 import functools
 import re
 from typing import Any, NoReturn
+from urllib.parse import quote
 
 Address = tuple[str, int]
 """An ip or host name, and a port."""
 
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f@\ud800-\udfff]")
+
+# compactor 0.3.0 compares the raw path, so only what would break the request line, or what a
+# receiver would decode into something else, is escaped.
+_RAW_IN_PATH = "()@:!$&'*,;=~"
 
 _BLANKS = " \t\r\n\f\v"  # not what else str.strip() takes: an id may begin with it
 
@@ -29,6 +34,11 @@ def check_id(id_: object) -> str:
     if found:
         raise ValueError(f"process id {id_!r} must not contain {found.group()!r}")
     return id_
+
+
+def escape_id(id_: str) -> str:
+    """A process id as it stands in the path of a request."""
+    return quote(id_, safe=_RAW_IN_PATH)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -109,8 +119,8 @@ class PID:
         return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
 
     def as_url(self, endpoint: str | None = None) -> str:
-        """Return ``http://ip:port/id[/endpoint]``."""
-        url = f"http://{self.host}/{self.id}"
+        """Return ``http://ip:port/id[/endpoint]``, the id escaped where a path needs it."""
+        url = f"http://{self.host}/{escape_id(self.id)}"
         return f"{url}/{endpoint}" if endpoint else url
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:

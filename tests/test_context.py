@@ -394,9 +394,10 @@ def test_calls_on_a_stopped_context_are_errors(context: Context) -> None:
         lambda: process.link(pid),
         lambda: context.dispatch(pid, "initialize"),
         lambda: context.delay(0, pid, "initialize"),
+        lambda: context.send(pid, pid, "message"),
         lambda: context.post(pid, "message"),
     ):
-        with pytest.raises(ContextError):
+        with pytest.raises(ContextStopped, match="make a new one"):
             call()
     process.terminate()
     context.terminate(pid)

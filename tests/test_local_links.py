@@ -213,6 +213,42 @@ def test_exited_takes_the_pid_alone_or_a_reason_too(context: Context, watched: P
     )
 
 
+def _opaque(method: Callable[..., Any]) -> Callable[..., Any]:
+    def wrapper(*args: Any, **kw: Any) -> Any:
+        return method(*args, **kw)
+
+    return wrapper
+
+
+def test_exited_behind_an_opaque_wrapper_is_called_as_in_0_3_0(
+    context: Context, watched: Process
+) -> None:
+    events = Events()
+
+    class Wrapped(Process):
+        @_opaque
+        def exited(self, pid: PID) -> None:
+            events.put(("wrapped", pid))
+
+    class Gathering(Process):
+        def exited(self, pid: PID, *reason: Any) -> None:
+            events.put(("gathering", pid, *reason))
+
+    mocked = Process("mocked")
+    mocked.exited = lambda *args: events.put(("mocked", *args))  # type: ignore[method-assign]
+    for process in (Wrapped("wrapped"), Gathering("gathering"), mocked):
+        context.spawn(process)
+        process.link(watched.pid)
+        settle(process)
+    watched.terminate()
+
+    assert sorted(events.take_many(3)) == [
+        ("gathering", watched.pid, Reason.TERMINATED),
+        ("mocked", watched.pid),
+        ("wrapped", watched.pid),
+    ]
+
+
 def _decorated(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def wrapper(self: Any, *args: Any, **kw: Any) -> Any:

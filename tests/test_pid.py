@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from compactor import PID
 from compactor.pid import NOBODY, check_id
+from compactor.routes import split_path
 
 
 def test_pid_parses_what_it_prints() -> None:
@@ -158,6 +159,15 @@ def test_pid_as_url_takes_an_endpoint() -> None:
     assert pid.as_url("ping") == "http://127.0.0.1:5050/x/ping"
     assert pid.address == ("127.0.0.1", 5050)
     assert str(NOBODY) == "@0.0.0.0:0"
+
+
+@pytest.mark.parametrize(
+    ("id_", "path"),
+    [("slave(1)", "slave(1)"), ("a+b", "a%2Bb"), ("a/b?#%", "a%2Fb%3F%23%25"), ("\xe9", "%C3%A9")],
+)
+def test_pid_as_url_escapes_what_a_path_would_not_keep(id_: str, path: str) -> None:
+    assert PID("127.0.0.1", 5050, id_).as_url("ping") == f"http://127.0.0.1:5050/{path}/ping"
+    assert split_path(f"/{path}/ping".encode()) == (id_, "ping")
 
 
 @example("127.0.0.1", 1, "\xa0x")
