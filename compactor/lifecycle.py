@@ -87,7 +87,7 @@ class LoopOwner:
         loop = self._loop or new_event_loop()
         asyncio.set_event_loop(loop)
         try:
-            loop.run_until_complete(self._main())
+            self._run_to_the_end(loop)
         except Exception:
             log.exception("%s failed", self)
         finally:
@@ -100,6 +100,21 @@ class LoopOwner:
                 loop.close()
             finally:
                 self._stopped.set()
+
+    def _run_to_the_end(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Run the loop until the context is stopped.
+
+        What an ``async`` handler raises to end a program, its task raises through the loop.  It is
+        reported like all that handlers raise; only Control-C of a main thread ends more.
+        """
+        main = loop.create_task(self._main())
+        while True:
+            try:
+                return loop.run_until_complete(main)
+            except (SystemExit, KeyboardInterrupt) as error:
+                is_main = threading.current_thread() is threading.main_thread()
+                if main.done() or (is_main and isinstance(error, KeyboardInterrupt)):
+                    raise
 
     async def _main(self) -> None:
         await self._open()

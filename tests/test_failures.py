@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
@@ -24,6 +25,15 @@ class Failing(Receiver):
 
     @install("interrupt")
     def interrupt(self, from_pid: PID, body: bytes) -> None:
+        raise KeyboardInterrupt
+
+    @install("exit_later")
+    async def exit_later(self, from_pid: PID, body: bytes) -> None:
+        await asyncio.sleep(0)
+        raise SystemExit(3)
+
+    @install("interrupt_later")
+    async def interrupt_later(self, from_pid: PID, body: bytes) -> None:
         raise KeyboardInterrupt
 
 
@@ -77,7 +87,13 @@ def test_failure_with_a_large_body_is_logged_with_name_and_sender(
 
 
 @pytest.mark.parametrize(
-    ("name", "error"), [("exit", "SystemExit"), ("interrupt", "KeyboardInterrupt")]
+    ("name", "error"),
+    [
+        ("exit", "SystemExit"),
+        ("interrupt", "KeyboardInterrupt"),
+        ("exit_later", "SystemExit"),
+        ("interrupt_later", "KeyboardInterrupt"),
+    ],
 )
 def test_handler_that_raises_what_ends_programs_ends_nothing(
     sender: Process, there: Context, caplog: pytest.LogCaptureFixture, name: str, error: str
