@@ -42,6 +42,8 @@ class Exchange:
     def serve(self, mailbox: Any) -> Any:
         try:
             result = self._call(self._request)
+            if isinstance(result, str) and not result.isascii():
+                result.encode()  # raises if it cannot be sent, as a part of a path
             if isinstance(result, (str, bytes)):
                 self._respond(result)
                 return None

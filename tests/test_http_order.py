@@ -101,6 +101,10 @@ class Web(Receiver):
         response.headers["X"] = "a\r\nInjected: yes"
         return response
 
+    @route("/path")
+    def path_(self, request: Request) -> str:
+        return request.path
+
     @route("/late-status")
     def late_status(self, request: Request) -> Response:
         response = Response("ok")
@@ -305,6 +309,23 @@ def test_answer_that_cannot_be_sent_becomes_a_500(web: Web, client: Client, path
 
     assert client.answer()[0] == 500
     assert client.answer() == (200, "fast")
+
+
+@pytest.mark.parametrize("before", ["/web/path", "/other/slow"])
+def test_text_that_cannot_be_sent_becomes_a_500_and_holds_up_nothing(
+    web: Web, client: Client, before: str
+) -> None:
+    client.sock.sendall(
+        f"GET {before} HTTP/1.1\r\n\r\nGET /web/path/".encode()
+        + b"\xff HTTP/1.1\r\n\r\n"
+        + b"POST /web/message HTTP/1.1\r\nLibprocess-From: x@127.0.0.1:1\r\n\r\n"
+    )
+    assert web.received.take() == (PID("127.0.0.1", 1, "x"), b"")
+    web.context._processes[other_pid(web)].let_go()  # type: ignore[attr-defined]
+    answers = [client.answer() for _ in range(3)]
+    assert answers[1] == (500, "500 Internal Server Error.")
+    assert [status for status, _ in answers] == [200, 500, 202]
+    assert web.context.metrics.handler_failures == 1
 
 
 def test_answer_has_one_content_length(client: Client) -> None:
