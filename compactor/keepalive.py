@@ -34,6 +34,7 @@ _RXT_CONNDROPTIME = 0x80 if sys.platform == "darwin" else None
 _TCP_INFO = struct.Struct("@8B13I")
 _PROBES, _UNACKED, _LAST_ACK_RECEIVED = 3, 8 + 4, 8 + 12
 
+_SHORTEST = 2.0  # seconds: a living machine may put an acknowledgement off for 40 ms and more
 _LONGEST = 32_767  # seconds, in Linux's keepalive
 _CHECKS = 8  # looks at unacknowledged data within one timeout
 
@@ -87,7 +88,8 @@ class AckWatch:
 
     Args:
         transport: the open connection.
-        timeout: seconds without any acknowledgement while one is due; infinity watches nothing.
+        timeout: seconds without any acknowledgement while one is due, at least 2 in effect;
+            infinity watches nothing.
         vanished: called once when they have passed.
     """
 
@@ -102,7 +104,7 @@ class AckWatch:
     ) -> None:
         self._loop = loop
         self._sock = transport.get_extra_info("socket")
-        self._timeout = timeout
+        self._timeout = max(timeout, _SHORTEST)
         self._vanished = vanished
         self._due_since: float | None = None
         self._handle: asyncio.TimerHandle | None = None

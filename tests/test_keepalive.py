@@ -9,6 +9,7 @@ import logging
 import math
 import socket
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -87,3 +88,15 @@ def test_connections_of_both_directions_keep_alive(
 
     assert context.dispatch(here.pid, outgoing).result(5) == [expected]
     assert there.context.dispatch(there.pid, incoming).result(5) == [expected]
+
+
+def test_a_peer_that_puts_acknowledgements_off_has_not_vanished(
+    make_context: MakeContext,
+) -> None:
+    context = make_context(settings=Settings(peer_timeout=0.02))
+    here, there = spawned(context, Receiver()), spawned(make_context(), Receiver("there"))
+    here.link(there.pid)
+    for _ in range(20):
+        here.send(there.pid, "message")
+        time.sleep(0.03)
+    assert here.exits.is_empty
