@@ -125,6 +125,8 @@ class Runtime:
     def start_process(self, mailbox: Mailbox, initialization: Any) -> None:
         """Open the mailbox of a claimed process; first run what ``initialize`` has left to do."""
         if self.is_stopping:
+            if initialization is not None:
+                initialization.close()
             mailbox.abandon(Reason.STOPPED)
             return
         if initialization is not None:

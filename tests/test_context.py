@@ -20,7 +20,7 @@ import compactor
 from compactor import PID, Context, Process, Reason, Settings, install
 from compactor.errors import ContextError, ContextStopped
 from compactor.testing import ephemeral_context
-from tests.actors import TIMEOUT, Events, Receiver, dead_letters, settle, take_letter
+from tests.actors import TIMEOUT, Events, Receiver, dead_letters, settle, take_letter, wait_until
 from tests.network import run_in_own_network
 
 ContextFactory = Callable[..., Context]
@@ -291,6 +291,21 @@ def test_process_can_be_spawned_elsewhere_after_its_context_ended_while_spawning
     second.spawn(process)
     process.send(process.pid, "message")
     assert process.received.take() == (process.pid, b"")
+
+
+def test_async_initialize_of_a_context_that_stops_is_not_left_behind(context: Context) -> None:
+    class Late(Process):
+        def initialize(self) -> Any:
+            context.stop()
+            wait_until(lambda: context._runtime.is_stopping)
+            return self.go_on()
+
+        async def go_on(self) -> None:
+            raise AssertionError("it has been stopped")
+
+    context.spawn(Late("late"))
+    context.join(TIMEOUT)
+    gc.collect()  # pytest makes an error of a coroutine that was never awaited
 
 
 def test_two_contexts_stop_each_other_from_handlers(make_context: ContextFactory) -> None:
