@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
+import os
 import socket
 import threading
 import weakref
@@ -220,6 +221,16 @@ class LoopOwner:
         else:
             await asyncio.get_running_loop().run_in_executor(None, self._stopped.wait)
 
+    def _end_in_child(self) -> None:
+        """This is another program now, a copy without the thread of the loop: it has stopped."""
+        self.lock = threading.Lock()  # that thread may have held the old one
+        self._stopped = threading.Event()
+        self._stopped.set()
+        self._is_stopping = self._runtime.is_stopping = True
+        self._runtime.live.clear()
+        self._inbox.abandon()
+        _running.discard(self)
+
     def _check_usable(self) -> None:
         if self._is_stopping:
             raise ContextStopped(f"{self} has been stopped; make a new one")
@@ -243,6 +254,16 @@ class LoopOwner:
         """
         self._check_not_stopped()
         self._call(call, *args)
+
+
+def _end_in_child() -> None:
+    """After a fork the contexts are the parent's."""
+    for context in list(_running):
+        context._end_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_end_in_child)
 
 
 @atexit.register

@@ -125,6 +125,13 @@ class Inbox:
         self._make_calls(len(self._calls))
         self.thread = None
 
+    def abandon(self) -> None:
+        """Forget the calls that are left, which are another program's to make; take no more."""
+        self._closed = True
+        self.thread = None
+        self._calls.clear()
+        self._closing = threading.Lock()
+
     def _drain(self) -> None:
         self._woken = False
         self._make_calls(_BATCH)

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import gc
+import os
 import socket
 import subprocess
 import sys
@@ -306,6 +307,49 @@ def test_async_initialize_of_a_context_that_stops_is_not_left_behind(context: Co
     context.spawn(Late("late"))
     context.join(TIMEOUT)
     gc.collect()  # pytest makes an error of a coroutine that was never awaited
+
+
+FORK = """
+import os, sys
+import compactor
+from compactor import Process
+
+class Here(Process):
+    def where(self):
+        return os.getpid()
+
+here = Here("here")
+pid = compactor.spawn(here)
+context = here.context
+assert context.dispatch(pid, "where").result(5) == os.getpid()
+child = os.fork()
+if child == 0:
+    assert not context.is_alive()
+    for call in (context.post, here.send):
+        try:
+            call(pid, "message")
+        except (context.Stopped, context.InvalidProcess):
+            pass
+        else:
+            sys.exit("it was taken, and will never be sent")
+    context.terminate(pid)
+    context.stop()
+    context.join()
+    other = compactor.spawn(here)
+    assert other != pid
+    assert here.context.dispatch(other, "where").result(5) == os.getpid()
+    sys.exit(0)
+status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+assert context.dispatch(pid, "where").result(5) == os.getpid()
+sys.exit(status)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+def test_a_forked_child_has_no_contexts_but_its_own() -> None:
+    program = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORK]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_two_contexts_stop_each_other_from_handlers(make_context: ContextFactory) -> None:
