@@ -25,6 +25,8 @@ READY, IDLE, CLOSED, SUSPENDED, ENDED = range(5)
 
 _NOTHING: tuple[()] = ()  # the queue of a mailbox that never had an entry
 
+_QUICK = 16  # entries of a mailbox that is known to be quick, before the first look at the clock
+
 LARGE = 4096
 """Bodies beyond this many bytes are accounted for one by one; smaller ones by their number."""
 
@@ -63,6 +65,7 @@ class Mailbox:
 
     __slots__ = (
         "_finalizing",
+        "_first_look",
         "_owner",
         "_run_queue",
         "_task",
@@ -91,6 +94,9 @@ class Mailbox:
         self.calls: dict[str, Call] | None = None
         self._task: asyncio.Task[Any] | None = None
         self._finalizing = False
+        # Entries to serve before the first look at the clock; three times as many as were served
+        # come before each other one.
+        self._first_look = 1
 
     def call_for(self, name: str) -> Call | None:
         """The bound handler of a message name, or None if there is none."""
@@ -190,10 +196,11 @@ class Mailbox:
         this turn is over.
         """
         served = 0
-        next_look = 1  # at the clock: three times as many as were served already may come before it
+        next_look = self._first_look
         while self.queue and served < limit:
             if served == next_look:
                 if perf_counter() > self._run_queue.turn_end:
+                    self._first_look = 1
                     break
                 next_look *= 4
             served += 1
@@ -211,6 +218,8 @@ class Mailbox:
             self._release_feeders_if_low()
         if self.state == READY:
             if self.queue:
+                if served == limit:
+                    self._first_look = _QUICK
                 self._run_queue.schedule(self)
             else:
                 self.state = IDLE

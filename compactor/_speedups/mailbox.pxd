@@ -17,6 +17,7 @@ cdef class Mailbox:
     cdef readonly dict calls
     cdef object _task
     cdef bint _finalizing
+    cdef int _first_look
 
     cpdef call_for(self, str name)
     cpdef put(self, call, a, b)
