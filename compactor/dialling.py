@@ -35,7 +35,7 @@ async def dial(
     Raises:
         asyncio.TimeoutError: it took too long.
         TlsError: connected, but there is no TLS, and no downgrade is allowed.
-        OSError, UnicodeError: it cannot be connected.
+        OSError, UnicodeError: it cannot be connected, or broke at once.
     """
     if tls is None:
         return await asyncio.wait_for(_connect(loop, address, make), timeout)
@@ -84,6 +84,8 @@ async def _dial_tls(
     secure = await asyncio.wait_for(_connect(loop, address, make_secure), timeout)
     try:
         await shaken
+        if secure.is_closing():  # a protocol above would never hear of it
+            raise ConnectionResetError("the connection broke right behind the handshake")
     except BaseException:
         secure.abort()
         raise
