@@ -229,7 +229,9 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._flush()
         self._is_closing = True
         self._raw.close()
-        self._loop.call_later(1.0, self._raw.abort)
+        # What the socket does not take at once is lost: the protocol above must hear of the end
+        # before it has written more.
+        self._loop.call_soon(self._raw.abort)
 
     def _tell_end(self, above: asyncio.Protocol) -> None:
         if not self._has_told_end:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from compactor import PID, Context, Process, install, route
-from tests.actors import spawned, wait_until
-from tests.raw import frame, read_until_end
-from tests.test_tls import Echo, MakeContext
+from compactor import PID, Context, Process, Reason, install, route
+from tests.actors import Receiver, spawned, wait_until
+from tests.raw import frame, pid_at, read_until_end
+from tests.test_tls import Echo, MakeContext, accepted
 from tests.tls_fixture import Certificates
 
 MIB = 1 << 20
@@ -165,3 +167,37 @@ def test_messages_before_the_end_of_tls_survive_a_reset(
     client.reset()
     busy.go_on.set()
     wait_until(lambda: busy.received == [b"first", b"wait", *bodies])
+
+
+def test_peer_that_breaks_tls_is_told_so(
+    make_context: MakeContext, certificates: Certificates, clients: contextlib.ExitStack
+) -> None:
+    client = client_of(make_context(tls=certificates.settings()), clients)
+    client.sock.sendall(b"what is this?")
+    client.incoming.write(read_until_end(client.sock))
+    with pytest.raises(ssl.SSLError, match="ALERT"):
+        client.tls.read()
+
+
+def test_peer_that_breaks_tls_and_reads_nothing_is_lost_at_once(
+    make_context: MakeContext, certificates: Certificates, listener: socket.socket
+) -> None:
+    """Nothing is written to it any more while what was written before waits for the peer."""
+    context = make_context(tls=certificates.settings())
+    here, pid = spawned(context, Receiver("here")), pid_at(listener)
+    here.link(pid)
+    with accepted(listener, certificates) as peer:
+        wait_until(lambda: context._runtime.outgoing)
+        (connection,) = context._runtime.outgoing
+
+        def write_until_full() -> None:
+            assert connection.transport is not None
+            while not connection.transport.get_write_buffer_size():
+                connection.transport.write(bytes(20_000))
+
+        context.dispatch(here.pid, write_until_full).result(10)
+        with socket.socket(fileno=os.dup(peer.fileno())) as below:
+            started = time.monotonic()
+            below.sendall(b"what is this?")
+            assert here.exits.take() == (pid, Reason.TLS)
+            assert time.monotonic() - started < 0.5
