@@ -35,10 +35,10 @@ async def dial(
     Raises:
         asyncio.TimeoutError: it took too long.
         TlsError: connected, but there is no TLS, and no downgrade is allowed.
-        OSError, UnicodeError: it cannot be connected.
+        OSError, UnicodeError: it cannot be connected, or broke at once.
     """
     if tls is None:
-        return await asyncio.wait_for(_connect(loop, address, make), timeout)
+        return await _open(loop, address, make, timeout)
     place = f"{address[0]}:{address[1]}"
     try:
         protocol = await _dial_tls(loop, address, make, timeout, tls)
@@ -47,7 +47,7 @@ async def dial(
             tls.failed(place, f"no TLS with {place}", error)
             raise
         tls.failed(place, f"no TLS with {place}, so it is dialled plainly", error)
-        return await asyncio.wait_for(_connect(loop, address, make), timeout)
+        return await _open(loop, address, make, timeout)
     tls.succeeded(place)
     return protocol
 
@@ -60,15 +60,11 @@ async def _dial_tls(
     tls: Tls,
 ) -> SomeProtocol:
     name = tls.name_to_verify(address[0])
-    shaken: asyncio.Future[None] = loop.create_future()
+    shaken: asyncio.Future[Exception | None] = loop.create_future()
 
     def done(secure: TlsTransport, error: Exception | None) -> None:
-        if shaken.done():
-            return  # nobody waits any more
-        if error is None:
-            shaken.set_result(None)
-        else:
-            shaken.set_exception(TlsError(describe(error)))
+        if not shaken.done():  # else nobody waits any more
+            shaken.set_result(error)
 
     def make_secure() -> TlsTransport:
         return TlsTransport(
@@ -81,9 +77,13 @@ async def _dial_tls(
             done,
         )
 
-    secure = await asyncio.wait_for(_connect(loop, address, make_secure), timeout)
+    secure = await _open(loop, address, make_secure, timeout)
     try:
-        await shaken
+        error = await shaken
+        if error is not None:
+            raise TlsError(describe(error))
+        if secure.is_closing():  # a protocol above would never hear of it
+            raise ConnectionResetError("the connection broke right behind the handshake")
     except BaseException:
         secure.abort()
         raise
@@ -92,10 +92,41 @@ async def _dial_tls(
     return protocol
 
 
-async def _connect(
-    loop: asyncio.AbstractEventLoop, address: Address, make: Callable[[], SomeProtocol]
+async def _open(
+    loop: asyncio.AbstractEventLoop,
+    address: Address,
+    make: Callable[[], SomeProtocol],
+    timeout: float,
 ) -> SomeProtocol:
-    """Connect to the first address of a host that accepts; the last error if none does."""
+    """Connect to a host, and connect a protocol to that; when cancelled, there is no connection.
+
+    ``asyncio.wait_for`` may not see that it was cancelled, and a protocol of uvloop whose
+    ``create_connection`` was cancelled late never hears of the end of its connection.
+    """
+    connecting = loop.create_task(_connect(loop, address))
+    try:
+        await asyncio.wait([connecting], timeout=timeout)
+        if not connecting.done():
+            raise asyncio.TimeoutError
+    except BaseException:
+        connecting.add_done_callback(_drop_socket)
+        connecting.cancel()
+        raise
+    attaching = loop.create_task(_attach(loop, connecting.result(), make))
+    try:
+        _, protocol = await asyncio.shield(attaching)
+    except asyncio.CancelledError:
+        attaching.add_done_callback(_drop_connection)
+        raise
+    return protocol
+
+
+async def _connect(loop: asyncio.AbstractEventLoop, address: Address) -> socket.socket:
+    """A socket that is connected to the first address of a host that accepts.
+
+    Raises:
+        OSError, UnicodeError: none does; the error of the last.
+    """
     host, port = address
     try:
         ipaddress.ip_address(host)
@@ -105,8 +136,40 @@ async def _connect(
     error: OSError = socket.gaierror(f"{host} has no address")
     for candidate in hosts:
         try:
-            _, protocol = await loop.create_connection(make, candidate, port)
-            return protocol
+            return await _connect_socket(loop, candidate, port)
         except OSError as failure:
             error = failure
     raise error
+
+
+async def _connect_socket(loop: asyncio.AbstractEventLoop, ip: str, port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET)
+    try:
+        sock.setblocking(False)
+        await loop.sock_connect(sock, (ip, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _attach(
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, make: Callable[[], SomeProtocol]
+) -> tuple[asyncio.Transport, SomeProtocol]:
+    try:
+        return await loop.create_connection(make, sock=sock)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _drop_socket(connecting: asyncio.Task[socket.socket]) -> None:
+    """Nobody waits for it any more."""
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().close()
+
+
+def _drop_connection(attaching: asyncio.Task[tuple[asyncio.Transport, SomeProtocol]]) -> None:
+    """Nobody waits for it any more."""
+    if not attaching.cancelled() and attaching.exception() is None:
+        attaching.result()[0].abort()

@@ -69,7 +69,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._last: Callable[[], None] | None = None  # what to do once nothing is unsent
         self._is_closing = False
         self._has_sent_end = False
-        self._is_cut = False  # the peer's side of the socket has ended
+        self._is_ended = False  # the peer's side of TLS, or of the socket, has ended
         self._has_told_end = False
         self._error: Exception | None = None
 
@@ -81,7 +81,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._shake_hands()
 
     def data_received(self, data: bytes) -> None:
-        if self._is_closing or self._has_sent_end or self._last is not None:
+        if self._is_closing or self._has_sent_end or self._last is not None or self._is_ended:
             return  # nobody reads it any more
         self._incoming.write(data)
         if not self._is_shaken:
@@ -90,7 +90,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._deliver()
 
     def eof_received(self) -> bool:
-        self._is_cut = True
+        self._is_ended = True
         if self._done is not None:
             self._fail(TlsError("the peer closed the connection during the handshake"))
         elif self._has_sent_end and self._above is not None:
@@ -187,19 +187,19 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def _deliver(self) -> None:
         """Decrypt what has arrived, and hand it over while it is taken."""
         while not (self._is_held or self._is_closing or self._has_sent_end):
-            data, is_end = self._decrypt()
+            data = self._decrypt()
             above = self._above
             if above is None:
                 return
             if data:
                 above.data_received(data)
             else:
-                if (is_end or self._is_cut) and self._error is None:
+                if self._is_ended and self._error is None:
                     self._tell_end(above)
                 return
 
-    def _decrypt(self) -> tuple[bytes, bool]:
-        """Some of what has arrived, and whether the peer has said that it was the last."""
+    def _decrypt(self) -> bytes:
+        """Some of what has arrived; the peer may say that it was the last."""
         pieces: list[bytes] = []
         size = 0
         while size < _PLAIN_BYTES and (self._incoming.pending or self._tls.pending()):
@@ -209,16 +209,18 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
                 break
             except ssl.SSLError as error:
                 if isinstance(error, ssl.SSLZeroReturnError):
-                    return b"".join(pieces), True
-                self._break(error)
+                    self._is_ended = True
+                else:
+                    self._break(error)
                 break
             if not piece:
-                return b"".join(pieces), True
+                self._is_ended = True
+                break
             pieces.append(piece)
             size += len(piece)
         if self._outgoing.pending:
             self._flush()
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces), False
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _break(self, error: ssl.SSLError) -> None:
         """What arrived is no TLS, or an alert."""
@@ -227,7 +229,9 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._flush()
         self._is_closing = True
         self._raw.close()
-        self._loop.call_later(1.0, self._raw.abort)
+        # What the socket does not take at once is lost: the protocol above must hear of the end
+        # before it has written more.
+        self._loop.call_soon(self._raw.abort)
 
     def _tell_end(self, above: asyncio.Protocol) -> None:
         if not self._has_told_end:
@@ -239,10 +243,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         """Hand over what a broken connection has received, wherever it stands."""
         for data in unread_data(self._raw):
             self._incoming.write(data)
-        while True:
-            data, is_end = self._decrypt()
-            if not data or is_end:
-                return
+        while data := self._decrypt():
             above.data_received(data)
 
     # What the protocol above calls
@@ -336,7 +337,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._is_held = False
         if not self.is_closing():
             self._raw.resume_reading()
-            if self._incoming.pending or self._is_cut:
+            if self._incoming.pending or self._is_ended:
                 self._loop.call_soon(self._deliver)
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import socket
 import ssl
+import struct
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -110,6 +112,38 @@ def test_handshake_byte_by_byte_succeeds(
         send_slowly()
         incoming.write(sock.recv(65536))
         assert tls.read(65536).endswith(b"seen")
+
+
+def test_connection_that_breaks_right_behind_the_handshake_exits_its_linkers(
+    make_context: MakeContext, certificates: Certificates, listener: socket.socket
+) -> None:
+    """A peer with TLS 1.3 is killed when it has said its part, and the loop is busy meanwhile."""
+    context = make_context(tls=certificates.settings(enable_tls_v1_2=False, enable_tls_v1_3=True))
+    here, pid = spawned(context, Receiver("here")), pid_at(listener)
+    here.link(pid)
+    rules = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    rules.load_cert_chain(certificates.path("host"), certificates.folder / "host.key")
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = rules.wrap_bio(incoming, outgoing, server_side=True)
+    peer, _ = listener.accept()
+    with peer:
+        incoming.write(peer.recv(65536))
+        with pytest.raises(ssl.SSLWantReadError):
+            tls.do_handshake()
+        is_busy, go_on = threading.Event(), threading.Event()
+
+        def wait() -> None:
+            is_busy.set()
+            go_on.wait(10)
+
+        context.dispatch(here.pid, wait)
+        assert is_busy.wait(10)
+        peer.sendall(outgoing.read())
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    go_on.set()
+    gone, reason = here.exits.take()
+    assert gone == pid
+    assert reason in (Reason.RESET, Reason.TLS)  # found broken behind the handshake, or in it
 
 
 def test_context_stops_while_handshakes_are_under_way(
