@@ -42,7 +42,7 @@ class Exchange:
     def serve(self, mailbox: Any) -> Any:
         try:
             result = self._call(self._request)
-            if isinstance(result, (str, bytes)):
+            if isinstance(result, (str, bytes)) and not self._request.is_touched:
                 self._respond(result)
                 return None
             if inspect.isgenerator(result):
@@ -69,10 +69,7 @@ class Exchange:
             raise error
 
     def _answer(self, result: Any) -> None:
-        request = self._request
-        response = request.written() if result is None else Response.of(result)
-        response.check()
-        self._respond(response)
+        self._respond(self._request.answer(result))
 
     def discard(self, reason: Reason) -> None:
         self._respond(Response.error(500, f"The process has ended: {reason}."))
