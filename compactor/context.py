@@ -11,7 +11,7 @@ from compactor import errors, wire
 from compactor.address import listen
 from compactor.errors import ContextError, InvalidMethod, InvalidProcess, ProcessError, Reason
 from compactor.frames import check_name, content_of
-from compactor.legacy import LegacyState
+from compactor.legacy import LegacyState, port_of
 from compactor.lifecycle import LoopOwner
 from compactor.loop import Timer
 from compactor.mailbox import Mailbox
@@ -81,7 +81,7 @@ class Context(LoopOwner, LegacyState):
         self.settings = Settings.from_environ(
             base=settings,
             ip=ip,
-            port=port,
+            port=port_of(port),
             advertise_ip=advertise_ip,
             advertise_port=advertise_port,
         )
@@ -323,7 +323,7 @@ class Context(LoopOwner, LegacyState):
         """Dispatch after a time; not at all if the process has ended by then.
 
         Args:
-            amount: seconds.
+            amount: seconds; a time that is over already is no wait.
             pid, method, args: what ``dispatch`` takes.
 
         Returns:
@@ -331,13 +331,13 @@ class Context(LoopOwner, LegacyState):
 
         Raises:
             InvalidProcess, InvalidMethod, ContextStopped: as ``dispatch``, at once.
-            ValueError: ``amount`` is not a number from 0 up.
+            ValueError: ``amount`` is no number, or is infinite.
         """
-        if not isinstance(amount, (int, float)) or not 0 <= amount < float("inf"):
-            raise ValueError(f"a delay must be a number of seconds from 0 up, got {amount!r}")
+        if not isinstance(amount, (int, float)) or not abs(amount) < float("inf"):
+            raise ValueError(f"a delay must be a finite number of seconds, got {amount!r}")
         event = self._dispatch(pid, method, args)
         timer = Timer(self._inbox, lambda: event.mailbox.put_event(event))
-        self._ask(self._start_timer, timer, amount)
+        self._ask(self._start_timer, timer, max(amount, 0))
         return timer
 
     def _dispatch(

@@ -104,7 +104,7 @@ def test_bad_variable_is_an_error_that_names_variable_value_and_rule(
         ("ip", 5),
         ("port", -1),
         ("port", 65536),
-        ("port", "5050"),
+        ("port", "http"),
         ("port", True),
         ("port", 1.0),
         ("advertise_ip", "0.0.0.0"),
