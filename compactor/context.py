@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 from compactor import errors, wire
 from compactor.address import listen
 from compactor.errors import ContextError, InvalidMethod, InvalidProcess, ProcessError, Reason
-from compactor.frames import check_name, content_of
+from compactor.frames import Body, check_name, content_of
 from compactor.legacy import LegacyState, port_of
 from compactor.lifecycle import LoopOwner
 from compactor.loop import Timer
@@ -168,7 +168,7 @@ class Context(LoopOwner, LegacyState):
             mailbox = self._runtime.claim(process)
             initialization = process.initialize()
         except BaseException:
-            process.unbind()
+            process.__unbind__()
             if mailbox is not None:
                 self._runtime.release(mailbox)
                 self._call(mailbox.abandon, Reason.TERMINATED)
@@ -197,7 +197,7 @@ class Context(LoopOwner, LegacyState):
 
     # Messages
 
-    def send(self, from_pid: PID, to_pid: PID, method: str, body: bytes | None = None) -> None:
+    def send(self, from_pid: PID, to_pid: PID, method: str, body: Body | None = None) -> None:
         """Send a message from a process of this context; ``Process.send`` does it.
 
         Messages from one context to one other arrive in order, at most once.  What cannot be
@@ -240,9 +240,9 @@ class Context(LoopOwner, LegacyState):
             mailbox, runtime.live, self._inbox, self.settings.max_mailbox_events, runtime.send
         )
         if type(self).send is Context.send and "send" not in vars(self):
-            mailbox.process.use_outbox(outbox)
+            mailbox.process.__use_outbox__(outbox)
 
-    def post(self, to: PID, name: str, body: bytes | None = None) -> None:
+    def post(self, to: PID, name: str, body: Body | None = None) -> None:
         """Send a message that names no sender, as libprocess's ``post`` does.
 
         Raises:

@@ -238,7 +238,7 @@ class Runtime:
 
     def delegated(self, process: Process, name: str, sender: PID, body: bytes) -> None:
         """Forward a message that ``process`` does not handle, or report it as a dead letter."""
-        to = process.delegate_of(name)
+        to = process.__delegate_of__(name)
         if to is None:
             letter = DeadLetter(Reason.NO_HANDLER, process.pid, sender, name, len(body))
             self.metrics.dead_letter(letter)
