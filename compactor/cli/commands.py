@@ -12,6 +12,7 @@ import click
 
 from compactor._version import __version__
 from compactor.acceleration import speedups
+from compactor.address import own_addresses
 from compactor.certificates import MissingPackage, issue, own_names
 from compactor.cli.bench import Bench
 from compactor.cli.bench_parts import ROLES, run_role
@@ -127,7 +128,7 @@ def certs(folder: Path, name: str, hosts: tuple[str, ...], days: int) -> None:
 
     Prints the variables that turn TLS on, for your shell to evaluate.
     """
-    hosts = hosts or tuple(own_names())
+    hosts = hosts or tuple(dict.fromkeys([*own_names(), *own_addresses()]))
     try:
         issued = issue(folder.absolute(), hosts, name, days)
     except (MissingPackage, ValueError, OSError) as error:
