@@ -89,17 +89,31 @@ def _warn_if_open(ip: str, port: int) -> None:
     )
 
 
+def own_addresses() -> list[str]:
+    """The addresses of this host that contexts on all interfaces advertise."""
+    found = [_address_towards_others(family) for family in _ELSEWHERE]
+    return [address for address in found if address]
+
+
 def _own_address(family: int) -> str:
+    """The address of the interface that leads elsewhere, or of loopback."""
+    address = _address_towards_others(socket.AddressFamily(family))
+    if address:
+        return address
+    ip = _LOOPBACK[socket.AddressFamily(family)]
+    log.warning(
+        "no network leads out of this host, so pids advertise %s, which other hosts "
+        "cannot reach; set advertise_ip= or LIBPROCESS_ADVERTISE_IP to change that",
+        ip,
+    )
+    return ip
+
+
+def _address_towards_others(family: socket.AddressFamily) -> str:
     """The address of the interface that leads elsewhere; no name is resolved to find it."""
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(_ELSEWHERE[socket.AddressFamily(family)])
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect(_ELSEWHERE[family])
             return str(probe.getsockname()[0])
-        except OSError:
-            ip = _LOOPBACK[socket.AddressFamily(family)]
-            log.warning(
-                "no network leads out of this host, so pids advertise %s, which other hosts "
-                "cannot reach; set advertise_ip= or LIBPROCESS_ADVERTISE_IP to change that",
-                ip,
-            )
-            return ip
+    except OSError:
+        return ""

@@ -10,8 +10,8 @@ from typing import Any, Literal, TypeVar
 from compactor import errors, wire
 from compactor.address import listen
 from compactor.errors import ContextError, InvalidMethod, InvalidProcess, ProcessError, Reason
-from compactor.frames import check_name, content_of
-from compactor.legacy import LegacyState
+from compactor.frames import Body, check_name, content_of
+from compactor.legacy import LegacyState, port_of
 from compactor.lifecycle import LoopOwner
 from compactor.loop import Timer
 from compactor.mailbox import Mailbox
@@ -81,7 +81,7 @@ class Context(LoopOwner, LegacyState):
         self.settings = Settings.from_environ(
             base=settings,
             ip=ip,
-            port=port,
+            port=port_of(port),
             advertise_ip=advertise_ip,
             advertise_port=advertise_port,
         )
@@ -168,7 +168,7 @@ class Context(LoopOwner, LegacyState):
             mailbox = self._runtime.claim(process)
             initialization = process.initialize()
         except BaseException:
-            process.unbind()
+            process.__unbind__()
             if mailbox is not None:
                 self._runtime.release(mailbox)
                 self._call(mailbox.abandon, Reason.TERMINATED)
@@ -197,7 +197,7 @@ class Context(LoopOwner, LegacyState):
 
     # Messages
 
-    def send(self, from_pid: PID, to_pid: PID, method: str, body: bytes | None = None) -> None:
+    def send(self, from_pid: PID, to_pid: PID, method: str, body: Body | None = None) -> None:
         """Send a message from a process of this context; ``Process.send`` does it.
 
         Messages from one context to one other arrive in order, at most once.  What cannot be
@@ -240,9 +240,9 @@ class Context(LoopOwner, LegacyState):
             mailbox, runtime.live, self._inbox, self.settings.max_mailbox_events, runtime.send
         )
         if type(self).send is Context.send and "send" not in vars(self):
-            mailbox.process.use_outbox(outbox)
+            mailbox.process.__use_outbox__(outbox)
 
-    def post(self, to: PID, name: str, body: bytes | None = None) -> None:
+    def post(self, to: PID, name: str, body: Body | None = None) -> None:
         """Send a message that names no sender, as libprocess's ``post`` does.
 
         Raises:
@@ -325,7 +325,7 @@ class Context(LoopOwner, LegacyState):
         """Dispatch after a time; not at all if the process has ended by then.
 
         Args:
-            amount: seconds.
+            amount: seconds; a time that is over already is no wait.
             pid, method, args: what ``dispatch`` takes.
 
         Returns:
@@ -333,13 +333,13 @@ class Context(LoopOwner, LegacyState):
 
         Raises:
             InvalidProcess, InvalidMethod, ContextStopped: as ``dispatch``, at once.
-            ValueError: ``amount`` is not a number from 0 up.
+            ValueError: ``amount`` is no number, or is infinite.
         """
-        if not isinstance(amount, (int, float)) or not 0 <= amount < float("inf"):
-            raise ValueError(f"a delay must be a number of seconds from 0 up, got {amount!r}")
+        if not isinstance(amount, (int, float)) or not abs(amount) < float("inf"):
+            raise ValueError(f"a delay must be a finite number of seconds, got {amount!r}")
         event = self._dispatch(pid, method, args)
         timer = Timer(self._inbox, lambda: event.mailbox.put_event(event))
-        self._ask(self._start_timer, timer, amount)
+        self._ask(self._start_timer, timer, max(amount, 0))
         return timer
 
     def _dispatch(

@@ -44,7 +44,7 @@ class Exchange:
             result = self._call(self._request)
             if isinstance(result, str) and not result.isascii():
                 result.encode()  # raises if it cannot be sent, as a part of a path
-            if isinstance(result, (str, bytes)):
+            if isinstance(result, (str, bytes)) and not self._request.is_touched:
                 self._respond(result)
                 return None
             if inspect.isgenerator(result):
@@ -71,10 +71,7 @@ class Exchange:
             raise error
 
     def _answer(self, result: Any) -> None:
-        request = self._request
-        response = request.written() if result is None else Response.of(result)
-        response.check()
-        self._respond(response)
+        self._respond(self._request.answer(result))
 
     def discard(self, reason: Reason) -> None:
         self._respond(Response.error(500, f"The process has ended: {reason}."))

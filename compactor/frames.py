@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 from compactor.errors import LocalProtocolError
 from compactor.pid import PID, escape_id
 
 CRLF = b"\r\n"
+
+Body: TypeAlias = bytes | bytearray | memoryview
+"""What can be sent; the receiver is given ``bytes``."""
 
 # Nobody decodes names, so what would need an escape cannot be sent at all.
 _FORBIDDEN_IN_NAME = re.compile(r"[^!-~]|[?#]")

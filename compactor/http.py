@@ -18,6 +18,8 @@ TEXT: Final = "text/plain; charset=utf-8"
 HTML: Final = "text/html; charset=UTF-8"
 JSON: Final = "application/json"
 
+_REQUIRED: Final = object()  # no default was given
+
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t -~\x80-\xff]*")
 
@@ -108,6 +110,7 @@ class Response:
 
     Raises:
         LocalProtocolError: a status or header that cannot be sent.
+        TypeError: a body that is neither ``str`` nor ``bytes``, or a header that is no ``str``.
     """
 
     __slots__ = ("body", "headers", "status")
@@ -123,7 +126,10 @@ class Response:
             body = body.encode()
             content_type = content_type or TEXT
         elif not isinstance(body, bytes):
-            raise TypeError(f"the body of a response must be str or bytes, got {body!r}")
+            raise TypeError(
+                f"the body of a response must be str or bytes, got {body!r}; "
+                "Response.json(value) makes one of JSON"
+            )
         self.status = status
         self.body = body
         self.headers = dict(headers or {})
@@ -136,12 +142,15 @@ class Response:
 
         Raises:
             LocalProtocolError: a status or header that cannot be sent.
+            TypeError: a header that is no ``str``.
         """
         if not isinstance(self.status, int) or not 200 <= self.status <= 599:
             raise LocalProtocolError(
                 f"the status of a response must be 200 to 599, got {self.status!r}"
             )
         for name, value in self.headers.items():
+            if not isinstance(name, str) or not isinstance(value, str):
+                raise TypeError(f"names and values of headers must be str, got {name!r}: {value!r}")
             header_line(name, value)
 
     @property
@@ -182,6 +191,10 @@ class Response:
         return cls.json(value)
 
 
+class NotJson(RemoteProtocolError, ValueError):
+    """The client sent a body that is not JSON."""
+
+
 class Request:
     """One HTTP request to a route.
 
@@ -194,6 +207,7 @@ class Request:
         query_string: what follows the ``?``, raw.
         body: the content, inflated if it came as gzip.
         peer: (ip, port) of the other end of the connection.
+        is_touched: whether its answer has been begun, by ``write`` or its companions.
     """
 
     __slots__ = (
@@ -203,6 +217,7 @@ class Request:
         "_status",
         "_written",
         "body",
+        "is_touched",
         "method",
         "path",
         "peer",
@@ -228,6 +243,7 @@ class Request:
         self._written: list[bytes] | None = None
         self._status = 200
         self._extra_headers: dict[str, str] | None = None
+        self.is_touched = False
 
     @property
     def headers(self) -> Headers:
@@ -248,9 +264,12 @@ class Request:
         """The body parsed as JSON.
 
         Raises:
-            ValueError: it is not JSON.
+            NotJson: it is not JSON; a ``ValueError``, answered with 400 if it is not caught.
         """
-        return json.loads(self.body)
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError) as error:
+            raise NotJson(f"the body is not JSON: {error}") from None
 
     # What 0.3.0's routes called on their tornado handler.
 
@@ -272,16 +291,18 @@ class Request:
             found.setdefault(name, []).append(value.encode())
         return found
 
-    def get_argument(self, name: str, *default: Any) -> Any:
-        """The last value of a query argument.
+    def get_argument(self, name: str, default: Any = _REQUIRED, strip: bool = True) -> Any:
+        """The last value of a query argument, without the blanks around it if ``strip``.
 
         Raises:
             RemoteProtocolError: it is missing and no default was given; answered with 400.
         """
-        query = self.query
-        if name not in query and not default:
-            raise RemoteProtocolError(f"the query argument {name!r} is missing")
-        return query.get(name, *default)
+        value = self.query.get(name)
+        if value is None:
+            if default is _REQUIRED:
+                raise RemoteProtocolError(f"the query argument {name!r} is missing")
+            return default
+        return value.strip() if strip else value
 
     def write(self, chunk: Any) -> None:
         """Add ``str``, ``bytes`` or a JSON-able ``dict`` to the answer."""
@@ -295,10 +316,12 @@ class Request:
         if self._written is None:
             self._written = []
         self._written.append(bytes(chunk))
+        self.is_touched = True
 
     def set_status(self, status: int, reason: str | None = None) -> None:
         """Set the status of the answer; ``reason`` is ignored."""
         self._status = status
+        self.is_touched = True
 
     def set_header(self, name: str, value: Any) -> None:
         """Set a header of the answer."""
@@ -307,6 +330,7 @@ class Request:
     def _extra(self) -> dict[str, str]:
         if self._extra_headers is None:
             self._extra_headers = {}
+            self.is_touched = True
         return self._extra_headers
 
     def finish(self, chunk: Any = None) -> None:
@@ -318,6 +342,25 @@ class Request:
         """The response that ``write`` and its companions have put together."""
         headers = {"Content-Type": HTML, **(self._extra_headers or {})}
         return Response(b"".join(self._written or ()), self._status, headers=headers)
+
+    def answer(self, returned: Any) -> Response:
+        """The response of a route: what it returned, with what it has written or set.
+
+        A ``Response`` is answered as it is.  What was written stands against anything else, as
+        in 0.3.0.
+
+        Raises:
+            TypeError: JSON has no form for ``returned``.
+            LocalProtocolError: a status or header that cannot be sent.
+        """
+        if returned is None or (self._written is not None and not isinstance(returned, Response)):
+            return self.written()
+        response = Response.of(returned)
+        if self.is_touched and response is not returned:
+            response.status = self._status
+            response.headers.update(self._extra_headers or {})
+        response.check()
+        return response
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.uri}>"

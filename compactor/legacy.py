@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from compactor.peers import Peer
 from compactor.pid import PID, Address
 from compactor.process import Process
 from compactor.runtime import Runtime
 from compactor.settings import Settings
+
+
+def port_of(port: Any) -> Any:
+    """A port as a number: 0.3.0 took the text of one as well, as it stands in ``sys.argv``."""
+    return int(port) if isinstance(port, str) and port.isascii() and port.isdigit() else port
 
 
 class Connection:
@@ -78,5 +84,5 @@ class LegacyState:
         Raises:
             SettingsError: one of them has a bad value.
         """
-        settings = Settings.from_environ(ip=ip, port=port)
+        settings = Settings.from_environ(ip=ip, port=port_of(port))
         return settings.ip, settings.port

@@ -100,6 +100,12 @@ class Metrics:
         if skipped is not None:
             log.warning("a connection from %s is refused: %s%s", ip, why, _more(skipped))
 
+    def unparsable(self, to: PID, what: str, error: Exception) -> None:
+        """Log a message that does not parse, at a bounded rate: peers can send many."""
+        skipped = self._is_due(("unparsable", to))
+        if skipped is not None:
+            log.error("process %s failed in %s: %s%s", to, what, error, _more(skipped))
+
     def _log(self, letter: DeadLetter) -> None:
         skipped = self._is_due((letter.reason, letter.to.address if letter.to else None))
         if skipped is not None:

@@ -8,7 +8,7 @@ from types import MethodType
 from typing import Any, ClassVar, Protocol
 
 from compactor.errors import ProcessError, UnboundProcess
-from compactor.frames import check_name
+from compactor.frames import Body, check_name
 from compactor.handlers import INSTALL_ATTRIBUTE, ROUTE_ATTRIBUTE, Method, handler_table, mark
 from compactor.pid import PID, check_id
 from compactor.protobuf import message_name, parser_of, parsing, parsing_call, without_parsing
@@ -21,7 +21,7 @@ class ContextLike(Protocol):
     ip: str
     port: int
 
-    def send(self, from_pid: PID, to_pid: PID, method: str, body: bytes | None = None) -> None: ...
+    def send(self, from_pid: PID, to_pid: PID, method: str, body: Body | None = None) -> None: ...
     def link(self, pid: PID, to: PID, reconnect: bool = False) -> None: ...
     def terminate(self, pid: PID, inject: bool = True) -> None: ...
     def delegated(self, process: Any, name: str, from_pid: PID, body: bytes) -> None: ...
@@ -31,7 +31,7 @@ class ContextLike(Protocol):
 class Outbox(Protocol):
     """The short way to send."""
 
-    def send(self, to: PID, name: str, body: bytes | None) -> bool: ...
+    def send(self, to: PID, name: str, body: Body | None) -> bool: ...
 
 
 def bind_handler(process: Process, name: str) -> Call | None:
@@ -108,7 +108,7 @@ class Process:
         return lambda function: mark(function, ROUTE_ATTRIBUTE, path)
 
     @classmethod
-    def install(cls, mbox: Any) -> Callable[[Method], Method]:
+    def install(cls, mbox: str) -> Callable[[Method], Method]:
         """Decorate a method to handle messages named ``mbox``; it takes ``from_pid`` and ``body``.
 
         One method can be installed under several names.
@@ -183,11 +183,11 @@ class Process:
         self.__context = context
         self.__outbox = None
 
-    def unbind(self) -> None:
+    def __unbind__(self) -> None:
         """Undo ``bind``, after ``initialize`` has failed."""
         self.__pid = self.__context = self.__outbox = None
 
-    def use_outbox(self, outbox: Outbox) -> None:
+    def __use_outbox__(self, outbox: Outbox) -> None:
         """Try ``outbox`` first with every message; the context calls this."""
         self.__outbox = outbox
 
@@ -202,7 +202,7 @@ class Process:
             self.__delegates = {}
         self.__delegates[check_name(name)] = pid
 
-    def delegate_of(self, name: str) -> PID | None:
+    def __delegate_of__(self, name: str) -> PID | None:
         """The pid that messages named ``name`` are delegated to, or None."""
         return self.__delegates.get(name) if self.__delegates else None
 
@@ -240,13 +240,13 @@ class Process:
         The link is used up: link again to watch ``pid`` again.
         """
 
-    def send(self, to: PID, method: Any, body: Any = None) -> None:
+    def send(self, to: PID, method: str, body: Body | None = None) -> None:
         """Send a message; at most once, in order per receiver, without waiting.
 
         Args:
             to: the receiver.
             method: the message name.
-            body: the content, ``bytes`` or ``None`` for none.
+            body: the content, or None for none.
 
         Raises:
             UnboundProcess: this process has not been spawned.
@@ -318,7 +318,7 @@ class ProtobufProcess(Process):
     __outbox: Outbox | None = None
 
     @classmethod
-    def install(cls, message_type: Any) -> Callable[[Any], Any]:
+    def install(cls, message_type: Any) -> Callable[[Method], Method]:
         """Decorate a method to handle messages of a protocol buffer type.
 
         The method takes ``from_pid`` and the parsed message.  What does not parse is logged and
@@ -336,8 +336,8 @@ class ProtobufProcess(Process):
         parse = parser_of(message_type)
         name = str(message_type.DESCRIPTOR.full_name)
 
-        def wrap(function: Any) -> Any:
-            handler = parsing(function, parse)
+        def wrap(function: Method) -> Method:
+            handler: Method = parsing(function, parse)
             return mark(handler, INSTALL_ATTRIBUTE, (name, message_type))
 
         return wrap
@@ -359,7 +359,7 @@ class ProtobufProcess(Process):
         if self.__outbox is None or not self.__outbox.send(to, name, body):
             super().send(to, name, body)
 
-    def use_outbox(self, outbox: Outbox) -> None:
-        super().use_outbox(outbox)
+    def __use_outbox__(self, outbox: Outbox) -> None:
+        super().__use_outbox__(outbox)
         if super().send.__func__ is Process.send:  # type: ignore[attr-defined]
             self.__outbox = outbox  # nobody stands in between

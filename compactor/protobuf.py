@@ -13,11 +13,15 @@ _names: dict[type, str] = {}
 _parsing: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
+class DoesNotParse(ValueError):
+    """The bytes of a message are no protocol buffer of its type."""
+
+
 @functools.lru_cache(maxsize=4096)
 def parser_of(message_type: Any) -> Callable[[bytes], Any]:
     """What parses the protocol buffers of a type.
 
-    One without its required fields does not parse, as in libprocess: that is a ``ValueError`` too.
+    One without its required fields does not parse, as in libprocess: that is ``DoesNotParse`` too.
 
     Raises:
         TypeError: ``message_type`` is not a generated message type.
@@ -38,9 +42,9 @@ def parser_of(message_type: Any) -> Callable[[bytes], Any]:
             raise does_not_parse(body, f"{', '.join(message.FindInitializationErrors())} missing")
         return message
 
-    def does_not_parse(body: bytes, why: object) -> ValueError:
+    def does_not_parse(body: bytes, why: object) -> DoesNotParse:
         name = message_type.DESCRIPTOR.full_name
-        return ValueError(f"{len(body)} bytes do not parse as {name}: {why}")
+        return DoesNotParse(f"{len(body)} bytes do not parse as {name}: {why}")
 
     return parse
 

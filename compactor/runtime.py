@@ -26,6 +26,7 @@ from compactor.peer_connection import PeerConnection
 from compactor.peers import Peer
 from compactor.pid import PID, Address
 from compactor.process import Process, bind_handler, bind_route
+from compactor.protobuf import DoesNotParse
 from compactor.routes import Call, RouteTable, split_path
 from compactor.server import Server
 from compactor.server_connection import ServerConnection
@@ -150,7 +151,7 @@ class Runtime:
             self._ended.set()
 
     def handler_failed(self, mailbox: Mailbox, entry: Entry, error: BaseException) -> None:
-        """A handler raised: log and count it."""
+        """A handler raised, or its message did not parse: log and count it."""
         self.metrics.handler_failures += 1
         call, a, b = entry
         if call is serve:
@@ -160,6 +161,9 @@ class Runtime:
             what = f"message {mailbox.name_of(entry)!r} from {sender} ({len(b)} bytes)"
         else:
             what = "finalize"
+        if isinstance(error, DoesNotParse):
+            self.metrics.unparsable(mailbox.pid, what, error)
+            return
         log.error("process %s failed in %s", mailbox.pid, what, exc_info=error)
 
     def message_dropped(self, mailbox: Mailbox, entry: Entry, reason: Reason) -> None:
@@ -242,7 +246,7 @@ class Runtime:
 
     def delegated(self, process: Process, name: str, sender: PID, body: bytes) -> None:
         """Forward a message that ``process`` does not handle, or report it as a dead letter."""
-        to = process.delegate_of(name)
+        to = process.__delegate_of__(name)
         if to is None:
             letter = DeadLetter(Reason.NO_HANDLER, process.pid, sender, name, len(body))
             self.metrics.dead_letter(letter)

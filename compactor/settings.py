@@ -151,7 +151,10 @@ class Settings:
 
         Raises:
             SettingsError: a value breaks its rule; the text names variable, value and rule.
+            TypeError: ``base`` is no ``Settings``.
         """
+        if base is not None and not isinstance(base, cls):
+            raise TypeError(f"settings must be a compactor.Settings, got {base!r}")
         environ = os.environ if environ is None else environ
         values: dict[str, Any] = {}
         for name, setting, parse in _VARIABLES:

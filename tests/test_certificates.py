@@ -13,6 +13,7 @@ import pytest
 
 from compactor import Context, TlsSettings
 from compactor.certificates import issue
+from compactor.tls_settings import SCHEMES
 from tests.actors import Receiver
 
 pytest.importorskip("cryptography", reason="certificates are made with cryptography")
@@ -33,7 +34,10 @@ def subject_names(path: Path) -> set[str]:
     return {name for _, name in found["subjectAltName"]}
 
 
-def test_printed_variables_turn_tls_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_printed_variables_turn_tls_on(
+    scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "a folder"
     done = run(folder)
     assert done.returncode == 0, done.stderr
@@ -45,6 +49,8 @@ def test_printed_variables_turn_tls_on(tmp_path: Path, monkeypatch: pytest.Monke
         name, _, value = line.partition("=")
         if name.startswith("LIBPROCESS_SSL_"):
             monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LIBPROCESS_SSL_HOSTNAME_VALIDATION_SCHEME", scheme)
+    monkeypatch.delenv("LIBPROCESS_IP", raising=False)  # pids carry the address that leads out
     assert TlsSettings.from_environ() is not None
     here, there = Receiver("here"), Receiver("there")
     contexts = Context(), Context()

@@ -172,6 +172,20 @@ def test_version_says_asyncio_where_uvloop_is_missing():
     assert re.search(r"^loop +asyncio$", done.stdout, re.MULTILINE)
 
 
+def test_help_says_what_each_command_does_and_what_version_this_is():
+    done = run("--help")
+    commands = done.stdout.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in commands] == [
+        "bench",
+        "certs",
+        "demo",
+        "settings",
+        "version",
+    ]
+    assert all(line.endswith(".") and not line.endswith("...") for line in commands)
+    assert run("--version").stdout == f"compactor {__version__}\n"
+
+
 def test_missing_click_is_one_clear_line():
     done = run("demo", before="import sys; sys.modules['click'] = None")
     assert done.returncode == 1

@@ -315,7 +315,14 @@ def test_delay_does_not_reach_a_later_process_of_the_same_name(worker: Worker) -
     assert context.metrics.handler_failures == 0
 
 
-@pytest.mark.parametrize("amount", [-1, -0.001, float("nan"), float("inf"), "1", None])
+@pytest.mark.parametrize("amount", [-1, -0.001, 0])
+def test_delay_whose_time_is_over_fires(worker: Worker, amount: float) -> None:
+    worker.context.delay(amount, worker.pid, worker.events.put, "fired")
+
+    assert worker.events.take() == "fired"
+
+
+@pytest.mark.parametrize("amount", [float("nan"), float("inf"), -float("inf"), "1", None])
 def test_delay_refuses_what_is_no_time(worker: Worker, amount: Any) -> None:
     with pytest.raises(ValueError, match="number of seconds"):
         worker.context.delay(amount, worker.pid, "add", 1, 2)

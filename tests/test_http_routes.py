@@ -67,6 +67,35 @@ class Site(Process):
     def nested(self, request: Request) -> str:
         return "nested"
 
+    @Process.route("/parsed")
+    def parsed(self, request: Request) -> Any:
+        return request.json()
+
+    @Process.route("/set")
+    def set_(self, request: Request) -> Any:
+        request.set_status(404)
+        request.set_header("Content-Type", "text/x-gone")
+        return "gone"
+
+    @Process.route("/set-json")
+    async def set_json(self, request: Request) -> Any:
+        request.set_status(201)
+        return {"made": 1}
+
+    @Process.route("/written-and-returned")
+    def written_and_returned(self, request: Request) -> Any:
+        request.write("written")
+        return "returned"
+
+    @Process.route("/written-and-response")
+    def written_and_response(self, request: Request) -> Any:
+        request.write("written")
+        return Response("response", 409)
+
+    @Process.route("/tornado")
+    def tornado(self, handler: Any) -> Any:
+        return [handler.get_argument("x", default="none"), handler.get_argument("y", None, False)]
+
     @Process.route("/strange")
     def strange(self, request: Request) -> object:
         return object()
@@ -106,6 +135,12 @@ def get(make_context: Callable[..., Context]) -> Iterator[Get]:
         ("/site/../site/text", (404, "text/plain; charset=utf-8", b"404 Not Found.")),
         ("/site/needs?x=1&x=2", (200, "text/plain; charset=utf-8", b"2")),
         ("/site/needs", (400, "text/plain; charset=utf-8", b"the query argument 'x' is missing")),
+        ("/site/set", (404, "text/x-gone", b"gone")),
+        ("/site/set-json", (201, "application/json", b'{"made": 1}')),
+        ("/site/written-and-returned", (200, "text/html; charset=UTF-8", b"written")),
+        ("/site/written-and-response", (409, "text/plain; charset=utf-8", b"response")),
+        ("/site/tornado?y=%20b%20", (200, "application/json", b'["none", " b "]')),
+        ("/site/tornado?x=%20a%20", (200, "application/json", b'["a", null]')),
         ("/site/strange", (500, "text/plain; charset=utf-8", b"500 Internal Server Error.")),
     ],
 )
@@ -118,6 +153,23 @@ def test_query_and_body_are_there_whatever_the_method(get: Get, method: str) -> 
     status, kind, body = get("/site/json?a=1&b=%20x&a=2&c", method, b"content")
     assert (status, kind) == (200, "application/json")
     assert json.loads(body) == {"query": {"a": "2", "b": " x", "c": ""}, "body": "content"}
+
+
+@pytest.mark.parametrize("body", [b"{", b"", b"\xff", b"[" * 100_000])
+def test_a_body_that_is_not_json_is_the_fault_of_the_client(get: Get, body: bytes) -> None:
+    status, _, text = get("/site/parsed", "POST", body)
+
+    assert status == 400
+    assert text.startswith(b"the body is not JSON: ")
+    with pytest.raises(ValueError, match="not JSON"):
+        Request("POST", "/", body=body).json()
+
+
+def test_what_is_no_body_or_header_is_refused_with_what_helps() -> None:
+    with pytest.raises(TypeError, match=r"Response\.json"):
+        Response({"a": 1})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="'X-Number': 5"):
+        Response(headers={"X-Number": 5})  # type: ignore[dict-item]
 
 
 def test_headers_that_cannot_be_sent_are_refused() -> None:

@@ -131,6 +131,18 @@ def test_encode_request_is_that_of_0_3_0_byte_for_byte() -> None:
         request.encode_request(sender, to, "ping", body="text")  # type: ignore[arg-type]
 
 
+def test_a_port_may_be_text_as_in_0_3_0(make_context: Callable[..., Context]) -> None:
+    first = make_context(port="0")
+    first.stop()
+    first.join()
+
+    assert make_context(port=str(first.port)).port == first.port
+    assert context.Context.get_ip_port("192.0.2.7", "80") == ("192.0.2.7", 80)  # type: ignore[arg-type]
+    for port in ("http", "-1", "65536", "\u0663", ""):
+        with pytest.raises(Context.Error, match="port="):
+            Context(ip="127.0.0.1", port=port)  # type: ignore[arg-type]
+
+
 def test_keyword_arguments_of_0_3_0_work(context: Context) -> None:
     receiver = Receiver()
     context.spawn(process=receiver)

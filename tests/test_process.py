@@ -245,6 +245,25 @@ def test_attributes_may_be_set_before_the_base_init(context: Context) -> None:
     assert process.received.take() == (process.pid, b"")
 
 
+def test_names_of_what_a_process_keeps_to_itself_are_free(context: Context) -> None:
+    class Named(Receiver):
+        delegate_of = use_outbox = None
+
+        def unbind(self, what: str) -> str:
+            return what
+
+    receiver, named = Receiver("receiver"), Named("named")
+    context.spawn(receiver)
+    context.spawn(named)
+    named.delegate("other", receiver.pid)
+    named.send(receiver.pid, "message", b"1")
+    receiver.send(named.pid, "other", b"2")
+    settle(named)
+
+    assert receiver.received.take() == (named.pid, b"1")
+    assert context.metrics.handler_failures == 0
+
+
 def test_process_spawns_another_from_a_handler(context: Context) -> None:
     child = Receiver("child")
 

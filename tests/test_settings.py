@@ -97,6 +97,12 @@ def test_bad_variable_is_an_error_that_names_variable_value_and_rule(
     assert rule in str(caught.value)
 
 
+@pytest.mark.parametrize("settings", [{"linger": 1}, 5, Settings])
+def test_only_settings_are_settings(settings: Any) -> None:
+    with pytest.raises(TypeError, match=r"settings must be a compactor\.Settings, got "):
+        Context(ip="127.0.0.1", settings=settings)
+
+
 @pytest.mark.parametrize(
     ("argument", "value"),
     [
@@ -104,7 +110,7 @@ def test_bad_variable_is_an_error_that_names_variable_value_and_rule(
         ("ip", 5),
         ("port", -1),
         ("port", 65536),
-        ("port", "5050"),
+        ("port", "http"),
         ("port", True),
         ("port", 1.0),
         ("advertise_ip", "0.0.0.0"),

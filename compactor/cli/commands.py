@@ -12,6 +12,7 @@ import click
 
 from compactor._version import __version__
 from compactor.acceleration import speedups
+from compactor.address import own_addresses
 from compactor.certificates import MissingPackage, issue, own_names
 from compactor.cli.bench import Bench
 from compactor.cli.bench_parts import ROLES, run_role
@@ -24,6 +25,7 @@ from compactor.tls_settings import PREFIX
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(prog)s %(version)s")
 def compactor() -> None:
     """Actors that speak libprocess, the wire of Apache Mesos."""
 
@@ -37,7 +39,10 @@ def compactor() -> None:
     help="Seconds to wait for each step.",
 )
 def demo(timeout: float) -> None:
-    """Run a leader and two followers, kill one, and watch the leader notice."""
+    """Watch a leader lose a follower.
+
+    Runs a leader and two followers, each an OS process of its own, and kills one.
+    """
     click.echo("compactor demo: a leader and two followers, each an OS process of its own\n")
     with Demo(timeout, _print_step) as play:
         try:
@@ -67,10 +72,10 @@ def _print_step(number: int, who: str, what: str) -> None:
     help="How often each is made; medians are shown.",
 )
 def bench(seconds: float, rounds: int) -> None:
-    """Measure both backends on this machine, next to a bare event loop.
+    """Measure this machine.
 
-    Messages of 64 bytes go from one OS process to another: as many as there is room for, and one
-    at a time, there and back.
+    Both backends, next to a bare event loop.  Messages of 64 bytes go from one OS process to
+    another: as many as there is room for, and one at a time, there and back.
     """
     play = Bench(seconds, rounds, lambda what: click.echo(what, err=True))
     try:
@@ -89,7 +94,7 @@ def bench(seconds: float, rounds: int) -> None:
 
 @compactor.command()
 def version() -> None:
-    """Print the versions of compactor and of what it runs on."""
+    """Print what is installed and in use."""
     in_use = speedups()
     for name, value in (
         ("compactor", __version__),
@@ -104,7 +109,11 @@ def version() -> None:
 
 @compactor.command()
 def settings() -> None:
-    """List every setting and bound: its value here, and why it is that."""
+    """List settings and bounds, and why they are so.
+
+    Values are those that the environment gives here.  The settings of TLS are the variables
+    LIBPROCESS_SSL_..., which docs/tls.md lists.
+    """
     try:
         listed = Settings.from_environ().describe()
     except SettingsError as error:
@@ -119,15 +128,25 @@ def settings() -> None:
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--name", default="host", show_default=True, help="What the files are called.")
 @click.option(
-    "--host", "hosts", multiple=True, help="A name or IP address; by default all of this host."
+    "--host",
+    "hosts",
+    multiple=True,
+    help="A name or IP address, any number of times; by default those of this host.",
 )
-@click.option("--days", type=click.IntRange(min=1), default=365, show_default=True)
+@click.option(
+    "--days",
+    type=click.IntRange(min=1),
+    default=365,
+    show_default=True,
+    help="How long it is valid, and a new CA.",
+)
 def certs(folder: Path, name: str, hosts: tuple[str, ...], days: int) -> None:
-    """Make a certificate in FOLDER to develop with, and a CA if there is none.
+    """Make certificates to develop with.
 
-    Prints the variables that turn TLS on, for your shell to evaluate.
+    One in FOLDER, and a CA if there is none.  Prints the variables that turn TLS on, for your
+    shell to evaluate.
     """
-    hosts = hosts or tuple(own_names())
+    hosts = hosts or tuple(dict.fromkeys([*own_names(), *own_addresses()]))
     try:
         issued = issue(folder.absolute(), hosts, name, days)
     except (MissingPackage, ValueError, OSError) as error:
