@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 _SALVAGE_READ = 256 * 1024
@@ -49,12 +49,20 @@ async def released_by(full: Full) -> None:
 
 
 class ReadGate:
-    """Reads from a transport while no reason holds it back."""
+    """Reads from a transport while no reason holds it back.
 
-    __slots__ = ("_held", "_transport")
+    Args:
+        transport: the transport.
+        opened: called whenever none does any more.
+    """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    __slots__ = ("_held", "_opened", "_transport")
+
+    def __init__(
+        self, transport: asyncio.Transport, opened: Callable[[], object] | None = None
+    ) -> None:
         self._transport = transport
+        self._opened = opened
         self._held: set[object] = set()
 
     @property
@@ -74,6 +82,8 @@ class ReadGate:
             self._held.discard(reason)
             if not self._held and not self._transport.is_closing():
                 self._transport.resume_reading()
+                if self._opened is not None:
+                    self._opened()
 
 
 def unread_data(transport: asyncio.Transport) -> Iterator[bytes]:

@@ -22,7 +22,7 @@ _CHECK_EVERY = 32  # messages served as they arrive, between two looks at the cl
 class Connection(Protocol):
     """What an inbound asks of its connection: all that is rarer than a known message."""
 
-    def request(self, head: Head, body: bytes, in_time: bool) -> None: ...
+    def request(self, head: Head, body: bytes, in_time: bool) -> bool: ...
     def unusual_message(self, head: Head, sender: PID, body: bytes) -> None: ...
     def accepted(self, head: Head) -> None: ...
     def hold(self, mailbox: Mailbox) -> None: ...
@@ -47,6 +47,8 @@ class Inbound:
     Attributes:
         answers: what the connection is to send at the end of a turn.
         is_shut: whether what is received matters no more.
+        kept: what was received behind a request that left the connection held, as the decoder
+            gives it; served once the connection is released, and first of all else.
         senders: those that the peer may write for, as far as is known; None is everybody.
     """
 
@@ -59,6 +61,7 @@ class Inbound:
         "_run_queue",
         "answers",
         "is_shut",
+        "kept",
         "senders",
     )
 
@@ -73,6 +76,7 @@ class Inbound:
     ) -> None:
         self.answers: list[bytes] = []
         self.is_shut = False
+        self.kept: list[Any] = []
         self.senders: set[PID] | None = None
         self._connection = connection
         self._decoder = decoder
@@ -82,7 +86,7 @@ class Inbound:
         self._high_water_bytes = high_water_bytes
 
     def receive(self, data: bytes) -> None:
-        """Handle the next bytes, as one turn."""
+        """Handle the next bytes, as one turn; if there are none, what was kept."""
         if self.is_shut:
             return
         self._run_queue.begin_turn()
@@ -98,6 +102,11 @@ class Inbound:
     def deliver(self, data: bytes) -> None:
         """Hand the messages and requests that ``data`` completes to where they belong."""
         events = self._decoder.feed(data)
+        if self.kept:
+            self.kept += events
+            if data:
+                return
+            events, self.kept = self.kept, []
         end = perf_counter() + TURN_SECONDS if len(events) > 2 else 0.0  # one is always in time
         check_after = 1
         until_check = 1 if end else _CHECK_EVERY
@@ -114,7 +123,9 @@ class Inbound:
                 last = None
                 sender = head.sender
                 if sender is None:
-                    self._connection.request(head, body, in_time)
+                    if self._connection.request(head, body, in_time) and index + 2 < len(events):
+                        self.kept = events[index + 2 :]
+                        return
                     in_time = in_time and perf_counter() < end
                     continue
                 target = self._known.get(head.path)

@@ -25,7 +25,7 @@ READY, IDLE, CLOSED, SUSPENDED, ENDED = range(5)
 
 _NOTHING: tuple[()] = ()  # the queue of a mailbox that never had an entry
 
-_QUICK = 16  # entries of a mailbox that is known to be quick, before the first look at the clock
+_QUICK = 4  # entries of a mailbox that is known to be quick, before the first look at the clock
 
 LARGE = 4096
 """Bodies beyond this many bytes are accounted for one by one; smaller ones by their number."""

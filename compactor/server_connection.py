@@ -30,6 +30,7 @@ log = logging.getLogger("compactor")
 
 LINK_HEADER = b"Compactor-Link"
 
+_MAX_UNSENT = 64 * 1024  # bytes of answers that wait for the end of a turn
 _MAX_SENDERS = 1024  # that one peer was found to write for, and need not be judged again
 _OWN = {"content-length", "date", "transfer-encoding"}  # headers known better here
 _TEXT = header_line("Content-Type", TEXT)
@@ -102,13 +103,15 @@ class ServerConnection(asyncio.Protocol):
         self._observed: set[str] = set()
         self._no_more_answers = False
         self._eof = False
+        self._is_lost = False
+        self._unsent = 0  # bytes of what requests that were served at once have been answered
         self._slow = (0, 0.0)  # an unfinished request, and since when it has been seen
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
-        self._gate = ReadGate(self._transport)
+        self._gate = ReadGate(self._transport, self._opened)
         peer = transport.get_extra_info("peername")
         self._peer = (peer[0], peer[1]) if peer else ("", 0)
         descriptor = transport.get_extra_info("socket").fileno()
@@ -117,15 +120,16 @@ class ServerConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._eof = True
-        if self._decoder.unfinished and not self._inbound.is_shut:
-            self._cut_off(RemoteProtocolError("the connection ended in mid-message"))
-            self.send_out()
-        return bool(self._waiting) and not self._inbound.is_shut
+        self._cut_off_if_unfinished()
+        return bool(self._waiting or self._inbound.kept) and not self._inbound.is_shut
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._is_lost = True
         if exc is not None and not self._inbound.is_shut:
             for data in unread_data(self._transport):
                 self._inbound.deliver(data)
+        if self._inbound.kept:
+            self._inbound.deliver(b"")
         self._inbound.answers.clear()
         self._waiting.clear()
         self._inbound.is_shut = True
@@ -191,8 +195,29 @@ class ServerConnection(asyncio.Protocol):
         senders.add(sender)
         return True
 
-    def request(self, head: Head, body: bytes, in_time: bool) -> None:
-        """Hand a request to its route, at once if its process is idle and nothing is before it."""
+    def _opened(self) -> None:
+        """Nothing holds back reading any more, nor what was received already."""
+        if self._inbound.kept:
+            self._loop.call_soon(self._serve_kept)
+
+    def _serve_kept(self) -> None:
+        if self._inbound.kept and not self._gate.is_held:
+            self._inbound.receive(b"")
+            if self._eof:
+                self._cut_off_if_unfinished()
+                self.send_out()
+
+    def request(self, head: Head, body: bytes, in_time: bool) -> bool:
+        """Hand a request to its route, at once if its process is idle and nothing is before it.
+
+        Returns:
+            Whether the connection is held, so that what comes behind the request has to wait:
+            a peer that reads no answers shall not have any number of them made.
+        """
+        self._serve(head, body, in_time)
+        return self._gate.is_held and not self._is_lost
+
+    def _serve(self, head: Head, body: bytes, in_time: bool) -> None:
         found = self._pages.get(head.path) or self._receiver.find_route(head.path)
         if found is None:
             self._answer(404, b"404 Not Found.", head)
@@ -202,11 +227,18 @@ class ServerConnection(asyncio.Protocol):
             head.method, head.path_text, head.query_text, head.headers, body, self._peer
         )
         exchange = Exchange(call, request)
+        if self._is_lost:
+            mailbox.put_event(exchange)
+            return
         if in_time and mailbox.state == IDLE and not self._waiting and not self._no_more_answers:
             mailbox.serve_now(serve, exchange, mailbox)
             response = exchange.response
             if response is not None:
-                self._inbound.answers.append(self._encode(response, head))
+                answer = self._encode(response, head)
+                self._inbound.answers.append(answer)
+                self._unsent += len(answer)
+                if self._unsent > _MAX_UNSENT:
+                    self._write_answers()
                 self._no_more_answers = not head.keep_alive or _closes(response)
                 return
         else:
@@ -222,7 +254,7 @@ class ServerConnection(asyncio.Protocol):
         if (
             is_plain
             and self._decoder.can_lend
-            and not (self._gate.is_held or transport.is_closing())
+            and not (self._gate.is_held or self._inbound.kept or transport.is_closing())
         ):
             LargeBodyReader(self, transport, self._decoder)
 
@@ -240,6 +272,12 @@ class ServerConnection(asyncio.Protocol):
         elif number and now - since >= timeout and not self._inbound.is_shut:
             error = RemoteProtocolError(f"a request did not arrive whole in {timeout:g} s", 408)
             self._cut_off(error)
+            self.send_out()
+
+    def _cut_off_if_unfinished(self) -> None:
+        """Cut off what the peer did not finish, once all before it is served."""
+        if self._decoder.unfinished and not self._inbound.kept and not self._inbound.is_shut:
+            self._cut_off(RemoteProtocolError("the connection ended in mid-message"))
             self.send_out()
 
     def _cut_off(self, error: RemoteProtocolError) -> None:
@@ -338,16 +376,20 @@ class ServerConnection(asyncio.Protocol):
 
     def send_out(self) -> None:
         """Write what was answered, in one go; then close if that was the last."""
+        self._write_answers()
+        if not (self._waiting or self._inbound.kept or self._inbound.is_shut):
+            if self._no_more_answers:
+                self._shut_down()
+            elif self._eof:
+                self._transport.close()
+
+    def _write_answers(self) -> None:
         answers = self._inbound.answers
         if answers:
             if not self._transport.is_closing():
                 self._transport.write(answers[0] if len(answers) == 1 else b"".join(answers))
             answers.clear()
-        if not self._waiting and not self._inbound.is_shut:
-            if self._no_more_answers:
-                self._shut_down()
-            elif self._eof:
-                self._transport.close()
+            self._unsent = 0
 
     # Closing
 

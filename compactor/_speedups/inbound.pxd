@@ -9,6 +9,7 @@ from compactor._speedups.run_queue cimport RunQueue as CRunQueue
 cdef class Inbound:
     cdef readonly list answers
     cdef public bint is_shut
+    cdef readonly list kept
     cdef public set senders
     cdef object _connection
     cdef CFrameDecoder _decoder
