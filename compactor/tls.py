@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import logging
 import os
-import socket
 import ssl
 import time
 import warnings
 from typing import Any, Literal
 
 from compactor.errors import SettingsError
+from compactor.names import name_of
 from compactor.tls_settings import PREFIX, TlsSettings
 
 log = logging.getLogger("compactor")
@@ -95,7 +94,7 @@ class Tls:
 
     async def _check_name(self, connection: ssl.SSLObject, peer_ip: str) -> None:
         settings = self.settings
-        name = await _name_of(peer_ip)
+        name = await name_of(peer_ip)
         if name is None and not settings.verify_ipadd:
             if settings.require_client_cert:
                 raise TlsError(f"no name is known for {peer_ip}, so its certificate says nothing")
@@ -198,15 +197,6 @@ def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return None
-
-
-async def _name_of(ip: str) -> str | None:
-    loop = asyncio.get_running_loop()
-    try:
-        name, _ = await loop.getnameinfo((ip, 0), socket.NI_NAMEREQD)
-    except OSError:
-        return None
-    return str(name)
 
 
 def _check_depth(connection: ssl.SSLObject, depth: int) -> None:

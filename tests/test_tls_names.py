@@ -33,7 +33,7 @@ def nameless(monkeypatch: pytest.MonkeyPatch) -> None:
     async def no_name(ip: str) -> None:
         return None
 
-    monkeypatch.setattr(tls_module, "_name_of", no_name)
+    monkeypatch.setattr(tls_module, "name_of", no_name)
 
 
 def talk(here: Context, there: Context, host: str = "127.0.0.1") -> str:
