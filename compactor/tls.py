@@ -94,6 +94,9 @@ class Tls:
 
     async def _check_name(self, connection: ssl.SSLObject, peer_ip: str) -> None:
         settings = self.settings
+        ip = _ip(peer_ip)
+        if isinstance(ip, ipaddress.IPv4Address):
+            peer_ip = str(ip)
         name = await name_of(peer_ip)
         if name is None and not settings.verify_ipadd:
             if settings.require_client_cert:
@@ -101,7 +104,7 @@ class Tls:
             return
         certificate = connection.getpeercert() or {}
         names, addresses = names_in(certificate)
-        if settings.verify_ipadd and _ip(peer_ip) in addresses:
+        if settings.verify_ipadd and ip in addresses:
             return
         subject: Any = certificate.get("subject", ())
         names += [value for part in subject for key, value in part if key == "commonName"]
@@ -193,10 +196,12 @@ _VERSIONS = {
 
 
 def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An IP address; that of IPv4 if it is one in the clothes of IPv6."""
     try:
-        return ipaddress.ip_address(text.partition("%")[0])
+        ip = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return None
+    return getattr(ip, "ipv4_mapped", None) or ip
 
 
 def _check_depth(connection: ssl.SSLObject, depth: int) -> None:
