@@ -121,7 +121,7 @@ def settings() -> None:
 @click.option(
     "--host", "hosts", multiple=True, help="A name or IP address; by default all of this host."
 )
-@click.option("--days", type=click.IntRange(min=1), default=365, show_default=True)
+@click.option("--days", type=click.IntRange(1, 36500), default=365, show_default=True)
 def certs(folder: Path, name: str, hosts: tuple[str, ...], days: int) -> None:
     """Make a certificate in FOLDER to develop with, and a CA if there is none.
 
