@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from compactor.errors import CompactorError
 
@@ -24,6 +24,7 @@ _MISSING = (
     "certificates are made with the package cryptography; "
     "install it with: pip install 'compactor[tls]'"
 )
+_LONGEST_COMMON_NAME = 64
 _SKEW = datetime.timedelta(hours=1)  # clocks of hosts may differ
 
 
@@ -89,14 +90,15 @@ def make_certificate(
         issuer: the CA that signs it.
         hosts: the host names and IP addresses that it is for.
         days: how long it is valid; negative: since when it is not any more.
-        name: its common name; by default the first of ``hosts``.
+        name: its common name; by default the first of ``hosts`` that is not too long for one.
 
     Raises:
         MissingPackage: cryptography is not installed.
         ValueError: a host is neither a name nor an address.
     """
     hosts = list(hosts)
-    return _make(name or (hosts or ["host"])[0], hosts, days, issuer, is_authority=False)
+    names = [name] if name else [host for host in hosts if len(host) <= _LONGEST_COMMON_NAME]
+    return _make([*names, "host"][0], hosts, days, issuer, is_authority=False)
 
 
 @dataclass(frozen=True)
@@ -148,15 +150,23 @@ def _read(certificate: Path, key: Path) -> Certified:
     try:
         from cryptography import x509
         from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import rsa
     except ModuleNotFoundError as error:
         raise MissingPackage(_MISSING) from error
     for path in (certificate, key):
         if not path.exists():
             raise ValueError(f"{path} is missing beside the other half of the CA")
-    found = serialization.load_pem_private_key(key.read_bytes(), None)
-    return Certified(
-        cast("rsa.RSAPrivateKey", found), x509.load_pem_x509_certificate(certificate.read_bytes())
-    )
+    try:
+        found = serialization.load_pem_private_key(key.read_bytes(), None)
+    except (TypeError, ValueError):
+        raise ValueError(f"{key} must be a private key, as PEM, without password") from None
+    try:
+        made = x509.load_pem_x509_certificate(certificate.read_bytes())
+    except ValueError:
+        raise ValueError(f"{certificate} must be a certificate, as PEM") from None
+    if not isinstance(found, rsa.RSAPrivateKey) or made.public_key() != found.public_key():
+        raise ValueError(f"{key} must be the private key, for RSA, of {certificate}")
+    return Certified(found, made)
 
 
 def own_names() -> list[str]:

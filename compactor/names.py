@@ -1,4 +1,4 @@
-"""Host names to addresses, each looked up in a thread of its own.
+"""Host names to addresses and back, looked up in threads that nothing waits for.
 
 Event loops look names up in a few threads that they share.  A name server that does not answer
 would hold up all other names there, and the end of the loop and of the program as well.
@@ -10,51 +10,106 @@ import asyncio
 import concurrent.futures
 import socket
 import threading
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
-_Found = concurrent.futures.Future[list[Any]]
+_MAX_THREADS = 64  # that look up; senders may name any number of hosts that no server knows
 
-_lookups: dict[tuple[str, int], _Found] = {}
+_Question = tuple[Callable[..., Any], tuple[Any, ...]]
+
+
+class _Lookup:
+    """The answer to one question, and how many wait for it."""
+
+    def __init__(self) -> None:
+        self.found: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        self.found.set_running_or_notify_cancel()  # for others, who cancels one wait ends it not
+        self.waiters = 0
+
+
+_lookups: dict[_Question, _Lookup] = {}
+_queue: OrderedDict[_Question, _Lookup] = OrderedDict()  # those that no thread has begun
+_threads = 0
 _lock = threading.Lock()
 
 
 async def resolve(host: str, port: int) -> list[str]:
     """The addresses of a host, in the order in which they are to be tried.
 
-    Lookups of one name at the same time are one, whichever loops they are made on.  One that
-    nobody waits for any more goes on until the system gives it up; nothing waits for it.
-
     Raises:
         OSError, UnicodeError: it has none.
     """
-    name = (host, port)
-    with _lock:
-        found = _lookups.get(name)
-        is_new = found is None
-        if found is None:
-            found = _lookups[name] = concurrent.futures.Future()
-            found.set_running_or_notify_cancel()  # for others, who cancels one wait ends it not
-    if is_new:
-        lookup = threading.Thread(target=_look_up, args=(name, found), daemon=True)
-        try:
-            lookup.start()
-        except RuntimeError:  # the interpreter ends and starts no threads: waiting is all right
-            _look_up(name, found)
-    entries = await asyncio.wrap_future(found)
+    entries = await _ask(socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
-def _look_up(name: tuple[str, int], found: _Found) -> None:
+async def name_of(ip: str) -> str | None:
+    """The name that DNS gives for an address, or None."""
     try:
-        entries = socket.getaddrinfo(*name, type=socket.SOCK_STREAM)
-    except Exception as error:
-        _forget(name)
-        found.set_exception(error)
-    else:
-        _forget(name)
-        found.set_result(entries)
+        name, _ = await _ask(socket.getnameinfo, (ip, 0), socket.NI_NAMEREQD)
+    except OSError:
+        return None
+    return str(name)
 
 
-def _forget(name: tuple[str, int]) -> None:
+async def _ask(call: Callable[..., Any], *args: Any) -> Any:
+    """What a call returns in a thread.
+
+    Equal calls at the same time are one, whichever loops they are made on.  One that nobody
+    waits for any more is not begun; if it was, it goes on until the system gives it up.
+    """
+    global _threads
+    question = (call, args)
+    needs_thread = False
     with _lock:
-        del _lookups[name]
+        lookup = _lookups.get(question)
+        if lookup is None:
+            lookup = _lookups[question] = _queue[question] = _Lookup()
+            needs_thread = _threads < _MAX_THREADS
+            _threads += needs_thread
+        lookup.waiters += 1
+    try:
+        if needs_thread:
+            _start_thread()
+        return await asyncio.wrap_future(lookup.found)
+    finally:
+        with _lock:
+            lookup.waiters -= 1
+            if not lookup.waiters and question in _queue:
+                del _queue[question], _lookups[question]
+
+
+def _start_thread() -> None:
+    global _threads
+    try:
+        threading.Thread(target=_answer, daemon=True).start()
+    except RuntimeError:  # there are too many of others; or the interpreter ends and starts none
+        with _lock:
+            is_alone = _threads == 1
+            _threads -= not is_alone
+        if is_alone:
+            _answer()  # waiting is better than no answer ever
+
+
+def _answer() -> None:
+    """Answer questions until none is left."""
+    global _threads
+    while True:
+        with _lock:
+            if not _queue:
+                _threads -= 1
+                return
+            question, lookup = _queue.popitem(last=False)
+        call, args = question
+        error, result = None, None
+        try:
+            result = call(*args)
+        except Exception as failure:
+            error = failure
+        with _lock:
+            del _lookups[question]
+        if error is not None:
+            lookup.found.set_exception(error)
+        else:
+            lookup.found.set_result(result)

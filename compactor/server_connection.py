@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol, cast
@@ -408,7 +409,16 @@ class ServerConnection(asyncio.Protocol):
         except OSError:  # it has been reset; the loop has not noticed yet
             self._transport.abort()
         else:
-            self._loop.call_later(self._settings.linger, self._transport.abort)
+            self._loop.call_later(self._settings.linger, self._abort_unless_read, math.inf)
+
+    def _abort_unless_read(self, before: float) -> None:
+        """Abort, unless the peer goes on reading what it was answered and is less than before."""
+        unsent = self._transport.get_write_buffer_size()
+        if 0 < unsent < before:
+            timeout = self._settings.request_timeout
+            self._loop.call_later(timeout, self._abort_unless_read, unsent)
+        else:
+            self._transport.abort()
 
     def close(self) -> None:
         """Close once what has been answered has left; the context stops."""

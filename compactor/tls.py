@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import logging
 import os
-import socket
 import ssl
 import time
 import warnings
 from typing import Any, Literal
 
 from compactor.errors import SettingsError
+from compactor.names import name_of
 from compactor.tls_settings import PREFIX, TlsSettings
 
 log = logging.getLogger("compactor")
@@ -95,14 +94,17 @@ class Tls:
 
     async def _check_name(self, connection: ssl.SSLObject, peer_ip: str) -> None:
         settings = self.settings
-        name = await _name_of(peer_ip)
+        ip = _ip(peer_ip)
+        if isinstance(ip, ipaddress.IPv4Address):
+            peer_ip = str(ip)
+        name = await name_of(peer_ip)
         if name is None and not settings.verify_ipadd:
             if settings.require_client_cert:
                 raise TlsError(f"no name is known for {peer_ip}, so its certificate says nothing")
             return
         certificate = connection.getpeercert() or {}
         names, addresses = names_in(certificate)
-        if settings.verify_ipadd and _ip(peer_ip) in addresses:
+        if settings.verify_ipadd and ip in addresses:
             return
         subject: Any = certificate.get("subject", ())
         names += [value for part in subject for key, value in part if key == "commonName"]
@@ -194,19 +196,12 @@ _VERSIONS = {
 
 
 def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An IP address; that of IPv4 if it is one in the clothes of IPv6."""
     try:
-        return ipaddress.ip_address(text.partition("%")[0])
+        ip = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return None
-
-
-async def _name_of(ip: str) -> str | None:
-    loop = asyncio.get_running_loop()
-    try:
-        name, _ = await loop.getnameinfo((ip, 0), socket.NI_NAMEREQD)
-    except OSError:
-        return None
-    return str(name)
+    return getattr(ip, "ipv4_mapped", None) or ip
 
 
 def _check_depth(connection: ssl.SSLObject, depth: int) -> None:

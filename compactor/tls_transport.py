@@ -153,7 +153,10 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._finish(None)
 
     def _take_too_long(self) -> None:
-        self._fail(TlsError(f"the handshake took longer than {self._timeout:g} s"))
+        what = "the handshake"
+        if self._is_shaken:
+            what += ", and finding the name of the peer's address,"
+        self._fail(TlsError(f"{what} took longer than {self._timeout:g} s"))
 
     def _fail(self, error: Exception) -> None:
         if not self._is_closing:

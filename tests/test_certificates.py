@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import ssl
 import stat
 import subprocess
@@ -108,6 +109,40 @@ def test_half_an_authority_is_not_overwritten(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "ca.pem is missing beside the other half of the CA" in done.stderr
     assert (tmp_path / "ca.key").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("made_by", "words"),
+    [
+        (["openssl", "genrsa"], "ca.key must be the private key, for RSA, of"),
+        (
+            ["openssl", "genpkey", "-algorithm", "ed25519"],
+            "ca.key must be the private key, for RSA",
+        ),
+        (["openssl", "genrsa", "-aes256", "-passout", "pass:x"], "ca.key must be a private key"),
+        (["echo", "junk"], "ca.key must be a private key, as PEM, without password"),
+    ],
+)
+def test_key_that_is_not_that_of_the_authority_is_an_error(
+    tmp_path: Path, made_by: list[str], words: str
+) -> None:
+    if shutil.which(made_by[0]) is None:
+        pytest.skip(f"there is no {made_by[0]} here")
+    issue(tmp_path, ["localhost"], "host", 1)
+    made = subprocess.run(made_by, capture_output=True, check=True).stdout
+    (tmp_path / "ca.key").write_bytes(made)
+    before = (tmp_path / "host.pem").read_bytes()
+    done = run(tmp_path)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert (tmp_path / "host.pem").read_bytes() == before
+
+
+def test_host_may_be_longer_than_a_common_name(tmp_path: Path) -> None:
+    host = f"{'a.' * 40}example"
+    issue(tmp_path, [host], "host", 1)
+    assert subject_names(tmp_path / "host.pem") == {host}
 
 
 def test_missing_cryptography_is_one_clear_line(tmp_path: Path) -> None:

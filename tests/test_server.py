@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import select
 import socket
+import ssl
 import struct
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from compactor import PID, Context, Process, Settings, install
+from compactor import PID, Context, Process, Settings, install, route
 from compactor.messages import Future
 from tests.actors import TIMEOUT, Receiver, dead_letters, settle, spawned, take_letter, wait_until
 from tests.raw import SENDER, frame, read_answer, read_until_end
+from tests.tls_fixture import Certificates
 
 Connect = Callable[[Context], socket.socket]
 
@@ -190,6 +194,47 @@ def test_a_peer_that_is_cut_off_and_stays_is_closed_all_the_same(
     context = make_context(settings=Settings(linger=0.05))
     connect(context).sendall(b"\0 garbage")
     wait_until(lambda: context.metrics.malformed == 1)
+    wait_until(lambda: not context._runtime.server.connections)
+
+
+class Large(Process):
+    """Answers more than sockets take at a time."""
+
+    SIZE = 16 << 20
+
+    @route("/page")
+    def page(self, request: Any) -> bytes:
+        return bytes(self.SIZE)
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+def test_a_last_answer_is_read_whole_however_long_that_takes(
+    make_context: Callable[..., Context], certificates: Certificates, secure: bool
+) -> None:
+    context = make_context(
+        tls=certificates.settings() if secure else False, settings=Settings(linger=0.05)
+    )
+    context.spawn(Large("large"))
+    with contextlib.ExitStack() as opened:
+        sock = opened.enter_context(socket.create_connection((context.ip, context.port), TIMEOUT))
+        if secure:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            tls.load_verify_locations(certificates.path("ca"))
+            sock = opened.enter_context(tls.wrap_socket(sock, server_hostname="localhost"))
+        sock.sendall(b"GET /large/page HTTP/1.0\r\n\r\n")
+        sock.recv(1)
+        time.sleep(0.2)  # much longer than it lingers, and nothing tells when that is over
+        received = 1 + len(read_until_end(sock))
+        assert received > Large.SIZE
+
+
+def test_a_last_answer_that_is_not_read_ends_with_its_time(
+    make_context: Callable[..., Context], connect: Connect
+) -> None:
+    context = make_context(settings=Settings(linger=0.05, request_timeout=0.2))
+    context.spawn(Large("large"))
+    connect(context).sendall(b"GET /large/page HTTP/1.0\r\n\r\n")
+    wait_until(lambda: context._runtime.server.connections)
     wait_until(lambda: not context._runtime.server.connections)
 
 

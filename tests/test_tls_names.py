@@ -33,7 +33,7 @@ def nameless(monkeypatch: pytest.MonkeyPatch) -> None:
     async def no_name(ip: str) -> None:
         return None
 
-    monkeypatch.setattr(tls_module, "_name_of", no_name)
+    monkeypatch.setattr(tls_module, "name_of", no_name)
 
 
 def talk(here: Context, there: Context, host: str = "127.0.0.1") -> str:
@@ -90,6 +90,18 @@ def test_legacy_scheme_checks_those_who_dial_too(
     here = make_context(tls=certificates.settings(client))
     assert (talk(here, there) == "") is passes
     assert there.metrics.tls_failures == (0 if passes else 1)
+
+
+@pytest.mark.parametrize("ipadd", [False, True])
+def test_legacy_scheme_knows_peers_of_ipv4_at_a_port_of_ipv6(
+    make_context: MakeContext, certificates: Certificates, localhost: str, ipadd: bool
+) -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("there is no IPv6 here")
+    rules = legacy(require_client_cert=True, verify_ipadd=ipadd)
+    there = make_context(ip="::", advertise_ip="127.0.0.1", tls=certificates.settings(**rules))
+    here = make_context(tls=certificates.settings("numbered" if ipadd else "named"))
+    assert talk(here, there) == ""
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def settings() -> None:
 )
 @click.option(
     "--days",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 36500),
     default=365,
     show_default=True,
     help="How long it is valid, and a new CA.",
