@@ -236,10 +236,10 @@ class ServerConnection(asyncio.Protocol):
             response = exchange.response
             if response is not None:
                 answer = self._encode(response, head)
-                self._inbound.answers.append(answer)
-                self._unsent += len(answer)
                 if self._unsent > _MAX_UNSENT:
                     self._write_answers()
+                self._inbound.answers.append(answer)
+                self._unsent += len(answer)
                 self._no_more_answers = not head.keep_alive or _closes(response)
                 return
         else:

@@ -14,7 +14,9 @@ from tests.actors import TIMEOUT, Receiver, settle, spawned, wait_until
 REQUESTS = 1000
 ANSWER = "x" * 100_000
 GET = b"GET /web/large HTTP/1.1\r\n\r\n"
-MESSAGE = b"POST /web/message HTTP/1.1\r\nLibprocess-From: x@127.0.0.1:1\r\nContent-Length: 4\r\n\r\n"
+MESSAGE = (
+    b"POST /web/message HTTP/1.1\r\nLibprocess-From: x@127.0.0.1:1\r\nContent-Length: 4\r\n\r\n"
+)
 
 
 class Web(Receiver):
