@@ -42,9 +42,9 @@ class Exchange:
     def serve(self, mailbox: Any) -> Any:
         try:
             result = self._call(self._request)
-            if isinstance(result, str) and not result.isascii():
-                result.encode()  # raises if it cannot be sent, as a part of a path
             if isinstance(result, (str, bytes)) and not self._request.is_touched:
+                if not result.isascii() and isinstance(result, str):
+                    result.encode()  # raises if it cannot be sent, as a part of a path
                 self._respond(result)
                 return None
             if inspect.isgenerator(result):

@@ -31,7 +31,8 @@ log = logging.getLogger("compactor")
 
 LINK_HEADER = b"Compactor-Link"
 
-_MAX_UNSENT = 64 * 1024  # bytes of answers that wait for the end of a turn
+_MAX_UNSENT = 64 * 1024  # bytes of answers, but small ones, that wait for the end of a turn
+_SMALL = 256  # bytes of an answer; of such ones, one read cannot ask for many MiB
 _MAX_SENDERS = 1024  # that one peer was found to write for, and need not be judged again
 _OWN = {"content-length", "date", "transfer-encoding"}  # headers known better here
 _TEXT = header_line("Content-Type", TEXT)
@@ -105,7 +106,7 @@ class ServerConnection(asyncio.Protocol):
         self._no_more_answers = False
         self._eof = False
         self._is_lost = False
-        self._unsent = 0  # bytes of what requests that were served at once have been answered
+        self._unsent = 0  # bytes of answers that are not small
         self._slow = (0, 0.0)  # an unfinished request, and since when it has been seen
 
     # asyncio.Protocol
@@ -125,7 +126,7 @@ class ServerConnection(asyncio.Protocol):
         return bool(self._waiting or self._inbound.kept) and not self._inbound.is_shut
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._is_lost = True
+        self._is_lost = self._no_more_answers = True
         if exc is not None and not self._inbound.is_shut:
             for data in unread_data(self._transport):
                 self._inbound.deliver(data)
@@ -212,41 +213,33 @@ class ServerConnection(asyncio.Protocol):
         """Hand a request to its route, at once if its process is idle and nothing is before it.
 
         Returns:
-            Whether the connection is held, so that what comes behind the request has to wait:
-            a peer that reads no answers shall not have any number of them made.
+            Whether what comes behind the request has to wait until the connection is held no
+            more: a peer that reads no answers shall not have any number of them made.
         """
-        self._serve(head, body, in_time)
-        return self._gate.is_held and not self._is_lost
-
-    def _serve(self, head: Head, body: bytes, in_time: bool) -> None:
         found = self._pages.get(head.path) or self._receiver.find_route(head.path)
         if found is None:
             self._answer(404, b"404 Not Found.", head)
-            return
+            return False
         mailbox, call = found
         request = Request(
             head.method, head.path_text, head.query_text, head.headers, body, self._peer
         )
         exchange = Exchange(call, request)
-        if self._is_lost:
-            mailbox.put_event(exchange)
-            return
         if in_time and mailbox.state == IDLE and not self._waiting and not self._no_more_answers:
             mailbox.serve_now(serve, exchange, mailbox)
             response = exchange.response
             if response is not None:
                 answer = self._encode(response, head)
-                if self._unsent > _MAX_UNSENT:
-                    self._write_answers()
+                is_held = len(answer) > _SMALL and self._is_held_before(len(answer))
                 self._inbound.answers.append(answer)
-                self._unsent += len(answer)
                 self._no_more_answers = not head.keep_alive or _closes(response)
-                return
+                return is_held
         else:
             mailbox.put_event(exchange)
             self._inbound.hold_if_full(mailbox)
         exchange.answered = self._send_ready
         self._queue_answer(exchange, head)
+        return self._gate.is_held and not self._is_lost
 
     def read_large_body(self) -> None:
         """Have what is missing of a body read straight to its place; TLS has to decipher it."""
@@ -383,6 +376,13 @@ class ServerConnection(asyncio.Protocol):
                 self._shut_down()
             elif self._eof:
                 self._transport.close()
+
+    def _is_held_before(self, size: int) -> bool:
+        """Write what a large answer would come on top of; whether the connection is held then."""
+        if self._unsent > _MAX_UNSENT:
+            self._write_answers()
+        self._unsent += size
+        return self._gate.is_held
 
     def _write_answers(self) -> None:
         answers = self._inbound.answers
