@@ -107,6 +107,7 @@ class ServerConnection(asyncio.Protocol):
         self._eof = False
         self._is_lost = False
         self._unsent = 0  # bytes of answers that are not small
+        self._last_wait: asyncio.TimerHandle | None = None  # for the peer to read the last answer
         self._slow = (0, 0.0)  # an unfinished request, and since when it has been seen
 
     # asyncio.Protocol
@@ -127,6 +128,8 @@ class ServerConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_lost = self._no_more_answers = True
+        if self._last_wait is not None:
+            self._last_wait.cancel()
         if exc is not None and not self._inbound.is_shut:
             for data in unread_data(self._transport):
                 self._inbound.deliver(data)
@@ -409,14 +412,16 @@ class ServerConnection(asyncio.Protocol):
         except OSError:  # it has been reset; the loop has not noticed yet
             self._transport.abort()
         else:
-            self._loop.call_later(self._settings.linger, self._abort_unless_read, math.inf)
+            self._abort_later(self._settings.linger, math.inf)
+
+    def _abort_later(self, seconds: float, unsent: float) -> None:
+        self._last_wait = self._loop.call_later(seconds, self._abort_unless_read, unsent)
 
     def _abort_unless_read(self, before: float) -> None:
         """Abort, unless the peer goes on reading what it was answered and is less than before."""
         unsent = self._transport.get_write_buffer_size()
         if 0 < unsent < before:
-            timeout = self._settings.request_timeout
-            self._loop.call_later(timeout, self._abort_unless_read, unsent)
+            self._abort_later(self._settings.request_timeout, unsent)
         else:
             self._transport.abort()
 
