@@ -88,15 +88,6 @@ class PeerConnection(asyncio.Protocol):
         if self.transport is not None:
             self.transport.abort()
 
-    def give_up(self) -> None:
-        """Close at once, before it was used.
-
-        uvloop does not tell the protocol of a connection that is called off as it is made.
-        """
-        self._peer = None
-        self.abort()
-        self.connection_lost(None)
-
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -114,15 +114,14 @@ class Peer:
         owner, settings = self._owner, self._owner.settings
         loop = owner.run_queue.loop
         reason = Reason.UNREACHABLE
-        connection: PeerConnection | None = None
-        made: list[PeerConnection] = []  # one for each address of a host that is tried
-
-        def make() -> PeerConnection:
-            made.append(PeerConnection(self, loop, owner.outgoing, settings.peer_timeout))
-            return made[-1]
-
         try:
-            connection = await dial(loop, self.address, make, settings.connect_timeout, owner.tls)
+            connection = await dial(
+                loop,
+                self.address,
+                lambda: PeerConnection(self, loop, owner.outgoing, settings.peer_timeout),
+                settings.connect_timeout,
+                owner.tls,
+            )
         except asyncio.TimeoutError:
             reason = Reason.TIMEOUT
         except TlsError:  # logged where it happened
@@ -137,22 +136,16 @@ class Peer:
             if error.errno == errno.ENOTCONN:
                 reason = Reason.RESET
             log.warning("cannot connect to %s:%d: %s", *self.address, error)
-        finally:
-            # Up to Python 3.11 a dial that is called off as it ends is not cancelled.
-            is_wanted = self._dialling is asyncio.current_task()
-            for each in made:
-                if each is not connection or not is_wanted:
-                    each.give_up()
-        if not is_wanted:
+        else:
+            self._dialling = None
+            if connection.lost is not None:
+                self._lost(connection.lost)
+            else:
+                self._connection = connection
+                self.outflow.open(connection.transport)
             return
         self._dialling = None
-        if connection is None:
-            self._lost(reason)
-        elif connection.lost is not None:
-            self._lost(connection.lost)
-        else:
-            self._connection = connection
-            self.outflow.open(connection.transport)
+        self._lost(reason)
 
     def reconnect(self, link_frames: Iterable[tuple[str, bytes]]) -> None:
         """Move to a new connection, without an exit for anybody.
@@ -171,8 +164,6 @@ class Peer:
             self._dialling = None
         self._retire()
         self._lost(reason)
-
-    close = disconnect  # what 0.3.0's ``context._connections[pid]`` offered
 
     async def finish(self) -> None:
         """Let everything parked leave, then end the connection and wait for its end."""
