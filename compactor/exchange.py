@@ -42,7 +42,7 @@ class Exchange:
     def serve(self, mailbox: Any) -> Any:
         try:
             result = self._call(self._request)
-            if isinstance(result, (str, bytes)) and not self._request.is_touched:
+            if isinstance(result, (str, bytes)) and self._request.draft is None:
                 if not result.isascii() and isinstance(result, str):
                     result.encode()  # raises if it cannot be sent, as a part of a path
                 self._respond(result)

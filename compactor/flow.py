@@ -67,8 +67,8 @@ class ReadGate:
 
     @property
     def is_held(self) -> bool:
-        """Whether reading is paused."""
-        return bool(self._held)
+        """Whether reading is paused; that of a transport that closes is over."""
+        return bool(self._held) and not self._transport.is_closing()
 
     def hold(self, reason: object) -> None:
         """Pause reading for ``reason``, any hashable."""

@@ -195,6 +195,22 @@ class NotJson(RemoteProtocolError, ValueError):
     """The client sent a body that is not JSON."""
 
 
+class Draft:
+    """An answer that a route puts together piece by piece, as in 0.3.0."""
+
+    __slots__ = ("headers", "pieces", "status")
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.status = 200
+        self.headers: dict[str, str] = {}
+
+    def response(self) -> Response:
+        """All of it."""
+        headers = {"Content-Type": HTML, **self.headers}
+        return Response(b"".join(self.pieces), self.status, headers=headers)
+
+
 class Request:
     """One HTTP request to a route.
 
@@ -207,17 +223,14 @@ class Request:
         query_string: what follows the ``?``, raw.
         body: the content, inflated if it came as gzip.
         peer: (ip, port) of the other end of the connection.
-        is_touched: whether its answer has been begun, by ``write`` or its companions.
+        draft: the answer that ``write`` and its companions have begun, if they were called.
     """
 
     __slots__ = (
-        "_extra_headers",
         "_fields",
         "_headers",
-        "_status",
-        "_written",
         "body",
-        "is_touched",
+        "draft",
         "method",
         "path",
         "peer",
@@ -240,10 +253,7 @@ class Request:
         self._headers: Headers | None = None
         self.body = body
         self.peer = peer
-        self._written: list[bytes] | None = None
-        self._status = 200
-        self._extra_headers: dict[str, str] | None = None
-        self.is_touched = False
+        self.draft: Draft | None = None
 
     @property
     def headers(self) -> Headers:
@@ -304,44 +314,35 @@ class Request:
             return default
         return value.strip() if strip else value
 
+    def _begun(self) -> Draft:
+        if self.draft is None:
+            self.draft = Draft()
+        return self.draft
+
     def write(self, chunk: Any) -> None:
         """Add ``str``, ``bytes`` or a JSON-able ``dict`` to the answer."""
+        draft = self._begun()
         if isinstance(chunk, dict):
             chunk = json.dumps(chunk)
-            self._extra().setdefault("Content-Type", "application/json; charset=UTF-8")
+            draft.headers.setdefault("Content-Type", "application/json; charset=UTF-8")
         if isinstance(chunk, str):
             chunk = chunk.encode()
         if not isinstance(chunk, (bytes, bytearray, memoryview)):
             raise TypeError(f"write() takes str, bytes or dict, got {chunk!r}")
-        if self._written is None:
-            self._written = []
-        self._written.append(bytes(chunk))
-        self.is_touched = True
+        draft.pieces.append(bytes(chunk))
 
     def set_status(self, status: int, reason: str | None = None) -> None:
         """Set the status of the answer; ``reason`` is ignored."""
-        self._status = status
-        self.is_touched = True
+        self._begun().status = status
 
     def set_header(self, name: str, value: Any) -> None:
         """Set a header of the answer."""
-        self._extra()[name] = str(value)
-
-    def _extra(self) -> dict[str, str]:
-        if self._extra_headers is None:
-            self._extra_headers = {}
-            self.is_touched = True
-        return self._extra_headers
+        self._begun().headers[name] = str(value)
 
     def finish(self, chunk: Any = None) -> None:
         """Add a last piece to the answer, which leaves when the route returns."""
         if chunk is not None:
             self.write(chunk)
-
-    def written(self) -> Response:
-        """The response that ``write`` and its companions have put together."""
-        headers = {"Content-Type": HTML, **(self._extra_headers or {})}
-        return Response(b"".join(self._written or ()), self._status, headers=headers)
 
     def answer(self, returned: Any) -> Response:
         """The response of a route: what it returned, with what it has written or set.
@@ -353,12 +354,13 @@ class Request:
             TypeError: JSON has no form for ``returned``.
             LocalProtocolError: a status or header that cannot be sent.
         """
-        if returned is None or (self._written is not None and not isinstance(returned, Response)):
-            return self.written()
+        draft = self.draft or Draft()
+        if returned is None or (draft.pieces and not isinstance(returned, Response)):
+            return draft.response()
         response = Response.of(returned)
-        if self.is_touched and response is not returned:
-            response.status = self._status
-            response.headers.update(self._extra_headers or {})
+        if response is not returned:
+            response.status = draft.status
+            response.headers.update(draft.headers)
         response.check()
         return response
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 from urllib.parse import quote
@@ -14,12 +13,13 @@ from compactor.errors import Reason, RemoteProtocolError
 from compactor.exchange import Exchange
 from compactor.flow import ReadGate, unread_data
 from compactor.heads import Head
-from compactor.http import STATUS_LINES, TEXT, HttpDate, Request, Response, header_line
+from compactor.http import HttpDate, Request, Response
 from compactor.large_bodies import LargeBodyReader
 from compactor.mailbox import IDLE, Mailbox
 from compactor.messages import serve
 from compactor.metrics import Metrics
 from compactor.pid import PID
+from compactor.replies import TEXT_LINE, Replies
 from compactor.routes import RouteTable, split_path
 from compactor.run_queue import RunQueue
 from compactor.senders import SenderRule
@@ -31,11 +31,7 @@ log = logging.getLogger("compactor")
 
 LINK_HEADER = b"Compactor-Link"
 
-_MAX_UNSENT = 64 * 1024  # bytes of answers, but small ones, that wait for the end of a turn
-_SMALL = 256  # bytes of an answer; of such ones, one read cannot ask for many MiB
 _MAX_SENDERS = 1024  # that one peer was found to write for, and need not be judged again
-_OWN = {"content-length", "date", "transfer-encoding"}  # headers known better here
-_TEXT = header_line("Content-Type", TEXT)
 
 
 class Receiver(Protocol):
@@ -71,9 +67,6 @@ class ServerConnection(asyncio.Protocol):
 
     A silent one is a peer watching whether we live: it is never closed for being idle, only when
     the peer's machine answers no more.
-
-    Invariants: answers leave in the order of their requests; while ``_waiting`` is not empty,
-    whatever is answered later queues behind it.
     """
 
     def __init__(self, server: Acceptor, loop: asyncio.AbstractEventLoop) -> None:
@@ -83,7 +76,6 @@ class ServerConnection(asyncio.Protocol):
         self._receiver = receiver
         self._pages = receiver.routes.pages
         settings = self._settings = receiver.settings
-        self._encode_response = receiver.backend.encode_response
         self._decoder = receiver.backend.FrameDecoder(
             settings.max_header_bytes, settings.max_body_bytes, settings.max_inflated_bytes
         )
@@ -100,13 +92,10 @@ class ServerConnection(asyncio.Protocol):
         self.data_received = self._inbound.receive  # type: ignore[method-assign]
         self._transport: asyncio.Transport
         self._gate: ReadGate
+        self._replies: Replies
         self._peer: tuple[str, int] = ("", 0)
-        self._waiting: deque[tuple[Exchange | bytes, Head | None]] = deque()
         self._observed: set[str] = set()
-        self._no_more_answers = False
         self._eof = False
-        self._is_lost = False
-        self._unsent = 0  # bytes of answers that are not small
         self._last_wait: asyncio.TimerHandle | None = None  # for the peer to read the last answer
         self._slow = (0, 0.0)  # an unfinished request, and since when it has been seen
 
@@ -115,6 +104,14 @@ class ServerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
         self._gate = ReadGate(self._transport, self._opened)
+        self._replies = Replies(
+            self._inbound.answers,
+            self._receiver.backend.encode_response,
+            self._server.date,
+            self._settings.max_pipelined,
+            self._transport,
+            self._gate,
+        )
         peer = transport.get_extra_info("peername")
         self._peer = (peer[0], peer[1]) if peer else ("", 0)
         descriptor = transport.get_extra_info("socket").fileno()
@@ -123,20 +120,18 @@ class ServerConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._eof = True
-        self._cut_off_if_unfinished()
-        return bool(self._waiting or self._inbound.kept) and not self._inbound.is_shut
+        self.send_out()
+        return self._has_to_answer and not self._inbound.is_shut
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._is_lost = self._no_more_answers = True
         if self._last_wait is not None:
             self._last_wait.cancel()
+        self._replies.end()
         if exc is not None and not self._inbound.is_shut:
             for data in unread_data(self._transport):
                 self._inbound.deliver(data)
         if self._inbound.kept:
             self._inbound.deliver(b"")
-        self._inbound.answers.clear()
-        self._waiting.clear()
         self._inbound.is_shut = True
         self._server.forget(self, self._peer[0])
         for id_ in self._observed:
@@ -209,7 +204,6 @@ class ServerConnection(asyncio.Protocol):
         if self._inbound.kept and not self._gate.is_held:
             self._inbound.receive(b"")
             if self._eof:
-                self._cut_off_if_unfinished()
                 self.send_out()
 
     def request(self, head: Head, body: bytes, in_time: bool) -> bool:
@@ -228,21 +222,17 @@ class ServerConnection(asyncio.Protocol):
             head.method, head.path_text, head.query_text, head.headers, body, self._peer
         )
         exchange = Exchange(call, request)
-        if in_time and mailbox.state == IDLE and not self._waiting and not self._no_more_answers:
+        replies = self._replies
+        if in_time and mailbox.state == IDLE and not (replies.waiting or replies.is_over):
             mailbox.serve_now(serve, exchange, mailbox)
-            response = exchange.response
-            if response is not None:
-                answer = self._encode(response, head)
-                is_held = len(answer) > _SMALL and self._is_held_before(len(answer))
-                self._inbound.answers.append(answer)
-                self._no_more_answers = not head.keep_alive or _closes(response)
-                return is_held
+            if exchange.response is not None:
+                return replies.give(exchange.response, head)
         else:
             mailbox.put_event(exchange)
             self._inbound.hold_if_full(mailbox)
         exchange.answered = self._send_ready
-        self._queue_answer(exchange, head)
-        return self._gate.is_held and not self._is_lost
+        replies.queue(exchange, head)
+        return self._gate.is_held
 
     def read_large_body(self) -> None:
         """Have what is missing of a body read straight to its place; TLS has to decipher it."""
@@ -271,21 +261,13 @@ class ServerConnection(asyncio.Protocol):
             self._cut_off(error)
             self.send_out()
 
-    def _cut_off_if_unfinished(self) -> None:
-        """Cut off what the peer did not finish, once all before it is served."""
-        if self._decoder.unfinished and not self._inbound.kept and not self._inbound.is_shut:
-            self._cut_off(RemoteProtocolError("the connection ended in mid-message"))
-            self.send_out()
-
     def _cut_off(self, error: RemoteProtocolError) -> None:
         """Answer what is no request, and close: what follows it cannot be told apart."""
         self._receiver.metrics.malformed += 1
         log.warning("%s is cut off: %s", self._name, error)
         response = Response.error(error.status, f"{error}\n")
         response.headers["Connection"] = "close"
-        self._queue_answer(self._encode(response, None), None)
-        self._no_more_answers = True
-        self._send_answers()
+        self._replies.queue_last(self._replies.encoded(response, None))
 
     # Links of other compactors
 
@@ -308,7 +290,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _tell_link(self, id_: str, status: int) -> None:
         header = b"%b: %b" % (LINK_HEADER, quote(id_, errors="surrogateescape").encode())
-        self._queue_answer(self._encoded(status, [header], b"", None), None)
+        self._replies.queue(self._replies.encoded_parts(status, [header], b"", None), None)
 
     # Answering
 
@@ -316,84 +298,32 @@ class ServerConnection(asyncio.Protocol):
         """Answer a message, or a request that reached no route."""
         if head.sender is not None and not head.wants_answer:
             return
-        self._queue_answer(self._encoded(status, [_TEXT] if body else [], body, head), head)
-
-    def _encode(self, answer: Response | str | bytes, head: Head | None) -> bytes:
-        if isinstance(answer, str):
-            return self._encoded(200, [_TEXT], answer.encode(), head)
-        if isinstance(answer, bytes):
-            return self._encoded(200, [], answer, head)
-        headers = answer.headers.items()
-        lines = [header_line(name, value) for name, value in headers if name.lower() not in _OWN]
-        return self._encoded(answer.status, lines, answer.body, head)
-
-    def _encoded(self, status: int, lines: list[bytes], body: bytes, head: Head | None) -> bytes:
-        head_only = head is not None and head.method == "HEAD"
-        date = self._server.date.now()
-        return self._encode_response(STATUS_LINES[status], date, lines, body, head_only)
-
-    def _queue_answer(self, answer: Exchange | bytes, head: Head | None) -> None:
-        """Put an answer in its place; nothing is answered behind the last one."""
-        if self._no_more_answers:
-            return
-        if head is not None and not head.keep_alive:
-            self._no_more_answers = True
-        if self._waiting or not isinstance(answer, bytes) or self._no_more_answers:
-            self._waiting.append((answer, head))
-            if len(self._waiting) > self._settings.max_pipelined:
-                self._gate.hold("too many requests wait for their answers")
-            self._send_answers()
-        else:
-            self._inbound.answers.append(answer)
-
-    def _send_answers(self) -> None:
-        """Move the answers that are complete, from the oldest on, to the output."""
-        waiting = self._waiting
-        while waiting:
-            answer, head = waiting[0]
-            if isinstance(answer, bytes):
-                self._inbound.answers.append(answer)
-            elif answer.response is None:
-                break
-            else:
-                self._inbound.answers.append(self._encode(answer.response, head))
-                if _closes(answer.response):
-                    self._no_more_answers = True
-                    waiting.clear()
-                    break
-            waiting.popleft()
-        if len(waiting) <= self._settings.max_pipelined // 2:
-            self._gate.release("too many requests wait for their answers")
+        lines = [TEXT_LINE] if body else []
+        self._replies.queue(self._replies.encoded_parts(status, lines, body, head), head)
 
     def _send_ready(self) -> None:
         """An answer that was waited for is there."""
         if not self._inbound.is_shut:
-            self._send_answers()
+            self._replies.complete()
             self.send_out()
+
+    @property
+    def _has_to_answer(self) -> bool:
+        return bool(self._replies.waiting or self._inbound.kept)
 
     def send_out(self) -> None:
         """Write what was answered, in one go; then close if that was the last."""
-        self._write_answers()
-        if not (self._waiting or self._inbound.kept or self._inbound.is_shut):
-            if self._no_more_answers:
-                self._shut_down()
-            elif self._eof:
-                self._transport.close()
-
-    def _is_held_before(self, size: int) -> bool:
-        """Write what a large answer would come on top of; whether the connection is held then."""
-        if self._unsent > _MAX_UNSENT:
-            self._write_answers()
-        self._unsent += size
-        return self._gate.is_held
-
-    def _write_answers(self) -> None:
-        answers = self._inbound.answers
-        if answers:
-            if not self._transport.is_closing():
-                self._transport.write(answers[0] if len(answers) == 1 else b"".join(answers))
-            answers.clear()
-            self._unsent = 0
+        replies = self._replies
+        replies.write()
+        if self._has_to_answer or self._inbound.is_shut:
+            return
+        if self._eof and self._decoder.unfinished and not replies.is_over:
+            self._cut_off(RemoteProtocolError("the connection ended in mid-message"))
+            replies.write()
+        if replies.is_over:
+            self._shut_down()
+        elif self._eof:
+            self._transport.close()
 
     # Closing
 
@@ -434,7 +364,3 @@ class ServerConnection(asyncio.Protocol):
         """Close at once."""
         self._inbound.is_shut = True
         self._transport.abort()
-
-
-def _closes(answer: Response | str | bytes) -> bool:
-    return isinstance(answer, Response) and answer.closes
