@@ -195,6 +195,11 @@ class Context(LoopOwner, LegacyState):
         if mailbox is not None:
             self._call(mailbox.terminate, inject)
 
+    def _not_alive(self, pid: PID) -> ContextError:
+        if not self._inbox.on_loop:  # handlers go on while a context ends
+            self._check_usable()
+        return InvalidProcess(f"Unknown process {pid}: it does not live on {self}")
+
     # Messages
 
     def send(self, from_pid: PID, to_pid: PID, method: str, body: Body | None = None) -> None:
@@ -217,8 +222,7 @@ class Context(LoopOwner, LegacyState):
         check_pid(from_pid)
         mailbox = self._runtime.mailbox_of(from_pid)
         if mailbox is None:
-            self._check_not_stopped()
-            raise InvalidProcess(f"{from_pid} is not a live process of {self}, so it cannot send")
+            raise self._not_alive(from_pid)
         check_pid(to_pid)
         name = check_name(method)
         content = body if type(body) is bytes else content_of(body)
@@ -348,8 +352,7 @@ class Context(LoopOwner, LegacyState):
         check_pid(pid)
         mailbox = self._runtime.mailbox_of(pid)
         if mailbox is None:
-            self._check_not_stopped()
-            raise InvalidProcess(f"Unknown process {pid}: it does not live on {self}")
+            raise self._not_alive(pid)
         function = method if callable(method) else getattr(mailbox.process, method, None)
         name = getattr(method, "__name__", None) or str(method)
         if not callable(function):
@@ -377,8 +380,7 @@ class Context(LoopOwner, LegacyState):
         check_pid(pid)
         check_pid(to)
         if self._runtime.mailbox_of(pid) is None:
-            self._check_not_stopped()
-            raise InvalidProcess(f"{pid} is not a live process of {self}, so it cannot link")
+            raise self._not_alive(pid)
         self._ask(self._runtime.link, pid, to, reconnect)
 
     def disconnect(self, pid: PID) -> None:

@@ -235,11 +235,6 @@ class LoopOwner:
         if self._is_stopping:
             raise ContextStopped(f"{self} has been stopped; make a new one")
 
-    def _check_not_stopped(self) -> None:
-        """Refuse what handlers may still ask for while the context ends, and others may not."""
-        if self._is_stopping and not self._inbox.on_loop:
-            self._check_usable()
-
     def _call(self, call: Callable[..., Any], *args: Any) -> None:
         """Make a call on the loop's thread: now if this is it, else soon."""
         if not self._is_started:
@@ -252,7 +247,8 @@ class LoopOwner:
         Raises:
             ContextStopped: ``stop`` has been called, and this is not the loop's thread.
         """
-        self._check_not_stopped()
+        if self._is_stopping and not self._inbox.on_loop:
+            self._check_usable()
         self._call(call, *args)
 
 
