@@ -18,6 +18,7 @@ from compactor.tls import TlsError
 
 _PLAIN_BYTES = 64 * 1024  # handed over, or encrypted, at a time: what fits into a core's cache
 _RECORD_BYTES = 16 * 1024  # the largest record of TLS
+_MAX_UNREAD = 1024 * 1024  # bytes; far more than is written to a transport below that is full
 
 Check = Callable[[ssl.SSLObject, str], Awaitable[None]]
 
@@ -222,7 +223,9 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             pieces.append(piece)
             size += len(piece)
         if self._outgoing.pending:
-            self._flush()
+            self._flush()  # what TLS answers by itself, as it does when asked for new keys
+            if self._is_full and self._raw.get_write_buffer_size() > _MAX_UNREAD:
+                self._break(ssl.SSLError("the peer reads none of the new keys it asks for"))
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _break(self, error: ssl.SSLError) -> None:

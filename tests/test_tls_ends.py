@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import _ssl
 import asyncio
 import contextlib
+import ctypes
 import os
 import socket
 import ssl
 import struct
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -201,3 +204,45 @@ def test_peer_that_breaks_tls_and_reads_nothing_is_lost_at_once(
             below.sendall(b"what is this?")
             assert here.exits.take() == (pid, Reason.TLS)
             assert time.monotonic() - started < 0.5
+
+
+def ask_for_new_keys(peer: ssl.SSLSocket) -> Callable[[], None]:
+    """What sends one KeyUpdate of TLS 1.3 that wants another back; Python has no call for it."""
+    try:
+        key_update = ctypes.CDLL(_ssl.__file__).SSL_key_update
+    except (AttributeError, OSError) as error:
+        pytest.skip(f"SSL_key_update of OpenSSL cannot be called here: {error}")
+    behind_head_and_socket = object.__basicsize__ + ctypes.sizeof(ctypes.c_void_p)
+    address = id(peer._sslobj) + behind_head_and_socket  # type: ignore[attr-defined]
+    connection = ctypes.c_void_p.from_address(address)
+
+    def ask() -> None:
+        assert key_update(connection, 1) == 1
+        peer.do_handshake()
+
+    return ask
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="reaches into CPython's objects")
+@pytest.mark.skipif(not ssl.HAS_TLSv1_3, reason="OpenSSL has no TLS 1.3 here")
+def test_peer_that_asks_for_new_keys_and_reads_none_is_cut_off(
+    make_context: MakeContext, certificates: Certificates, listener: socket.socket
+) -> None:
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    context = make_context(tls=certificates.settings(enable_tls_v1_3=True))
+    here, pid = spawned(context, Receiver("here")), pid_at(listener)
+    here.link(pid)
+    with accepted(listener, certificates) as peer:
+        assert peer.version() == "TLSv1.3"
+        wait_until(lambda: context._runtime.outgoing)
+        (connection,) = context._runtime.outgoing
+        assert connection.transport is not None
+        connection.transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDBUF, 4096
+        )
+        ask = ask_for_new_keys(peer)
+        with contextlib.suppress(OSError):  # it is reset
+            for _ in range(200_000):
+                ask()
+                assert connection.transport.get_write_buffer_size() < 2 * MIB
+        assert here.exits.take() == (pid, Reason.TLS)
