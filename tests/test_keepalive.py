@@ -9,7 +9,6 @@ import logging
 import math
 import socket
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -96,7 +95,7 @@ def test_a_peer_that_puts_acknowledgements_off_has_not_vanished(
     context = make_context(settings=Settings(peer_timeout=0.02))
     here, there = spawned(context, Receiver()), spawned(make_context(), Receiver("there"))
     here.link(there.pid)
-    for _ in range(20):
-        here.send(there.pid, "message")
-        time.sleep(0.03)
+    for number in range(20):  # no two at once, for then the system answers at once
+        context.delay(0.03 * number, here.pid, here.send, there.pid, "message")
+    there.received.take_many(20)
     assert here.exits.is_empty

@@ -96,11 +96,11 @@ def test_without_another_thread_names_wait_for_those_that_look_up(
 
 
 PROGRAM = """
-import importlib, socket, sys, time
+import importlib, socket, sys, threading
 from compactor import Context, Process, TlsSettings, install
 
 def never(*_):
-    time.sleep(60)
+    threading.Event().wait()
 
 socket.getnameinfo = never
 

@@ -18,7 +18,16 @@ import pytest
 
 from compactor import PID, Context, Process, Settings, install, route
 from compactor.messages import Future
-from tests.actors import TIMEOUT, Receiver, dead_letters, settle, spawned, take_letter, wait_until
+from tests.actors import (
+    TIMEOUT,
+    Events,
+    Receiver,
+    dead_letters,
+    settle,
+    spawned,
+    take_letter,
+    wait_until,
+)
 from tests.raw import SENDER, frame, read_answer, read_until_end
 from tests.tls_fixture import Certificates
 
@@ -214,7 +223,7 @@ def test_a_last_answer_is_read_whole_however_long_that_takes(
     context = make_context(
         tls=certificates.settings() if secure else False, settings=Settings(linger=0.05)
     )
-    context.spawn(Large("large"))
+    large = spawned(context, Large("large"))
     with contextlib.ExitStack() as opened:
         sock = opened.enter_context(socket.create_connection((context.ip, context.port), TIMEOUT))
         if secure:
@@ -223,7 +232,9 @@ def test_a_last_answer_is_read_whole_however_long_that_takes(
             sock = opened.enter_context(tls.wrap_socket(sock, server_hostname="localhost"))
         sock.sendall(b"GET /large/page HTTP/1.0\r\n\r\n")
         sock.recv(1)
-        time.sleep(0.2)  # much longer than it lingers, and nothing tells when that is over
+        is_over = Events()
+        context.delay(0.2, large.pid, is_over.put, None)  # much longer than it lingers
+        is_over.take()
         received = 1 + len(read_until_end(sock))
         assert received > Large.SIZE
 
