@@ -45,7 +45,7 @@ class LoopOwner:
         self._runtime = runtime
         self._sock = sock
         self._loop = loop
-        self._inbox = Inbox()
+        self._inbox = Inbox(runtime.run_queue.begin_turn, runtime.run_queue.run)
         self._thread: threading.Thread | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_started = False

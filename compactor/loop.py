@@ -52,12 +52,18 @@ class Inbox:
     Calls made before the loop runs wait for it.  The loop is woken only if no wake-up is on its
     way already: one system call for a burst, not one per call.
 
+    Args:
+        before, then: called on the loop's thread around a batch of calls.  What is asked for can
+            so be done before the loop looks at its sockets again.
+
     Attributes:
         thread: the ident of the loop's thread, while it makes the calls of this inbox at once.
         is_stopping: whether those who can be told so should post no more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, before: Callable[[], Any], then: Callable[[], Any]) -> None:
+        self._before = before
+        self._then = then
         self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.thread: int | None = None
@@ -134,13 +140,17 @@ class Inbox:
 
     def _drain(self) -> None:
         self._woken = False
-        self._make_calls(_BATCH)
-        if not self._calls and not self._closed:
-            # Only now: what this thread asked for before the loop was attached comes first.
-            self.thread = threading.get_ident()
-        if self._calls and not self._woken and self._loop is not None:
-            self._woken = True
-            self._loop.call_soon(self._drain)
+        self._before()
+        try:
+            self._make_calls(_BATCH)
+            if not self._calls and not self._closed:
+                # Only now: what this thread asked for before the loop was attached comes first.
+                self.thread = threading.get_ident()
+            if self._calls and not self._woken and self._loop is not None:
+                self._woken = True
+                self._loop.call_soon(self._drain)
+        finally:
+            self._then()
 
     def _make_calls(self, limit: int) -> None:
         calls = self._calls

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 from collections.abc import Callable, Generator, Iterator
@@ -170,6 +171,27 @@ def test_what_is_no_body_or_header_is_refused_with_what_helps() -> None:
         Response({"a": 1})  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="'X-Number': 5"):
         Response(headers={"X-Number": 5})  # type: ignore[dict-item]
+
+
+def test_a_request_after_terminate_finds_nobody_at_once(
+    make_context: Callable[..., Context],
+) -> None:
+    context = make_context()
+
+    def status() -> int:
+        connection = http.client.HTTPConnection(context.ip, context.port, timeout=TIMEOUT)
+        with contextlib.closing(connection):
+            connection.request("GET", "/site/text")
+            return connection.getresponse().status
+
+    statuses = []
+    for _ in range(20):
+        pid = context.spawn(Site("site"))
+        statuses.append(status())
+        context.terminate(pid)
+        statuses.append(status())
+
+    assert statuses == [200, 404] * 20
 
 
 def test_headers_that_cannot_be_sent_are_refused() -> None:
