@@ -43,7 +43,8 @@ class Outflow:
         parked: frames that wait.
         size: their bytes.
         written: frames that the open connection has been given.
-        links: ids of linked processes by the number of their link frames on the connection.
+        links: the number of the link frame on the connection, by the id of the linked process,
+            as long as it has no answer; lowest number first.
         is_full: whether the transport takes no more for now.
         is_backed_up: whether those who can wait should.
     """
@@ -73,7 +74,7 @@ class Outflow:
         self.parked = 0
         self.size = 0
         self.written = 0
-        self.links: dict[int, str] = {}
+        self.links: dict[str, int] = {}
         self.is_full = False
         self.is_backed_up = False
         self._peer = peer
@@ -118,8 +119,10 @@ class Outflow:
             self._run_queue.flush_soon(self)
 
     def write_link(self, id_: str, frame: bytes) -> None:
-        """Park a link frame: the answer to it tells whether the process ``id_`` lives."""
-        self.links[self.written + self.parked] = id_
+        """Park a link frame, if none waits for its answer: whether the process ``id_`` lives."""
+        if id_ in self.links:
+            return
+        self.links[id_] = self.written + self.parked
         self._buffer += frame
         self.size += len(frame)
         self.parked += 1
@@ -137,12 +140,13 @@ class Outflow:
         self._block = [self._buffer]
 
     def prepend_links(self, links: list[tuple[str, bytes]]) -> None:
-        """Park link frames before all else."""
+        """Park link frames before all else, but those that are parked already."""
+        links = [(id_, frame) for id_, frame in links if id_ not in self.links]
         if not links:
             return
         count = len(links)
-        self.links = {number + count: id_ for number, id_ in self.links.items()}
-        self.links.update((number, id_) for number, (id_, _) in enumerate(links))
+        before = {id_: number for number, (id_, _) in enumerate(links)}
+        self.links = before | {id_: number + count for id_, number in self.links.items()}
         frames = [frame for _, frame in links]
         size = sum(map(len, frames))
         self._ended.appendleft((frames, count, size))
@@ -162,7 +166,7 @@ class Outflow:
         """Write to no transport: what is parked waits for the next one."""
         self._transport = None
         self.is_full = False
-        self.links = {n - self.written: id_ for n, id_ in self.links.items() if n >= self.written}
+        self.links = {id_: n - self.written for id_, n in self.links.items() if n >= self.written}
         self.written = 0
 
     def take_back(self) -> list[Any]:

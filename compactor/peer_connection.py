@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import math
 import ssl
 from typing import Protocol, cast
 from urllib.parse import unquote
@@ -73,7 +74,11 @@ class PeerConnection(asyncio.Protocol):
             await self._drain
 
     def retire(self, timeout: float) -> None:
-        """Send the end, and read on until the peer has sent its own, for at most ``timeout``."""
+        """Send the end, and read on until the peer has sent its own.
+
+        Args:
+            timeout: seconds without any progress after which it is closed all the same.
+        """
         self._peer = None
         if self.transport is not None and self.lost is None:
             try:
@@ -81,7 +86,19 @@ class PeerConnection(asyncio.Protocol):
             except OSError:  # it has been reset; the loop has not noticed yet
                 self.transport.abort()
             else:
-                self._loop.call_later(timeout, self.transport.abort)
+                self._abort_unless_read(timeout, math.inf)
+
+    def _abort_unless_read(self, timeout: float, before: float) -> None:
+        """Close, unless less is unsent than before: then look again after ``timeout``."""
+        assert self.transport is not None
+        unsent = self.transport.get_write_buffer_size()
+        if unsent < before:
+            self._loop.call_later(timeout, self._abort_unless_read, timeout, unsent)
+        else:
+            if unsent:
+                peer = self.transport.get_extra_info("peername")
+                log.warning("%s does not read: %d bytes for it are lost", peer, unsent)
+            self.transport.abort()
 
     def abort(self) -> None:
         """Close at once."""

@@ -212,10 +212,7 @@ class Peer:
 
     def link_answered(self, id_: str, gone: Reason | None) -> None:
         """Another compactor says whether a linked process lives, or why it does not."""
-        links = self.outflow.links
-        number = next((number for number, asked in links.items() if asked == id_), None)
-        if number is not None:
-            del links[number]
+        self.outflow.links.pop(id_, None)
         if gone is not None:
             self._owner.link_exited(self.address, id_, gone)
 
@@ -225,10 +222,11 @@ class Peer:
         Args:
             is_refused: whether it says that there is no such process.
         """
-        id_ = self.outflow.links.pop(number, None)
-        if not is_refused:
-            return
-        if id_ is not None:
-            self._owner.link_exited(self.address, id_, Reason.NO_PROCESS)
-        else:
+        links = self.outflow.links
+        id_ = next(iter(links), None)
+        if id_ is not None and links[id_] == number:
+            del links[id_]
+            if is_refused:
+                self._owner.link_exited(self.address, id_, Reason.NO_PROCESS)
+        elif is_refused:
             self._owner.message_refused(self.address)

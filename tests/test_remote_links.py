@@ -254,6 +254,37 @@ def test_answers_of_every_frame_and_a_404_for_a_link_are_matched(
     assert here.exits.take()[0] == live
 
 
+def test_a_link_that_waits_for_its_answer_is_not_asked_for_again(
+    context: Context, listener: socket.socket
+) -> None:
+    here = spawned(context, Receiver())
+    pid = pid_at(listener)
+
+    def link_often_and_send(connection: socket.socket) -> int:
+        for _ in range(100):
+            here.link(pid)
+        here.send(pid, "message")
+        seen = b""
+        while b"/x/message" not in seen:
+            seen += connection.recv(65536)
+        return seen.count(b"/x/compactor.link")
+
+    here.send(pid, "message")
+    connection, _ = listener.accept()
+    with connection:
+        connection.settimeout(TIMEOUT)
+        assert b"/x/message" in connection.recv(4096)
+        assert link_often_and_send(connection) == 1
+        assert link_often_and_send(connection) == 0
+        connection.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n" * 3)
+        answered = b"HTTP/1.1 200 OK\r\nCompactor-Link: y\r\nContent-Length: 0\r\n\r\n"
+        here.link(PID(*pid.address, "y"))
+        assert b"/y/compactor.link" in connection.recv(4096)
+        connection.sendall(answered)  # behind the answer to the link
+        wait_until(lambda: not context._runtime.peer(pid.address).outflow.links)
+        assert link_often_and_send(connection) == 1
+
+
 def test_a_404_that_is_not_libprocess_s_says_nothing_about_a_process(
     context: Context, listener: socket.socket
 ) -> None:
@@ -350,6 +381,43 @@ def test_reconnect_without_a_link_is_a_link(pair: Pair) -> None:
     pid = there.pid
     there.terminate()
     assert here.exits.take() == (pid, Reason.TERMINATED)
+
+
+@pytest.mark.parametrize("retire", ["disconnect", "reconnect"])
+def test_a_connection_that_is_given_up_ends_when_its_peer_has_read_all(
+    make_context: MakeContext, listener: socket.socket, retire: str
+) -> None:
+    context = make_context(settings=Settings(connect_timeout=0.2))
+    here = spawned(context, Receiver())
+    pid, body = pid_at(listener), bytes(20_000_000)
+    here.send(pid, "message", body)
+    connection, _ = listener.accept()
+    with connection:
+        connection.settimeout(TIMEOUT)
+        seen = len(connection.recv(1000))
+        if retire == "disconnect":
+            context.disconnect(pid)
+        else:
+            here.link(pid, reconnect=True)
+        while data := connection.recv(400_000):
+            seen += len(data)
+            time.sleep(0.01)
+        assert seen > len(body)
+
+
+def test_a_connection_that_is_given_up_and_not_read_is_closed_and_says_so(
+    make_context: MakeContext, listener: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    context = make_context(settings=Settings(connect_timeout=0.2))
+    here = spawned(context, Receiver())
+    pid = pid_at(listener)
+    here.send(pid, "message", bytes(20_000_000))
+    connection, _ = listener.accept()
+    with connection:
+        wait_until(lambda: context._runtime.peer(pid.address).is_connected)
+        context.disconnect(pid)
+        wait_until(lambda: not context._runtime.outgoing)
+    assert f"{listener.getsockname()} does not read" in caplog.text
 
 
 def test_reconnect_that_fails_exits_every_linker_once(
