@@ -129,7 +129,7 @@ def issue(folder: Path, hosts: Iterable[str], name: str, days: float) -> Issued:
 
     Raises:
         MissingPackage: cryptography is not installed.
-        ValueError: a host or the name cannot be used, or the folder has half a CA.
+        ValueError: a host or the name cannot be used, or the folder has half a CA or an old one.
         OSError: a file cannot be read or written.
     """
     if name == "ca" or not re.fullmatch(r"[\w.-]+", name):
@@ -137,6 +137,9 @@ def issue(folder: Path, hosts: Iterable[str], name: str, days: float) -> Issued:
     authority, key = folder / "ca.pem", folder / "ca.key"
     made = None if authority.exists() or key.exists() else make_authority("compactor CA", days)
     issuer = made or _read(authority, key)
+    end = issuer.certificate.not_valid_after_utc
+    if end < datetime.datetime.now(datetime.timezone.utc):
+        raise ValueError(f"the CA in {authority} is valid until {end:%Y-%m-%d} only; make another")
     host = make_certificate(issuer, hosts, days)
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     if made is not None:
@@ -244,10 +247,11 @@ def _general_name(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         pass
-    try:
-        return x509.DNSName(host.encode("idna").decode("ascii"))
-    except UnicodeError:
-        raise ValueError(f"{host!r} is neither a host name nor an IP address") from None
+    with contextlib.suppress(UnicodeError):
+        name = host.encode("idna").decode("ascii")
+        if re.fullmatch(r"(\*\.)?[\w-]+(\.[\w-]+)*\.?", name):
+            return x509.DNSName(name)
+    raise ValueError(f"{host!r} is neither a host name nor an IP address")
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal, TypeVar
@@ -339,7 +340,7 @@ class Context(LoopOwner, LegacyState):
             InvalidProcess, InvalidMethod, ContextStopped: as ``dispatch``, at once.
             ValueError: ``amount`` is no number, or is infinite.
         """
-        if not isinstance(amount, (int, float)) or not abs(amount) < float("inf"):
+        if not isinstance(amount, (int, float)) or not abs(amount) <= sys.float_info.max:
             raise ValueError(f"a delay must be a finite number of seconds, got {amount!r}")
         event = self._dispatch(pid, method, args)
         timer = Timer(self._inbox, lambda: event.mailbox.put_event(event))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 from compactor.errors import SettingsError
@@ -18,12 +18,26 @@ _MAX_COUNT = 2**62  # compiled code counts in signed words
 _ADDRESS = ("ip", "port", "advertise_ip", "advertise_port")
 
 
-def _setting(default: Any, reason: str) -> Any:
+def setting(default: Any, reason: str) -> Any:
+    """A field of settings, with a default and the reason for it."""
     return field(default=default, metadata={"reason": reason})
 
 
+def described(settings: Any) -> list[Setting]:
+    """Every field of settings with its value there, its default, and the reason for it."""
+    return [
+        Setting(
+            f.name,
+            getattr(settings, f.name),
+            None if f.default is MISSING else f.default,
+            f.metadata["reason"],
+        )
+        for f in fields(settings)
+    ]
+
+
 class Setting(NamedTuple):
-    """One setting: what it is, would be by default, and why."""
+    """One setting: what it is, would be by default (None if it must be given), and why."""
 
     name: str
     value: Any
@@ -38,69 +52,69 @@ class Settings:
     Sizes are bytes, times are seconds.  ``describe()`` tells the reason for each.
     """
 
-    ip: str = _setting("0.0.0.0", "address to bind; C++ libprocess's default")
-    port: int = _setting(0, "port to bind, 0 for an ephemeral one")
-    advertise_ip: str | None = _setting(
+    ip: str = setting("0.0.0.0", "address to bind; C++ libprocess's default")
+    port: int = setting(0, "port to bind, 0 for an ephemeral one")
+    advertise_ip: str | None = setting(
         None, "address that pids carry, where it differs from the bound one (NAT, containers)"
     )
-    advertise_port: int | None = _setting(
+    advertise_port: int | None = setting(
         None, "port that pids carry, where it differs from the bound one"
     )
 
-    max_header_bytes: int = _setting(
+    max_header_bytes: int = setting(
         80 * 1024, "request line to blank line; the limit of http-parser and so of C++ libprocess"
     )
-    max_body_bytes: int = _setting(
+    max_body_bytes: int = setting(
         100 * _MIB, "one body; compactor 0.3.0 refused more than this as well"
     )
-    max_inflated_bytes: int = _setting(
+    max_inflated_bytes: int = setting(
         100 * _MIB, "one body that came compressed; a small one can inflate a thousandfold"
     )
-    request_timeout: float = _setting(
+    request_timeout: float = setting(
         120.0, "from the first byte of a request to its last; 100 MiB at 1 MB/s take 100 s"
     )
-    max_connections: int = _setting(
+    max_connections: int = setting(
         65_536, "accepted connections; one costs about 5 KB and a file descriptor"
     )
-    max_connections_per_ip: int = _setting(
+    max_connections_per_ip: int = setting(
         4_096, "accepted connections from one address, so that one host cannot take them all"
     )
-    spare_descriptors: int = _setting(
+    spare_descriptors: int = setting(
         64, "file descriptors that accepted connections leave to the rest of the program"
     )
-    max_pipelined: int = _setting(
+    max_pipelined: int = setting(
         1_000, "unanswered requests of one connection beyond which it is not read"
     )
-    max_parked_bytes: int = _setting(
+    max_parked_bytes: int = setting(
         64 * _MIB, "frames waiting for one destination; more become dead letters"
     )
-    parked_high_water_bytes: int = _setting(
+    parked_high_water_bytes: int = setting(
         8 * _MIB, "frames waiting for one destination beyond which drained() waits for a quarter"
     )
-    mailbox_high_water: int = _setting(
+    mailbox_high_water: int = setting(
         10_000, "events in one mailbox beyond which the sockets that feed it are not read"
     )
-    mailbox_high_water_bytes: int = _setting(
+    mailbox_high_water_bytes: int = setting(
         8 * _MIB, "bodies over 4 KiB in one mailbox beyond which those sockets are not read"
     )
-    max_mailbox_events: int = _setting(
+    max_mailbox_events: int = setting(
         1_000_000, "events in one mailbox beyond which local sends become dead letters"
     )
-    max_processes: int = _setting(
+    max_processes: int = setting(
         1_000_000, "live processes, each of at least 500 bytes; more cannot be spawned"
     )
-    connect_timeout: float = _setting(
+    connect_timeout: float = setting(
         10.0, "name lookup and connecting; C++ leaves it to the kernel, about two minutes"
     )
-    peer_timeout: float = _setting(
+    peer_timeout: float = setting(
         60.0, "silence of a peer's machine; a switch restarts faster, Mesos waits 75 s for an agent"
     )
-    linger: float = _setting(1.0, "what stop() gives parked messages and started answers to leave")
+    linger: float = setting(1.0, "what stop() gives parked messages and started answers to leave")
 
-    require_peer_address_ip_match: bool = _setting(
+    require_peer_address_ip_match: bool = setting(
         False, "messages must come from the IP address of their sender; C++ checks that as little"
     )
-    warn_unprotected: bool = _setting(
+    warn_unprotected: bool = setting(
         True, "warn, once in a program, when others than this host can connect without TLS"
     )
 
@@ -127,15 +141,12 @@ class Settings:
                     raise SettingsError(
                         f"{given.name}={value!r} must be a number above 0, whole, and at most 2**62"
                     )
-            elif isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-                raise SettingsError(f"{given.name}={value!r} must be a number above 0")
+            else:
+                check_seconds(given.name, value)
 
     def describe(self) -> list[Setting]:
         """Every setting with its value here, its default, and the reason for it."""
-        return [
-            Setting(f.name, getattr(self, f.name), f.default, f.metadata["reason"])
-            for f in fields(self)
-        ]
+        return described(self)
 
     @classmethod
     def from_environ(
@@ -180,6 +191,17 @@ def _check_range(name: str, number: int, low: int, high: int) -> int:
     if not low <= number <= high:
         raise SettingsError(f"{name}={number!r} must be from {low} to {high}")
     return number
+
+
+def check_seconds(name: str, value: Any) -> None:
+    """Raise ``SettingsError`` for what is no time; an infinite one is."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not value > 0:
+        raise SettingsError(f"{name}={value!r} must be a number above 0")
+    try:
+        float(value)
+    except OverflowError:
+        raise SettingsError(f"{name} must be a number below 2**1024, or infinite") from None
 
 
 def parse_bool(name: str, text: str) -> bool:

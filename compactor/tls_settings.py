@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from compactor.errors import SettingsError
-from compactor.settings import parse_bool
+from compactor.settings import Setting, check_seconds, described, parse_bool, setting
 
 log = logging.getLogger("compactor")
 
@@ -31,52 +31,57 @@ class TlsSettings:
     """Keys, certificates, and what is asked of peers; all sockets of the context then use TLS.
 
     Fields have the names of libprocess's variables ``LIBPROCESS_SSL_...``, in lower case, and
-    its defaults except for ``ciphers``.  The last two are compactor's own.
+    its defaults except for ``ciphers``.  The last two are compactor's own.  ``describe()`` tells
+    what each is.
     """
 
-    key_file: str
-    """PEM file of the private key."""
-    cert_file: str
-    """PEM file of the certificate, which the certificates up to the CA may follow."""
-    ca_file: str | None = None
-    """PEM file of the CAs to trust; without it and ``ca_dir``, those of the system."""
-    ca_dir: str | None = None
-    """Folder of CAs to trust, as ``openssl rehash`` makes it."""
-    verify_server_cert: bool = False
-    """Whether a peer that is dialled must have a valid certificate that names it."""
-    require_client_cert: bool = False
-    """Whether a peer that dials must have one; implies ``verify_server_cert``."""
-    verify_ipadd: bool = False
-    """Whether an IP address in a certificate may name a peer."""
-    verification_depth: int = 4
-    """Certificates between that of a peer and the CA, at most."""
-    ciphers: str = f"{MODERN_CIPHERS}:{LIBPROCESS_CIPHERS}"
-    """Ciphers of TLS up to 1.2, in OpenSSL's language; by default also those of C++ peers."""
-    ecdh_curves: str = "auto"
-    """``auto``, or the name of one curve."""
-    hostname_validation_scheme: str = "legacy"
-    """``openssl``: the name that was dialled; ``legacy``: what DNS says of a peer's address."""
-    enable_ssl_v3: bool = False
-    """Never possible any more; here so that it can be refused by name."""
-    enable_tls_v1_0: bool = False
-    """Whether TLS 1.0 may be spoken."""
-    enable_tls_v1_1: bool = False
-    """Whether TLS 1.1 may be spoken."""
-    enable_tls_v1_2: bool = True
-    """Whether TLS 1.2 may be spoken."""
-    enable_tls_v1_3: bool = False
-    """Whether TLS 1.3 may be spoken."""
-    support_downgrade: bool = False
-    """Whether plain peers are served on the same port, and dialled when TLS fails."""
+    key_file: str = field(metadata={"reason": "PEM file of the private key"})
+    cert_file: str = field(
+        metadata={
+            "reason": "PEM file of the certificate, which those between it and the CA may follow"
+        }
+    )
+    ca_file: str | None = setting(
+        None, "PEM file of the CAs to trust; without it and ca_dir, those of the system"
+    )
+    ca_dir: str | None = setting(None, "folder of CAs to trust, as openssl rehash makes it")
+    verify_server_cert: bool = setting(
+        False, "whether a peer that is dialled must have a valid certificate that names it"
+    )
+    require_client_cert: bool = setting(
+        False, "whether a peer that dials must have one; implies verify_server_cert"
+    )
+    verify_ipadd: bool = setting(False, "whether an IP address in a certificate may name a peer")
+    verification_depth: int = setting(4, "certificates between that of a peer and the CA, at most")
+    ciphers: str = setting(
+        f"{MODERN_CIPHERS}:{LIBPROCESS_CIPHERS}",
+        "ciphers of TLS up to 1.2, in OpenSSL's language; by default also those of C++ peers",
+    )
+    ecdh_curves: str = setting("auto", "auto, or the name of one curve")
+    hostname_validation_scheme: str = setting(
+        "legacy", "openssl: the name that was dialled; legacy: what DNS says of a peer's address"
+    )
+    enable_ssl_v3: bool = setting(
+        False, "never possible any more; here so that it can be refused by name"
+    )
+    enable_tls_v1_0: bool = setting(False, "whether TLS 1.0 may be spoken")
+    enable_tls_v1_1: bool = setting(False, "whether TLS 1.1 may be spoken")
+    enable_tls_v1_2: bool = setting(True, "whether TLS 1.2 may be spoken")
+    enable_tls_v1_3: bool = setting(False, "whether TLS 1.3 may be spoken")
+    support_downgrade: bool = setting(
+        False, "whether plain peers are served on the same port, and dialled when TLS fails"
+    )
 
-    verify_sender: bool = False
-    """Whether the certificate of a peer must name the host of every sender it writes for."""
-    handshake_timeout: float = 10.0
-    """Seconds from connecting to the end of the handshake."""
+    verify_sender: bool = setting(
+        False, "whether the certificate of a peer must name the host of every sender it writes for"
+    )
+    handshake_timeout: float = setting(
+        10.0, "seconds from connecting to the end of the handshake, a few round trips"
+    )
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            _CHECKS[field.name](field.name, getattr(self, field.name))
+        for name, check in _CHECKS.items():
+            check(name, getattr(self, name))
         if self.require_client_cert:
             object.__setattr__(self, "verify_server_cert", True)
         if self.verify_sender and not self.require_client_cert:
@@ -101,6 +106,10 @@ class TlsSettings:
         known = ("v1_0", "v1_1", "v1_2", "v1_3")
         return [version for version in known if getattr(self, f"enable_tls_{version}")]
 
+    def describe(self) -> list[Setting]:
+        """Every setting with its value here, its default, and what it is."""
+        return described(self)
+
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> TlsSettings | None:
         """What the variables say; None unless ``LIBPROCESS_SSL_ENABLED`` is ``true`` or ``1``.
@@ -116,16 +125,18 @@ class TlsSettings:
         if text is None or not parse_bool(name, text):
             return None
         values: dict[str, Any] = {}
-        for suffix, field in _VARIABLES.items():
+        for suffix, setting_name in _VARIABLES.items():
             name, text = _lookup(environ, suffix)
             if text is not None:
-                value = _PARSERS.get(type(getattr(cls, field, "")), _parse_text)(name, text)
-                _CHECKS[field](name, value)
-                values[field] = value
-        for field in ("key_file", "cert_file"):
-            if field not in values:
+                parse = _PARSERS.get(type(getattr(cls, setting_name, "")), _parse_text)
+                value = parse(name, text)
+                _CHECKS[setting_name](name, value)
+                values[setting_name] = value
+        for setting_name in ("key_file", "cert_file"):
+            if setting_name not in values:
+                variable = f"{PREFIX}{setting_name.upper()}"
                 raise SettingsError(
-                    f"{PREFIX}ENABLED=true needs {PREFIX}{field.upper()}, the path of a PEM file"
+                    f"{PREFIX}ENABLED=true needs {variable}, the path of a PEM file"
                 )
         for wrong, right in (("VERIFY_DEPTH", "VERIFICATION_DEPTH"), ("ECDH_CURVE", "ECDH_CURVES")):
             name, text = _lookup(environ, wrong)
@@ -191,13 +202,8 @@ def _check_scheme(name: str, value: Any) -> None:
         raise SettingsError(f"{name}={value!r} must be legacy or openssl")
 
 
-def _check_seconds(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        raise SettingsError(f"{name}={value!r} must be a number above 0")
-
-
 _CHECKS: dict[str, Callable[[str, Any], None]] = {
-    field.name: _check_bool for field in fields(TlsSettings)
+    known.name: _check_bool for known in fields(TlsSettings)
 } | {
     "key_file": _check_path,
     "cert_file": _check_path,
@@ -208,7 +214,7 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "ecdh_curves": _check_text,
     "hostname_validation_scheme": _check_scheme,
     "enable_ssl_v3": _check_ssl_v3,
-    "handshake_timeout": _check_seconds,
+    "handshake_timeout": check_seconds,
 }
 
 _OWN = ("verify_sender", "handshake_timeout")
@@ -217,4 +223,4 @@ _OWN = ("verify_sender", "handshake_timeout")
 _VARIABLES = {
     "VERIFY_CERT": "verify_server_cert",
     "REQUIRE_CERT": "require_client_cert",
-} | {field.name.upper(): field.name for field in fields(TlsSettings) if field.name not in _OWN}
+} | {known.name.upper(): known.name for known in fields(TlsSettings) if known.name not in _OWN}

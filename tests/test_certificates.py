@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import ssl
 import stat
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from compactor import Context, TlsSettings
-from compactor.certificates import issue
+from compactor.certificates import issue, make_authority
 from compactor.tls_settings import SCHEMES
 from tests.actors import Receiver
 
@@ -94,6 +95,7 @@ def test_second_host_is_signed_by_the_same_authority(tmp_path: Path) -> None:
         (["--name", "ca"], "'ca' cannot be the name of files"),
         (["--name", "../x"], "'../x' cannot be the name of files"),
         (["--host", "a..b"], "'a..b' is neither a host name nor an IP address"),
+        (["--host", "a b"], "'a b' is neither a host name nor an IP address"),
     ],
 )
 def test_what_cannot_be_made_is_an_error(tmp_path: Path, args: list[str], words: str) -> None:
@@ -101,6 +103,14 @@ def test_what_cannot_be_made_is_an_error(tmp_path: Path, args: list[str], words:
     assert done.returncode == 1
     assert words in done.stderr
     assert not (tmp_path / "new").exists()
+
+
+def test_an_authority_that_is_out_of_date_signs_nothing(tmp_path: Path) -> None:
+    make_authority("old", days=-1).write(tmp_path / "ca.pem", tmp_path / "ca.key")
+    done = run(tmp_path)
+    assert done.returncode == 1
+    assert re.search(r"the CA in .*ca.pem is valid until \d{4}-\d\d-\d\d only", done.stderr)
+    assert not (tmp_path / "host.pem").exists()
 
 
 def test_half_an_authority_is_not_overwritten(tmp_path: Path) -> None:

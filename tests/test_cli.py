@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from compactor import Settings, __version__, speedups
+from compactor import Settings, TlsSettings, __version__, speedups
 from compactor.cli.bench import COMPILED, PURE, Bench, Contestant
 from compactor.cli.part import Part, PartError
 
@@ -198,10 +198,26 @@ def test_settings_lists_every_setting_with_the_values_of_the_environment(monkeyp
     monkeypatch.setenv("LIBPROCESS_PORT", "5050")
     done = run("settings")
     assert done.returncode == 0, done.stderr
-    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
-    assert list(lines) == [field.name for field in dataclasses.fields(Settings)]
+    plain, which, tls = done.stdout.split("\n\n")
+    lines = {line.split()[0]: line for line in [*plain.splitlines(), *tls.splitlines()]}
+    assert list(lines) == [
+        field.name for kind in (Settings, TlsSettings) for field in dataclasses.fields(kind)
+    ]
     assert "5050 (by default 0)" in lines["port"]
     assert "dead letters" in lines["max_parked_bytes"]
+    assert "TLS is off" in which
+    assert "10.0" in lines["handshake_timeout"]
+
+
+def test_settings_lists_those_of_tls_with_the_values_of_the_environment(monkeypatch):
+    for suffix, value in {"ENABLED": "1", "KEY_FILE": "a", "CERT_FILE": "b"}.items():
+        monkeypatch.setenv(f"LIBPROCESS_SSL_{suffix}", value)
+    monkeypatch.setenv("LIBPROCESS_SSL_VERIFICATION_DEPTH", "2")
+    done = run("settings")
+    assert "TLS is on" in done.stdout
+    lines = {line.split()[0]: line for line in done.stdout.splitlines() if line}
+    assert "2 (by default 4)" in lines["verification_depth"]
+    assert lines["key_file"].split()[1:3] == ["'a'", "PEM"]
 
 
 def test_settings_names_a_bad_variable(monkeypatch):

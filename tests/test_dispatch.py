@@ -322,7 +322,7 @@ def test_delay_whose_time_is_over_fires(worker: Worker, amount: float) -> None:
     assert worker.events.take() == "fired"
 
 
-@pytest.mark.parametrize("amount", [float("nan"), float("inf"), -float("inf"), "1", None])
+@pytest.mark.parametrize("amount", [float("nan"), float("inf"), -float("inf"), "1", None, 10**400])
 def test_delay_refuses_what_is_no_time(worker: Worker, amount: Any) -> None:
     with pytest.raises(ValueError, match="number of seconds"):
         worker.context.delay(amount, worker.pid, "add", 1, 2)

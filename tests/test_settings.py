@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -146,6 +147,12 @@ def test_bad_argument_is_an_error_that_names_argument_and_value(argument: str, v
 def test_bound_that_is_no_number_above_zero_is_refused(name: str, value: Any) -> None:
     with pytest.raises(SettingsError, match=name):
         Settings(**{name: value})
+
+
+def test_time_may_be_infinite_but_not_too_large_a_whole_number() -> None:
+    assert Settings(linger=math.inf).linger == math.inf
+    with pytest.raises(SettingsError, match=r"linger must be a number below 2\*\*1024"):
+        Settings(linger=10**400)
 
 
 @pytest.mark.parametrize("name", ["connect_timeout", "linger", "max_body_bytes"])

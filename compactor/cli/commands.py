@@ -20,8 +20,8 @@ from compactor.cli.demo import Demo
 from compactor.cli.part import PartError
 from compactor.cli.parts import run_follower, run_leader
 from compactor.errors import SettingsError
-from compactor.settings import Settings
-from compactor.tls_settings import PREFIX
+from compactor.settings import Setting, Settings
+from compactor.tls_settings import PREFIX, TlsSettings
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -111,16 +111,26 @@ def version() -> None:
 def settings() -> None:
     """List settings and bounds, and why they are so.
 
-    Values are those that the environment gives here.  The settings of TLS are the variables
-    LIBPROCESS_SSL_..., which docs/tls.md lists.
+    Values are those that the environment gives here.
     """
     try:
-        listed = Settings.from_environ().describe()
+        plain, tls = Settings.from_environ(), TlsSettings.from_environ()
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
+    _list_settings(plain.describe())
+    if tls is None:
+        click.echo(f"\nTLS is off: {PREFIX}ENABLED=true turns it on, and these would be used.\n")
+        tls = TlsSettings(key_file="...", cert_file="...")
+    else:
+        click.echo(f"\nTLS is on; the variables begin with {PREFIX}.\n")
+    _list_settings(tls.describe())
+
+
+def _list_settings(listed: list[Setting]) -> None:
     width = max(len(setting.name) for setting in listed)
     for name, value, default, reason in listed:
-        text = f"{value!r}" if value == default else f"{value!r} (by default {default!r})"
+        is_usual = default is None or value == default
+        text = f"{value!r}" if is_usual else f"{value!r} (by default {default!r})"
         click.echo(f"{click.style(f'{name:<{width}}', bold=True)}  {text:<11}  {reason}")
 
 
