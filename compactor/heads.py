@@ -23,6 +23,8 @@ METHODS = frozenset(
 """The methods of http-parser, which C++ libprocess uses."""
 
 _VERSION = re.compile(rb"HTTP/[1-9]\.[0-9]")
+_FIELD_BYTES = 256  # of a header field, besides its text: a pair, twice two strings, a dict entry
+
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _EMPTY_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(?=\r\n(?![ \t]))", re.IGNORECASE)
 _IN_HOST = rb"[!$-.0-;=A-\[\]_a-z~]*"
@@ -50,6 +52,7 @@ class Head:
         length: bytes of the body, or ``CHUNKED``.
         gzip: whether the body must be inflated.
         is_link: whether it is another compactor's link frame.
+        size: bytes of memory that it takes, roughly.
     """
 
     __slots__ = (
@@ -64,6 +67,7 @@ class Head:
         "query",
         "query_text",
         "sender",
+        "size",
         "wants_answer",
     )
 
@@ -79,6 +83,7 @@ class Head:
     length: int
     gzip: bool
     is_link: bool
+    size: int
 
 
 def parse_head(block: bytes) -> Head:
@@ -103,6 +108,7 @@ def parse_head(block: bytes) -> Head:
         head.length = body_length(head.headers) or 0
     except ValueError as error:
         raise RemoteProtocolError(f"malformed request: {error}") from None
+    head.size = len(block) + _FIELD_BYTES * len(head.headers)
     last = dict(head.headers)
     head.gzip = last.get(b"content-encoding") == b"gzip"
     options = {option.strip() for option in last.get(b"connection", b"").lower().split(b",")}

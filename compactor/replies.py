@@ -30,12 +30,13 @@ class Replies:
         out: takes the encoded replies that are due, until they are written.
         encode: the encoder of responses.
         date: tells the ``Date`` of a response.
-        max_waiting: the connection is held while more requests wait.
+        max_waiting, max_waiting_bytes: the connection is held while more requests wait.
         transport: what they are written to.
         gate: holds the connection.
 
     Attributes:
         waiting: the requests that wait, with the replies behind them that are there already.
+        waiting_bytes: what those requests take.
         is_over: whether the last reply has been given, behind which there is none.
     """
 
@@ -44,11 +45,13 @@ class Replies:
         "_encode",
         "_gate",
         "_max_waiting",
+        "_max_waiting_bytes",
         "_out",
         "_transport",
         "_unsent",
         "is_over",
         "waiting",
+        "waiting_bytes",
     )
 
     def __init__(
@@ -57,15 +60,18 @@ class Replies:
         encode: EncodeResponse,
         date: HttpDate,
         max_waiting: int,
+        max_waiting_bytes: int,
         transport: asyncio.Transport,
         gate: ReadGate,
     ) -> None:
-        self.waiting: deque[tuple[Exchange | bytes, Head | None]] = deque()
+        self.waiting: deque[tuple[Exchange | bytes, Head | None, int]] = deque()
+        self.waiting_bytes = 0
         self.is_over = False
         self._out = out
         self._encode = encode
         self._date = date
         self._max_waiting = max_waiting
+        self._max_waiting_bytes = max_waiting_bytes
         self._transport = transport
         self._gate = gate
         self._unsent = 0  # bytes of what is due and not small
@@ -87,15 +93,19 @@ class Replies:
         self.is_over = not head.keep_alive or _closes(answer)
         return is_held
 
-    def queue(self, answer: Exchange | bytes, head: Head | None) -> None:
-        """Put a reply, or a request that waits for its own, behind all others."""
+    def queue(self, answer: Exchange | bytes, head: Head | None, size: int = 0) -> None:
+        """Put a reply, or a request of this size that waits for its own, behind all others."""
         if self.is_over:
             return
         if head is not None and not head.keep_alive:
             self.is_over = True
         if self.waiting or not isinstance(answer, bytes):
-            self.waiting.append((answer, head))
-            if len(self.waiting) > self._max_waiting:
+            self.waiting.append((answer, head, size))
+            self.waiting_bytes += size
+            if (
+                len(self.waiting) > self._max_waiting
+                or self.waiting_bytes > self._max_waiting_bytes
+            ):
                 self._gate.hold(_TOO_MANY)
             self.complete()
         else:
@@ -110,7 +120,7 @@ class Replies:
         """From the oldest on, the replies that are there are due."""
         waiting = self.waiting
         while waiting:
-            answer, head = waiting[0]
+            answer, head, size = waiting[0]
             if isinstance(answer, bytes):
                 self._out.append(answer)
             elif answer.response is None:
@@ -119,10 +129,14 @@ class Replies:
                 self._out.append(self.encoded(answer.response, head))
                 if _closes(answer.response):
                     self.is_over = True
-                    waiting.clear()
+                    self._forget()
                     break
             waiting.popleft()
-        if len(waiting) <= self._max_waiting // 2:
+            self.waiting_bytes -= size
+        if (
+            len(waiting) <= self._max_waiting // 2
+            and self.waiting_bytes <= self._max_waiting_bytes // 2
+        ):
             self._gate.release(_TOO_MANY)
 
     def write(self) -> None:
@@ -138,7 +152,11 @@ class Replies:
         """The connection is lost: nothing is due, and there will be no replies."""
         self.is_over = True
         self._out.clear()
+        self._forget()
+
+    def _forget(self) -> None:
         self.waiting.clear()
+        self.waiting_bytes = 0
 
     # Encoding
 

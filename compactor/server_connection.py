@@ -109,6 +109,7 @@ class ServerConnection(asyncio.Protocol):
             self._receiver.backend.encode_response,
             self._server.date,
             self._settings.max_pipelined,
+            self._settings.max_pipelined_bytes,
             self._transport,
             self._gate,
         )
@@ -231,7 +232,7 @@ class ServerConnection(asyncio.Protocol):
             mailbox.put_event(exchange)
             self._inbound.hold_if_full(mailbox)
         exchange.answered = self._send_ready
-        replies.queue(exchange, head)
+        replies.queue(exchange, head, head.size + len(body))
         return self._gate.is_held
 
     def read_large_body(self) -> None:

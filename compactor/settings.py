@@ -85,6 +85,9 @@ class Settings:
     max_pipelined: int = setting(
         1_000, "unanswered requests of one connection beyond which it is not read"
     )
+    max_pipelined_bytes: int = setting(
+        8 * _MIB, "bodies and headers of those requests beyond which it is not read either"
+    )
     max_parked_bytes: int = setting(
         64 * _MIB, "frames waiting for one destination; more become dead letters"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import http.client
 import socket
 from collections.abc import Callable, Generator
@@ -352,7 +353,7 @@ def test_arguments_and_query_read_the_same(client: Client) -> None:
     )
 
 
-@pytest.mark.parametrize("bound", ["max_pipelined", "mailbox_high_water"])
+@pytest.mark.parametrize("bound", ["max_pipelined", "max_pipelined_bytes", "mailbox_high_water"])
 def test_connection_is_not_read_while_too_many_of_its_requests_wait(
     make_context: Callable[..., Context], connect: Connect, bound: str
 ) -> None:
@@ -367,6 +368,32 @@ def test_connection_is_not_read_while_too_many_of_its_requests_wait(
 
     assert [client.answer()[1] for _ in range(21)] == ["slow", *["fast"] * 20]
     wait_until(lambda: not connection._gate.is_held)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"POST /web/fast HTTP/1.1\r\nContent-Length: 100000\r\n\r\n" + bytes(100_000),
+        b"GET /web/fast HTTP/1.1\r\n" + b"a:\r\n" * 1000 + b"\r\n",
+    ],
+    ids=["bodies", "headers"],
+)
+def test_requests_that_wait_are_bounded_in_bytes(
+    make_context: Callable[..., Context], connect: Connect, request_: bytes
+) -> None:
+    web = spawned(make_context(settings=Settings(max_pipelined_bytes=500_000)), Web())
+    client = Client(connect(web.context))
+    client.get("/web/slow")
+    assert web.events.take() == "slow"
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        sent = pool.submit(client.sock.sendall, request_ * 50)
+        (connection,) = web.context._runtime.server.connections
+        wait_until(lambda: connection._gate.is_held)
+        assert len(connection._replies.waiting) < 8
+        web.let_go()
+        assert [client.answer()[1] for _ in range(51)] == ["slow", *["fast"] * 50]
+        sent.result(TIMEOUT)
+    assert connection._replies.waiting_bytes == 0
 
 
 def test_events_of_all_kinds_share_one_fifo(web: Web, client: Client) -> None:

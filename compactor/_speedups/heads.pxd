@@ -14,6 +14,7 @@ cdef class Head:
     cdef readonly Py_ssize_t length
     cdef readonly bint gzip
     cdef readonly bint is_link
+    cdef readonly Py_ssize_t size
 
 
 @cython.locals(head=Head)
