@@ -197,7 +197,8 @@ class Outflow:
             if self.parked:
                 self._peer.dial()
             return
-        while self.parked and not self.is_full:
+        # What is handed to a transport that closes is dropped, so it stays here to be reported.
+        while self.parked and not self.is_full and not self._transport.is_closing():
             if self._ended_frames:
                 buffers, frames, size = self._ended.popleft()
                 self._ended_frames -= frames

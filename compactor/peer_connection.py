@@ -69,7 +69,8 @@ class PeerConnection(asyncio.Protocol):
 
     async def drained(self) -> None:
         """Wait until the transport takes more, or is lost."""
-        if self._is_full:
+        assert self.transport is not None
+        if self.lost is None and (self._is_full or self.transport.is_closing()):
             self._drain = self._loop.create_future()
             await self._drain
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Callable
 
 import pytest
 
 from compactor import PID, Context, Process, Reason
-from tests.actors import Receiver, dead_letters, spawned, take_letter
+from tests.actors import TIMEOUT, Receiver, dead_letters, spawned, take_letter
+from tests.raw import pid_at
 
 ContextFactory = Callable[..., Context]
 
@@ -57,6 +59,33 @@ def test_message_to_a_port_where_nobody_listens_is_a_dead_letter(context: Contex
         letter = take_letter(letters)
     assert (letter.reason, letter.to, letter.sender) == (Reason.REFUSED, nobody, sender.pid)
     assert (letter.name, letter.size) == ("message", 4)
+
+
+@pytest.mark.parametrize("stops", [False, True], ids=["goes on", "stops"])
+def test_a_burst_on_a_connection_that_was_reset_is_lost_up_to_what_the_loop_holds(
+    context: Context, listener: socket.socket, stops: bool
+) -> None:
+    sender, letters = spawned(context, Receiver("sender")), dead_letters(context)
+    pid = pid_at(listener)
+    sender.link(pid)
+    connection, _ = listener.accept()
+    assert connection.recv(4096)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def reset_and_send() -> None:  # the loop sees neither before both have happened
+        connection.close()
+        for _ in range(10_000):
+            sender.send(pid, "message", bytes(1000))
+        if stops:
+            context.stop()
+
+    context.dispatch(sender.pid, reset_and_send).result(TIMEOUT)
+
+    reasons = {take_letter(letters).reason for _ in range(10_000 - 256)}
+    assert reasons <= {Reason.RESET, Reason.STOPPED}
+    if stops:
+        context.join(TIMEOUT)
+        assert not context.is_alive()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "127.0.0.1"])
