@@ -18,6 +18,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+try:
+    import fcntl
+    import termios
+except ImportError:  # only POSIX has them
+    fcntl = termios = None  # type: ignore[assignment]
+
 log = logging.getLogger("compactor")
 
 _IDLE = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))  # macOS: the latter
@@ -78,6 +84,19 @@ def _set(sock: Any, name: str, option: int | None, value: int) -> None:
 def _tell_missing(name: str, why: str) -> None:
     """Say once what this system lacks: a vanished host is then noticed later."""
     log.debug("%s cannot be set (%s): a vanished host is noticed late", name, why)
+
+
+def unacknowledged(sock: Any) -> int:
+    """Bytes that the kernel holds until the peer's machine has them, the end of the stream among
+    them as one; 0 where it does not tell.
+    """
+    if sock is None or fcntl is None:
+        return 0
+    try:
+        held = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+    except (OSError, ValueError):  # ValueError: it is closed
+        return 0
+    return int.from_bytes(held, sys.byteorder)
 
 
 class AckWatch:

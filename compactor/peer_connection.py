@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from compactor.answers import Answer, AnswerReader
 from compactor.errors import Reason
-from compactor.keepalive import AckWatch, probe
+from compactor.keepalive import AckWatch, probe, unacknowledged
 from compactor.outflow import Outflow
 from compactor.pid import Address
 
@@ -45,6 +45,14 @@ class PeerConnection(asyncio.Protocol):
 
     Most libprocess versions answer every frame, in order; compactor answers link frames only, and
     marks those answers.  So an answer without the mark belongs to the frame of its number.
+
+    Args:
+        peer: dialled it, and is told what happens.
+        loop: the running loop.
+        all_open: holds it as long as it is open.
+        peer_timeout: seconds of silence of the peer's machine.
+        patience: seconds without any progress after which a connection that only has to end is
+            closed all the same.
     """
 
     def __init__(
@@ -53,14 +61,18 @@ class PeerConnection(asyncio.Protocol):
         loop: asyncio.AbstractEventLoop,
         all_open: set[PeerConnection],
         peer_timeout: float,
+        patience: float,
     ) -> None:
         self._peer: Dialler | None = peer
         self._all_open = all_open
         self._peer_timeout = peer_timeout
+        self._patience = patience
         self._watch: AckWatch | None = None
         self.transport: asyncio.Transport | None = None
         self._reader = AnswerReader()
         self._answers = 0
+        self._unanswered = 0  # frames that a peer may still answer, once the end is sent
+        self._ending: asyncio.TimerHandle | None = None
         self._drain: asyncio.Future[None] | None = None
         self._loop = loop
         self.ended: asyncio.Future[None] = loop.create_future()
@@ -74,31 +86,31 @@ class PeerConnection(asyncio.Protocol):
             self._drain = self._loop.create_future()
             await self._drain
 
-    def retire(self, timeout: float) -> None:
-        """Send the end, and read on until the peer has sent its own.
-
-        Args:
-            timeout: seconds without any progress after which it is closed all the same.
-        """
-        self._peer = None
+    def retire(self) -> None:
+        """Send the end, and read on until the peer has sent its own."""
+        peer, self._peer = self._peer, None
         if self.transport is not None and self.lost is None:
+            if peer is not None:
+                self._unanswered = peer.outflow.written - self._answers
             try:
                 self.transport.write_eof()
             except OSError:  # it has been reset; the loop has not noticed yet
                 self.transport.abort()
             else:
-                self._abort_unless_read(timeout, math.inf)
+                self._abort_unless_read(math.inf)
 
-    def _abort_unless_read(self, timeout: float, before: float) -> None:
-        """Close, unless less is unsent than before: then look again after ``timeout``."""
+    def _abort_unless_read(self, before: float) -> None:
+        """Close, unless the peer has less to read or to answer than before: then look again."""
         assert self.transport is not None
-        unsent = self.transport.get_write_buffer_size()
-        if unsent < before:
-            self._loop.call_later(timeout, self._abort_unless_read, timeout, unsent)
+        unread = self.transport.get_write_buffer_size()
+        unread += unacknowledged(self.transport.get_extra_info("socket"))
+        left = unread + max(self._unanswered, 0)
+        if left < before:
+            self._ending = self._loop.call_later(self._patience, self._abort_unless_read, left)
         else:
-            if unsent:
+            if unread > 1:  # one is our end
                 peer = self.transport.get_extra_info("peername")
-                log.warning("%s does not read: %d bytes for it are lost", peer, unsent)
+                log.warning("%s does not read: up to %d bytes for it are lost", peer, unread)
             self.transport.abort()
 
     def abort(self) -> None:
@@ -126,22 +138,27 @@ class PeerConnection(asyncio.Protocol):
             self._peer.outflow.resume()
 
     def data_received(self, data: bytes) -> None:
-        if self._peer is None or self._reader.error is not None:
-            return
-        address = self._peer.address
-        for answer in self._reader.feed(data):
-            self._take(answer)
         if self._reader.error is not None:
-            log.info("answers of %s:%d are no HTTP, ignored: %s", *address, self._reader.error)
+            return
+        peer = self._peer
+        for answer in self._reader.feed(data):
+            self._unanswered -= 1
+            self._take(answer)
+        if self._reader.error is not None and peer is not None:
+            log.info("answers of %s:%d are no HTTP, ignored: %s", *peer.address, self._reader.error)
 
     def eof_received(self) -> bool:
         self._lost(Reason.CLOSED)
+        if self._ending is None:
+            self._abort_unless_read(math.inf)  # what was written still leaves, if it is read
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._all_open.discard(self)
         if self._watch is not None:
             self._watch.close()
+        if self._ending is not None:
+            self._ending.cancel()
         self._lost(Reason.CLOSED if exc is None else _reason_of(exc))
         if not self.ended.done():
             self.ended.set_result(None)

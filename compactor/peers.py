@@ -114,11 +114,16 @@ class Peer:
         owner, settings = self._owner, self._owner.settings
         loop = owner.run_queue.loop
         reason = Reason.UNREACHABLE
+
+        def make() -> PeerConnection:
+            times = settings.peer_timeout, settings.connect_timeout
+            return PeerConnection(self, loop, owner.outgoing, *times)
+
         try:
             connection = await dial(
                 loop,
                 self.address,
-                lambda: PeerConnection(self, loop, owner.outgoing, settings.peer_timeout),
+                make,
                 settings.connect_timeout,
                 owner.tls,
             )
@@ -189,9 +194,9 @@ class Peer:
     def _retire(self) -> None:
         """Leave a connection to end by itself; nothing that happens to it matters any more."""
         connection, self._connection = self._connection, None
-        self.outflow.close()
         if connection is not None:
-            connection.retire(self._owner.settings.connect_timeout)
+            connection.retire()
+        self.outflow.close()
 
     # Losing
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import pathlib
 import socket
 import struct
 import time
+import weakref
 from collections.abc import Callable
 
 import pytest
 
 from compactor import PID, Context, Reason, Settings
+from compactor.tls import Tls
 from tests.actors import TIMEOUT, Receiver, dead_letters, settle, spawned, take_letter, wait_until
 from tests.network import run_in_own_network
 from tests.raw import dead_port, pid_at
+from tests.tls_fixture import Certificates
 
 CAPTURES = pathlib.Path(__file__).parent / "captures"
 
@@ -418,6 +422,74 @@ def test_a_connection_that_is_given_up_and_not_read_is_closed_and_says_so(
         context.disconnect(pid)
         wait_until(lambda: not context._runtime.outgoing)
     assert f"{listener.getsockname()} does not read" in caplog.text
+
+
+def test_a_connection_that_is_given_up_stays_while_its_peer_reads_and_answers_what_the_system_holds(
+    make_context: MakeContext, listener: socket.socket
+) -> None:
+    context = make_context(settings=Settings(connect_timeout=0.2))
+    here, count = spawned(context, Receiver()), 1000
+    pid = pid_at(listener)
+    here.link(pid)
+    connection, _ = listener.accept()
+    with connection:
+        connection.settimeout(TIMEOUT)
+        assert connection.recv(4096).count(b"POST /x/compactor.link") == 1
+        for _ in range(count):
+            here.send(pid, "message", bytes(1000))
+        settle(here)
+        context.disconnect(pid)
+        seen = 0
+        while data := connection.recv(20_000):
+            messages = data.count(b"POST /x/message ")
+            connection.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n" * messages)
+            seen += messages
+            time.sleep(0.02)
+        assert seen > count * 0.95  # some are cut in two
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+def test_a_connection_whose_peer_ends_its_side_and_does_not_read_is_closed_and_says_so(
+    make_context: MakeContext,
+    listener: socket.socket,
+    certificates: Certificates,
+    caplog: pytest.LogCaptureFixture,
+    secure: bool,
+) -> None:
+    tls = certificates.settings() if secure else False
+    context = make_context(settings=Settings(connect_timeout=0.2), tls=tls)
+    here = spawned(context, Receiver())
+    pid = pid_at(listener)
+    here.link(pid)
+    here.send(pid, "message", bytes(20_000_000))
+    connection, _ = listener.accept()
+    with connection:
+        connection.settimeout(TIMEOUT)
+        if tls:
+            ssl_context = Tls(tls).accepting
+            connection = ssl_context.wrap_socket(connection, server_side=True)
+        assert connection.recv(4096)
+        time.sleep(0.1)
+        socket.socket.shutdown(connection, socket.SHUT_WR)
+        assert here.exits.take() == (pid, Reason.CLOSED)
+        wait_until(lambda: not context._runtime.outgoing)
+        assert f"{listener.getsockname()} does not read" in caplog.text
+        connection.close()
+
+
+def test_a_connection_that_was_given_up_and_has_ended_is_not_kept(pair: Pair) -> None:
+    here, there = pair
+    here.link(there.pid)
+    here.send(there.pid, "message")
+    there.received.take()
+    connection = weakref.ref(*here.context._runtime.outgoing)
+    here.context.disconnect(there.pid)
+
+    def is_gone() -> bool:
+        gc.collect()
+        return connection() is None
+
+    wait_until(is_gone)
 
 
 def test_reconnect_that_fails_exits_every_linker_once(
