@@ -285,9 +285,9 @@ class Runtime:
 
     def link_exited(self, address: Address, id_: str, reason: Reason) -> None:
         """One process at an address is gone, while its context lives."""
-        for pid in self.links.watched_at(address):
-            if pid.id == id_:
-                self._notify(pid, self.links.exited(pid), reason)
+        pid = _pid_of(*address, id_)
+        if pid is not None:  # peers may say anything
+            self._notify(pid, self.links.exited(pid), reason)
 
     def messages_dropped(self, address: Address, messages: list[Any], reason: Reason) -> None:
         """Encoded messages will not be written.

@@ -49,6 +49,23 @@ def test_a_link_to_an_unknown_process_at_a_live_address_exits(make_context: Make
         assert here.exits.take() == (nobody, Reason.NO_PROCESS)
 
 
+def test_an_exit_is_found_among_many_links_without_a_look_at_all(
+    make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = spawned(make_context(), Receiver("here")), make_context()
+    pids = [there.spawn(Receiver(f"there({number})")) for number in range(500)]
+    for pid in pids:
+        here.link(pid)
+    wait_until(lambda: len(there._runtime._observers) == 500)
+    comparisons = []
+    less = PID.__lt__
+    monkeypatch.setattr(PID, "__lt__", lambda a, b: comparisons.append(1) or less(a, b))
+    for pid in pids:
+        there.terminate(pid)
+    assert {here.exits.take() for _ in pids} == {(pid, Reason.TERMINATED) for pid in pids}
+    assert len(comparisons) < 5000  # all 500 were sorted for each
+
+
 def test_a_link_to_a_dead_address_exits_every_pid_once_with_refused(context: Context) -> None:
     here, other = spawned(context, Receiver("here")), spawned(context, Receiver("other"))
     port = dead_port()
