@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import os
 import socket
 import threading
 from collections import OrderedDict
@@ -76,7 +77,8 @@ async def _ask(call: Callable[..., Any], *args: Any) -> Any:
     finally:
         with _lock:
             lookup.waiters -= 1
-            if not lookup.waiters and question in _queue:
+            # It may have been answered, and others may have asked the same since.
+            if not lookup.waiters and _queue.get(question) is lookup:
                 del _queue[question], _lookups[question]
 
 
@@ -113,3 +115,16 @@ def _answer() -> None:
             lookup.found.set_exception(error)
         else:
             lookup.found.set_result(result)
+
+
+def _forget() -> None:
+    """After a fork there is none of the threads that look up, and nobody who waits."""
+    global _lock, _threads
+    _lock = threading.Lock()  # one of them may have held the old one
+    _threads = 0
+    _lookups.clear()
+    _queue.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

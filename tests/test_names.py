@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from compactor import PID, Context, Reason, Settings, names
-from tests.actors import Receiver, dead_letters, spawned, take_letter, wait_until
+from tests.actors import TIMEOUT, Receiver, dead_letters, spawned, take_letter, wait_until
 from tests.tls_fixture import Certificates
 
 MakeContext = Callable[..., Context]
@@ -93,6 +94,72 @@ def test_without_another_thread_names_wait_for_those_that_look_up(
     found = asyncio.run(ask())
     assert [type(error) for error in found] == [socket.gaierror] * 2
     assert server.asked == ["first.invalid", "second.invalid"]
+
+
+def test_who_asked_first_does_not_take_the_same_question_away_from_who_asks_next(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ask() -> list[str]:
+        first = asyncio.ensure_future(names.resolve("127.0.0.1", 5))
+        busy = asyncio.ensure_future(names.resolve("busy.invalid", 5))
+        await asyncio.sleep(0)
+        wait_until(lambda: server.asked)  # the only thread is at the next name; nobody woke up yet
+        second = asyncio.ensure_future(names.resolve("127.0.0.1", 5))
+        await first
+        server.go_on.set()
+        with pytest.raises(socket.gaierror):
+            await busy
+        return await asyncio.wait_for(second, TIMEOUT)
+
+    monkeypatch.setattr(names, "_MAX_THREADS", 1)
+    assert asyncio.run(ask()) == ["127.0.0.1"]
+
+
+FORK = """
+import os, queue, socket, threading
+from compactor import PID, Context, Process, Settings
+
+parent = os.getpid()
+asked = threading.Semaphore(0)
+getaddrinfo = socket.getaddrinfo
+
+def never_in_the_parent(host, *args, **kw):
+    if host.endswith(".invalid"):
+        asked.release()
+        if os.getpid() == parent:
+            threading.Event().wait()
+        raise socket.gaierror("nobody knows it")
+    return getaddrinfo(host, *args, **kw)
+
+socket.getaddrinfo = never_in_the_parent
+
+class Linker(Process):
+    def exited(self, pid, reason):
+        exits.put(reason)
+
+exits = queue.Queue()
+def link(count):
+    linker = Linker("linker")
+    Context(ip="127.0.0.1", settings=Settings(connect_timeout=10)).spawn(linker)
+    for number in range(count):
+        linker.link(PID(f"h{number}.invalid", 5, "x"))
+
+link(64)
+for _ in range(64):
+    asked.acquire()
+if os.fork():
+    _, status = os.wait()
+    os._exit(os.waitstatus_to_exitcode(status))
+link(2)
+print(exits.get(timeout=5), exits.get(timeout=5), flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_forked_child_looks_up_what_its_parent_waits_for() -> None:
+    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=20)
+    assert done.stdout == "unresolved unresolved\n", done.stderr
 
 
 PROGRAM = """
