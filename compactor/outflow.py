@@ -45,6 +45,7 @@ class Outflow:
         written: frames that the open connection has been given.
         links: the number of the link frame on the connection, by the id of the linked process,
             as long as it has no answer; lowest number first.
+        links_again: those frames of them that were to be written once more meanwhile.
         is_full: whether the transport takes no more for now.
         is_backed_up: whether those who can wait should.
     """
@@ -65,6 +66,7 @@ class Outflow:
         "is_backed_up",
         "is_full",
         "links",
+        "links_again",
         "parked",
         "size",
         "written",
@@ -75,6 +77,7 @@ class Outflow:
         self.size = 0
         self.written = 0
         self.links: dict[str, int] = {}
+        self.links_again: dict[str, bytes] = {}
         self.is_full = False
         self.is_backed_up = False
         self._peer = peer
@@ -121,6 +124,8 @@ class Outflow:
     def write_link(self, id_: str, frame: bytes) -> None:
         """Park a link frame, if none waits for its answer: whether the process ``id_`` lives."""
         if id_ in self.links:
+            if self.links[id_] < self.written:  # what is parked is answered later than this
+                self.links_again[id_] = frame
             return
         self.links[id_] = self.written + self.parked
         self._buffer += frame
@@ -167,6 +172,7 @@ class Outflow:
         self._transport = None
         self.is_full = False
         self.links = {id_: n - self.written for id_, n in self.links.items() if n >= self.written}
+        self.links_again.clear()
         self.written = 0
 
     def take_back(self) -> list[Any]:
@@ -179,6 +185,7 @@ class Outflow:
                 if not found[index].is_link:
                     messages += found[index : index + 2]
         self.links.clear()
+        self.links_again.clear()
         self._ended.clear()
         self.parked = self._ended_frames = 0
         self.size = self._ended_size = 0

@@ -218,6 +218,7 @@ class Peer:
     def link_answered(self, id_: str, gone: Reason | None) -> None:
         """Another compactor says whether a linked process lives, or why it does not."""
         self.outflow.links.pop(id_, None)
+        self.outflow.links_again.pop(id_, None)  # it tells when the process ends
         if gone is not None:
             self._owner.link_exited(self.address, id_, gone)
 
@@ -231,7 +232,10 @@ class Peer:
         id_ = next(iter(links), None)
         if id_ is not None and links[id_] == number:
             del links[id_]
+            again = self.outflow.links_again.pop(id_, None)
             if is_refused:
                 self._owner.link_exited(self.address, id_, Reason.NO_PROCESS)
+            elif again is not None:  # it lived, but may have ended before the later link was made
+                self.outflow.write_link(id_, again)
         elif is_refused:
             self._owner.message_refused(self.address)

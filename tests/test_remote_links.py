@@ -297,13 +297,36 @@ def test_a_link_that_waits_for_its_answer_is_not_asked_for_again(
         assert b"/x/message" in connection.recv(4096)
         assert link_often_and_send(connection) == 1
         assert link_often_and_send(connection) == 0
-        connection.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n" * 3)
+        accepted = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
+        connection.sendall(accepted * 3)
+        assert b"/x/compactor.link" in connection.recv(4096)  # it may have ended since it answered
+        connection.sendall(accepted * 2)
         answered = b"HTTP/1.1 200 OK\r\nCompactor-Link: y\r\nContent-Length: 0\r\n\r\n"
         here.link(PID(*pid.address, "y"))
         assert b"/y/compactor.link" in connection.recv(4096)
         connection.sendall(answered)  # behind the answer to the link
         wait_until(lambda: not context._runtime.peer(pid.address).outflow.links)
         assert link_often_and_send(connection) == 1
+
+
+def test_a_process_that_ended_while_its_answer_was_on_the_way_exits_who_links_then(
+    context: Context, listener: socket.socket
+) -> None:
+    """C++ does not tell that it ended: it has to be asked again."""
+    one, other = spawned(context, Receiver("one")), spawned(context, Receiver("other"))
+    pid = pid_at(listener)
+    one.link(pid)
+    connection, _ = listener.accept()
+    with connection:
+        connection.settimeout(TIMEOUT)
+        assert b"/x/compactor.link" in connection.recv(4096)
+        other.link(pid)
+        settle(other)
+        connection.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
+        assert b"/x/compactor.link" in connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 14\r\n\r\n404 Not Found.")
+        for linker in (one, other):
+            assert linker.exits.take() == (pid, Reason.NO_PROCESS)
 
 
 def test_a_404_that_is_not_libprocess_s_says_nothing_about_a_process(

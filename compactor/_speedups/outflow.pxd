@@ -8,6 +8,7 @@ cdef class Outflow:
     cdef readonly Py_ssize_t size
     cdef readonly Py_ssize_t written
     cdef readonly dict links
+    cdef readonly dict links_again
     cdef public bint is_full
     cdef readonly bint is_backed_up
     cdef object _peer
