@@ -157,10 +157,15 @@ async def _attach(
     loop: asyncio.AbstractEventLoop, sock: socket.socket, make: Callable[[], SomeProtocol]
 ) -> tuple[asyncio.Transport, SomeProtocol]:
     try:
-        return await loop.create_connection(make, sock=sock)
+        transport, protocol = await loop.create_connection(make, sock=sock)
     except BaseException:
         sock.close()
         raise
+    if transport.is_closing() and not isinstance(transport, asyncio.Transport):
+        # It broke in this moment.  uvloop has closed the descriptor, but not told the socket, which
+        # would close whatever has that number when it is collected.
+        sock.detach()
+    return transport, protocol
 
 
 def _drop_socket(connecting: asyncio.Task[socket.socket]) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 
-from compactor import Context
-from tests.actors import Receiver, spawned, wait_until
+from compactor import Context, dialling
+from tests.actors import TIMEOUT, Receiver, spawned, wait_until
 from tests.tls_fixture import Certificates
 
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 MakeContext = Callable[..., Context]
 
 
@@ -41,3 +44,31 @@ def test_disconnected_in_any_turn_of_dialling_nothing_is_left(
         assert peer is None or peer.is_idle
     gc.collect()
     assert "never retrieved" not in caplog.text
+
+
+def test_a_socket_does_not_keep_the_number_of_a_connection_that_broke_at_once(
+    new_loop: LoopFactory, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it is collected it would close, and another connection may have the number by then."""
+    sockets: list[socket.socket] = []
+    connect_socket = dialling._connect_socket
+
+    async def seen(*args: Any) -> socket.socket:
+        sockets.append(await connect_socket(*args))
+        return sockets[-1]
+
+    class Broken(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            cast(asyncio.Transport, transport).abort()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        await dialling.dial(loop, listener.getsockname(), Broken, TIMEOUT, None)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(dialling, "_connect_socket", seen)
+    loop = new_loop()
+    loop.run_until_complete(main())
+    loop.close()
+    assert [each.fileno() for each in sockets] == [-1]
