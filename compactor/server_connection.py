@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Callable
 from typing import Any, Protocol, cast
@@ -26,8 +25,6 @@ from compactor.senders import SenderRule
 from compactor.settings import Settings
 from compactor.tls import Tls
 from compactor.wire import Backend
-
-log = logging.getLogger("compactor")
 
 LINK_HEADER = b"Compactor-Link"
 
@@ -168,8 +165,7 @@ class ServerConnection(asyncio.Protocol):
                 return
             target = self._receiver.routes.resolve(head.path)
         except RemoteProtocolError as error:
-            self._receiver.metrics.malformed += 1
-            log.warning("%s sent a message that cannot be delivered: %s", self._name, error)
+            self._count_malformed("sent a message that cannot be delivered", error)
             self._answer(400, str(error).encode(), head)
             return
         if target is None:
@@ -264,8 +260,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _cut_off(self, error: RemoteProtocolError) -> None:
         """Answer what is no request, and close: what follows it cannot be told apart."""
-        self._receiver.metrics.malformed += 1
-        log.warning("%s is cut off: %s", self._name, error)
+        self._count_malformed("is cut off", error)
         response = Response.error(error.status, f"{error}\n")
         response.headers["Connection"] = "close"
         self._replies.queue_last(self._replies.encoded(response, None))
@@ -328,9 +323,9 @@ class ServerConnection(asyncio.Protocol):
 
     # Closing
 
-    @property
-    def _name(self) -> str:
-        return f"connection from {self._peer[0]}:{self._peer[1]}"
+    def _count_malformed(self, what: str, error: RemoteProtocolError) -> None:
+        ip, port = self._peer
+        self._receiver.metrics.not_understood(f"connection from {ip}:{port} {what}", ip, error)
 
     def _shut_down(self) -> None:
         """Send the end, and wait for the peer's: closing at once would reset the last answer."""

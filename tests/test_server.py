@@ -99,6 +99,20 @@ def test_an_escaped_id_reaches_its_process_and_a_bad_escape_is_answered_400(
     assert context.metrics.malformed == 1
 
 
+def test_what_peers_send_in_vain_is_logged_at_a_bounded_rate(
+    context: Context, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver = spawned(context, Receiver())
+    for _ in range(5):
+        sock = connect(context)
+        bad = frame(receiver.pid, agent=True).replace(b"receiver", b"%zz")
+        sock.sendall(bad * 100 + b"\0 garbage")
+        assert read_until_end(sock).startswith(b"HTTP/1.1 400")
+    assert context.metrics.malformed == 505
+    lines = [r for r in caplog.records if "connection from 127.0.0.1" in r.getMessage()]
+    assert 1 <= len(lines) < 50  # one a second
+
+
 @pytest.mark.parametrize(
     ("data", "status"),
     [
