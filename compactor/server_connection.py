@@ -14,7 +14,7 @@ from compactor.flow import ReadGate, unread_data
 from compactor.heads import Head
 from compactor.http import HttpDate, Request, Response
 from compactor.large_bodies import LargeBodyReader
-from compactor.mailbox import IDLE, Mailbox
+from compactor.mailbox import IDLE, LARGE, Mailbox
 from compactor.messages import serve
 from compactor.metrics import Metrics
 from compactor.pid import PID
@@ -155,7 +155,9 @@ class ServerConnection(asyncio.Protocol):
         self._answer(202, b"", head)
 
     def unusual_message(self, head: Head, sender: PID, body: bytes) -> None:
-        """A link frame, or a message whose path is not in the table, or whose sender is judged."""
+        """A link frame, or a message with a large head, or whose path is not in the table, or whose
+        sender is judged.
+        """
         rule = self._server.sender_rule
         if rule is not None and not self._may_write_for(rule, sender, head, body):
             return
@@ -173,7 +175,11 @@ class ServerConnection(asyncio.Protocol):
             self._answer(404, b"404 Not Found.", head)
             return
         mailbox, call, name = target
-        mailbox.put_message(call or mailbox.call_for_unhandled(name), sender, body)
+        call = call or mailbox.call_for_unhandled(name)
+        if head.size > LARGE:  # of which its sender, and its name, may be nearly all
+            mailbox.put_large(call, sender, body, head.size + len(body))
+        else:
+            mailbox.put_message(call, sender, body)
         self._inbound.hold_if_full(mailbox)
         self._answer(202, b"", head)
 

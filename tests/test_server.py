@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import os
 import select
@@ -385,6 +386,47 @@ def test_answers_that_nobody_reads_stop_the_reading(context: Context, connect: C
         assert time.monotonic() < deadline
         if select.select([], [sock], [], 0.1)[1]:
             rest = rest[sock.send(rest) :] or flood
+
+
+class Blocked(Receiver):
+    """Handles nothing until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__("blocked")
+        self.gate = asyncio.Event()
+
+    @install("block")
+    async def block(self, from_pid: PID, body: bytes) -> None:
+        await self.gate.wait()
+
+    def let_go(self) -> None:
+        self.context._call(self.gate.set)
+
+
+@pytest.mark.parametrize("part", ["sender", "name"])
+def test_long_names_and_senders_count_towards_the_bytes_of_a_mailbox(
+    make_context: Callable[..., Context], connect: Connect, part: str
+) -> None:
+    context = make_context(settings=Settings(mailbox_high_water_bytes=500_000))
+    blocked = spawned(context, Blocked())
+    letters = dead_letters(context)
+    sock = connect(context)
+    sock.sendall(frame(blocked.pid, "block", agent=True))
+    long = "x" * 50_000
+    name = long if part == "name" else "message"
+    data = frame(blocked.pid, name, agent=True)
+    if part == "sender":
+        data = data.replace(b"/sender@", f"/{long}@".encode())
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        sent = pool.submit(sock.sendall, data * 100)
+        connections = context._runtime.server.connections
+        wait_until(lambda: any(connection._gate.is_held for connection in connections))
+        assert len(context._runtime.live["blocked"].queue) < 20
+        blocked.let_go()
+        sent.result(TIMEOUT)
+    (letters if part == "name" else blocked.received).take_many(100)
+    settle(blocked)
+    assert context._runtime.live["blocked"].large_bytes == 0
 
 
 def test_descriptors_are_given_back(context: Context) -> None:
