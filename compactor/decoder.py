@@ -24,7 +24,10 @@ _MAX_MOVED = 512 * 1024  # of a body, to the place that is lent for all of it
 _MAX_LENT = 16 * 1024 * 1024  # so that a head alone cannot reserve much
 _MAX_PIECES = 1024  # of a body, each with some 35 bytes of its own, before they are joined
 _MAX_PATTERNS = 8  # that one connection compares with; among more, the cache finds heads
-_MAX_CACHED_HEAD = 1024  # times the 4,096 heads of the cache: at most 4 MiB for a whole program
+# Of a head that is remembered, by its connection and in a cache of 4,096 for a whole program: each
+# takes some 8 KiB at most, and all some 32 MiB.
+_MAX_CACHED_HEAD = 1024
+_MAX_CACHED_LINES = 24  # each of which may be of 4 bytes, and takes 100 more once it is parsed
 # What can still become a request: TLS and other garbage must not be waited on until it ends.
 _PLAUSIBLE_START = re.compile(
     rb"[A-Z-]{1,11}\Z|(?:" + b"|".join(METHODS) + rb") [^\r\n]*(?:\Z|\r\Z|\r?\n)"
@@ -51,13 +54,15 @@ class _Pattern:
         begin: all bytes before the body, of the last message of this pattern.
         length: the bytes of its body; -1 if it is of no kind to be recognised.
         end: all bytes behind the body.
+        is_large: whether it takes too much memory to be remembered by a silent connection.
     """
 
-    __slots__ = ("begin", "block", "end", "head", "length")
+    __slots__ = ("begin", "block", "end", "head", "is_large", "length")
 
-    def __init__(self, block: bytes, head: Head | None) -> None:
+    def __init__(self, block: bytes, head: Head | None, is_large: bool) -> None:
         self.block = block
         self.head = head
+        self.is_large = is_large
         self.begin = b""
         self.length = -1
         self.end = b""
@@ -138,7 +143,7 @@ class FrameDecoder:
         self._max_header = max_header_bytes
         self._max_body = max_body_bytes
         self._max_inflated = max_inflated_bytes or max_body_bytes
-        self._last = _Pattern(b"", None)
+        self._last = _Pattern(b"", None, False)
         self._known: list[_Pattern] = []
         self._tail = b""
         self._scanned = 0
@@ -178,6 +183,8 @@ class FrameDecoder:
                 self._decode(data, events)
             except RemoteProtocolError as error:
                 self.error = error
+            if self._last.is_large:
+                self._last = _Pattern(b"", None, False)
             if self._head is None and not self._tail:
                 self.unfinished = 0
             elif events or not self.unfinished:
@@ -235,11 +242,13 @@ class FrameDecoder:
         start, stop = self._find_head(data, pos)
         if stop >= 0:
             block = data[start:stop]
-            head = cached_head(block) if len(block) <= _MAX_CACHED_HEAD else parse_head(block)
-            self._last = _Pattern(block, head)
-            if len(self._known) == _MAX_PATTERNS:
-                del self._known[0]
-            self._known.append(self._last)
+            is_large = len(block) > _MAX_CACHED_HEAD or block.count(b"\n") > _MAX_CACHED_LINES
+            head = parse_head(block) if is_large else cached_head(block)
+            self._last = _Pattern(block, head, is_large)
+            if not is_large:
+                if len(self._known) == _MAX_PATTERNS:
+                    del self._known[0]
+                self._known.append(self._last)
         return stop
 
     def _find_head(self, data: bytes, pos: int) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from compactor.routes import Call
 
 from .decoder import FrameDecoder
 from .heads import Head
-from .mailbox import ENDED, IDLE, Mailbox
+from .mailbox import ENDED, IDLE, LARGE, Mailbox
 from .run_queue import TURN_SECONDS, RunQueue
 
 LARGE_BODY = 128 * 1024  # bytes missing of a body from which on it is read straight to its place
@@ -132,6 +132,7 @@ class Inbound:
                 if (
                     target is None
                     or head.is_link
+                    or head.size > LARGE
                     or (self.senders is not None and sender not in self.senders)
                 ):
                     self._connection.unusual_message(head, sender, body)

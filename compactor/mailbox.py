@@ -60,7 +60,7 @@ class Mailbox:
         calls: the bound handlers by message name, as far as they have been used.
         outbox: the process's ``Outbox``, once it has sent something.
         paths: this mailbox's entries in the table of message paths.
-        large_bytes: bytes of waiting bodies beyond ``LARGE``.
+        large_bytes: bytes of waiting messages whose body, or name and sender, are beyond ``LARGE``.
     """
 
     __slots__ = (
@@ -163,14 +163,18 @@ class Mailbox:
     def put_message(self, call: Call, sender: PID, body: bytes) -> None:
         """Add a message; a body beyond ``LARGE`` bytes is accounted for."""
         if len(body) > LARGE:
-            self.large_bytes += len(body)
-            self.put(self._serve_large, (call, sender), body)
+            self.put_large(call, sender, body, len(body))
         else:
             self.put(call, sender, body)
 
-    def _serve_large(self, message: tuple[Call, PID], body: bytes) -> Any:
-        self.large_bytes -= len(body)
-        call, sender = message
+    def put_large(self, call: Call, sender: PID, body: bytes, size: int) -> None:
+        """Add a message that takes so many bytes."""
+        self.large_bytes += size
+        self.put(self._serve_large, (call, sender, size), body)
+
+    def _serve_large(self, message: tuple[Call, PID, int], body: bytes) -> Any:
+        call, sender, size = message
+        self.large_bytes -= size
         return call(sender, body)
 
     @staticmethod
@@ -320,5 +324,6 @@ class Mailbox:
 
     def _small(self, entry: Entry) -> Entry:
         if isinstance(entry[1], tuple):
-            return (*entry[1], entry[2])
+            call, sender, _ = entry[1]
+            return call, sender, entry[2]
         return entry

@@ -42,7 +42,8 @@ class Metrics:
 
     Attributes:
         handler_failures: handlers, routes and dispatched calls that raised.
-        malformed: connections closed because the peer sent no valid request.
+        malformed: connections closed because the peer sent no valid request, and messages whose
+            path cannot be understood.
         tls_failures: accepted connections closed because there was no TLS with the peer.
         refused_connections: connections closed at once because a bound was reached.
         dead_letters: dead letters by reason.
@@ -99,6 +100,13 @@ class Metrics:
         skipped = self._is_due((why, None))
         if skipped is not None:
             log.warning("a connection from %s is refused: %s%s", ip, why, _more(skipped))
+
+    def not_understood(self, what: str, ip: str, why: object) -> None:
+        """Count what a peer sent in vain, and log it at a bounded rate: peers can send many."""
+        self.malformed += 1
+        skipped = self._is_due(("malformed", ip))
+        if skipped is not None:
+            log.warning("%s: %s%s", what, why, _more(skipped))
 
     def unparsable(self, to: PID, what: str, error: Exception) -> None:
         """Log a message that does not parse, at a bounded rate: peers can send many."""

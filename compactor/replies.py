@@ -36,7 +36,7 @@ class Replies:
 
     Attributes:
         waiting: the requests that wait, with the replies behind them that are there already.
-        waiting_bytes: what those requests take.
+        waiting_bytes: what those requests take, and those replies.
         is_over: whether the last reply has been given, behind which there is none.
     """
 
@@ -100,6 +100,8 @@ class Replies:
         if head is not None and not head.keep_alive:
             self.is_over = True
         if self.waiting or not isinstance(answer, bytes):
+            if isinstance(answer, bytes):
+                size = len(answer)
             self.waiting.append((answer, head, size))
             self.waiting_bytes += size
             if (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Callable
 from typing import Any, Protocol, cast
@@ -15,7 +14,7 @@ from compactor.flow import ReadGate, unread_data
 from compactor.heads import Head
 from compactor.http import HttpDate, Request, Response
 from compactor.large_bodies import LargeBodyReader
-from compactor.mailbox import IDLE, Mailbox
+from compactor.mailbox import IDLE, LARGE, Mailbox
 from compactor.messages import serve
 from compactor.metrics import Metrics
 from compactor.pid import PID
@@ -26,8 +25,6 @@ from compactor.senders import SenderRule
 from compactor.settings import Settings
 from compactor.tls import Tls
 from compactor.wire import Backend
-
-log = logging.getLogger("compactor")
 
 LINK_HEADER = b"Compactor-Link"
 
@@ -158,7 +155,9 @@ class ServerConnection(asyncio.Protocol):
         self._answer(202, b"", head)
 
     def unusual_message(self, head: Head, sender: PID, body: bytes) -> None:
-        """A link frame, or a message whose path is not in the table, or whose sender is judged."""
+        """A link frame, or a message with a large head, or whose path is not in the table, or whose
+        sender is judged.
+        """
         rule = self._server.sender_rule
         if rule is not None and not self._may_write_for(rule, sender, head, body):
             return
@@ -168,8 +167,7 @@ class ServerConnection(asyncio.Protocol):
                 return
             target = self._receiver.routes.resolve(head.path)
         except RemoteProtocolError as error:
-            self._receiver.metrics.malformed += 1
-            log.warning("%s sent a message that cannot be delivered: %s", self._name, error)
+            self._count_malformed("sent a message that cannot be delivered", error)
             self._answer(400, str(error).encode(), head)
             return
         if target is None:
@@ -177,7 +175,11 @@ class ServerConnection(asyncio.Protocol):
             self._answer(404, b"404 Not Found.", head)
             return
         mailbox, call, name = target
-        mailbox.put_message(call or mailbox.call_for_unhandled(name), sender, body)
+        call = call or mailbox.call_for_unhandled(name)
+        if head.size > LARGE:  # of which its sender, and its name, may be nearly all
+            mailbox.put_large(call, sender, body, head.size + len(body))
+        else:
+            mailbox.put_message(call, sender, body)
         self._inbound.hold_if_full(mailbox)
         self._answer(202, b"", head)
 
@@ -264,8 +266,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _cut_off(self, error: RemoteProtocolError) -> None:
         """Answer what is no request, and close: what follows it cannot be told apart."""
-        self._receiver.metrics.malformed += 1
-        log.warning("%s is cut off: %s", self._name, error)
+        self._count_malformed("is cut off", error)
         response = Response.error(error.status, f"{error}\n")
         response.headers["Connection"] = "close"
         self._replies.queue_last(self._replies.encoded(response, None))
@@ -328,9 +329,9 @@ class ServerConnection(asyncio.Protocol):
 
     # Closing
 
-    @property
-    def _name(self) -> str:
-        return f"connection from {self._peer[0]}:{self._peer[1]}"
+    def _count_malformed(self, what: str, error: RemoteProtocolError) -> None:
+        ip, port = self._peer
+        self._receiver.metrics.not_understood(f"connection from {ip}:{port} {what}", ip, error)
 
     def _shut_down(self) -> None:
         """Send the end, and wait for the peer's: closing at once would reset the last answer."""

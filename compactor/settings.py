@@ -98,7 +98,7 @@ class Settings:
         10_000, "events in one mailbox beyond which the sockets that feed it are not read"
     )
     mailbox_high_water_bytes: int = setting(
-        8 * _MIB, "bodies over 4 KiB in one mailbox beyond which those sockets are not read"
+        8 * _MIB, "messages over 4 KiB in one mailbox beyond which those sockets are not read"
     )
     max_mailbox_events: int = setting(
         1_000_000, "events in one mailbox beyond which local sends become dead letters"

@@ -404,3 +404,24 @@ def test_another_head_behind_a_repeated_one_is_found_however_the_stream_is_cut()
         pairs, error = decode(stream[:cut], stream[cut:])
         assert error is None
         assert [body for _, body in pairs] == [b"1", b"1", b"", b""], f"cut at {cut}"
+
+
+@pytest.mark.parametrize(
+    ("heads", "fields"),
+    [(8, 16_000), (200, 190)],
+    ids=["large", "of many tiny fields"],
+)
+def test_heads_that_take_much_memory_are_not_remembered(heads: int, fields: int) -> None:
+    """Neither by a connection that goes silent, nor in the cache of the program."""
+    blocks = [b"GET /a HTTP/1.1\r\nx: %d\r\n" % n + b"ab:\r\n" * fields for n in range(heads)]
+    decoder = wire.chosen.FrameDecoder(80 * 1024 + 1000, 1 << 20)
+    decoder.feed(b"GET /a HTTP/1.1\r\n\r\n")
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for block in blocks:
+            assert len(decoder.feed(block + b"\r\n")) == 2
+        # CPython keeps some 2,000 tuples for later.
+        assert tracemalloc.get_traced_memory()[0] - before < 300 * 1024
+    finally:
+        tracemalloc.stop()

@@ -396,6 +396,27 @@ def test_requests_that_wait_are_bounded_in_bytes(
     assert connection._replies.waiting_bytes == 0
 
 
+def test_answers_that_wait_behind_a_request_are_bounded_in_bytes(
+    make_context: Callable[..., Context], connect: Connect
+) -> None:
+    """A link is answered with the id, three times as long once it is quoted."""
+    web = spawned(make_context(settings=Settings(max_pipelined_bytes=500_000)), Web())
+    client = Client(connect(web.context))
+    client.get("/web/slow")
+    assert web.events.take() == "slow"
+    link = b"POST /%b/ HTTP/1.1\r\nLibprocess-From: x@127.0.0.1:1\r\nCompactor-Link: 1\r\n\r\n"
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        sent = pool.submit(client.sock.sendall, link % (b"\xff" * 15_000) * 100)
+        (connection,) = web.context._runtime.server.connections
+        wait_until(lambda: connection._gate.is_held)
+        assert len(connection._replies.waiting) < 50
+        web.let_go()
+        assert client.answer()[1] == "slow"
+        assert [client.answer()[0] for _ in range(100)] == [404] * 100
+        sent.result(TIMEOUT)
+    assert connection._replies.waiting_bytes == 0
+
+
 def test_events_of_all_kinds_share_one_fifo(web: Web, client: Client) -> None:
     client.get("/web/slow")
     assert web.events.take() == "slow"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import os
 import select
@@ -97,6 +98,20 @@ def test_an_escaped_id_reaches_its_process_and_a_bad_escape_is_answered_400(
     sock.sendall(data)
     assert read_answer(sock)[0] == 202  # the connection lives on
     assert context.metrics.malformed == 1
+
+
+def test_what_peers_send_in_vain_is_logged_at_a_bounded_rate(
+    context: Context, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver = spawned(context, Receiver())
+    for _ in range(5):
+        sock = connect(context)
+        bad = frame(receiver.pid, agent=True).replace(b"receiver", b"%zz")
+        sock.sendall(bad * 100 + b"\0 garbage")
+        assert read_until_end(sock).startswith(b"HTTP/1.1 400")
+    assert context.metrics.malformed == 505
+    lines = [r for r in caplog.records if "connection from 127.0.0.1" in r.getMessage()]
+    assert 1 <= len(lines) < 50  # one a second
 
 
 @pytest.mark.parametrize(
@@ -371,6 +386,47 @@ def test_answers_that_nobody_reads_stop_the_reading(context: Context, connect: C
         assert time.monotonic() < deadline
         if select.select([], [sock], [], 0.1)[1]:
             rest = rest[sock.send(rest) :] or flood
+
+
+class Blocked(Receiver):
+    """Handles nothing until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__("blocked")
+        self.gate = asyncio.Event()
+
+    @install("block")
+    async def block(self, from_pid: PID, body: bytes) -> None:
+        await self.gate.wait()
+
+    def let_go(self) -> None:
+        self.context._call(self.gate.set)
+
+
+@pytest.mark.parametrize("part", ["sender", "name"])
+def test_long_names_and_senders_count_towards_the_bytes_of_a_mailbox(
+    make_context: Callable[..., Context], connect: Connect, part: str
+) -> None:
+    context = make_context(settings=Settings(mailbox_high_water_bytes=500_000))
+    blocked = spawned(context, Blocked())
+    letters = dead_letters(context)
+    sock = connect(context)
+    sock.sendall(frame(blocked.pid, "block", agent=True))
+    long = "x" * 50_000
+    name = long if part == "name" else "message"
+    data = frame(blocked.pid, name, agent=True)
+    if part == "sender":
+        data = data.replace(b"/sender@", f"/{long}@".encode())
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        sent = pool.submit(sock.sendall, data * 100)
+        connections = context._runtime.server.connections
+        wait_until(lambda: any(connection._gate.is_held for connection in connections))
+        assert len(context._runtime.live["blocked"].queue) < 20
+        blocked.let_go()
+        sent.result(TIMEOUT)
+    (letters if part == "name" else blocked.received).take_many(100)
+    settle(blocked)
+    assert context._runtime.live["blocked"].large_bytes == 0
 
 
 def test_descriptors_are_given_back(context: Context) -> None:

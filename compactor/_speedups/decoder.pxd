@@ -9,6 +9,7 @@ cdef class _Pattern:
     cdef bytes begin
     cdef Py_ssize_t length
     cdef bytes end
+    cdef bint is_large
 
     @cython.locals(
         head=CHead, begin=bytes, end=bytes, length=Py_ssize_t, stop=Py_ssize_t,
@@ -46,7 +47,9 @@ cdef class FrameDecoder:
     )
     cdef object _decode(self, bytes data, list events)
 
-    @cython.locals(like=_Pattern, block=bytes, start=Py_ssize_t, stop=Py_ssize_t)
+    @cython.locals(
+        like=_Pattern, block=bytes, start=Py_ssize_t, stop=Py_ssize_t, is_large=bint,
+    )
     cdef Py_ssize_t _recognise(self, bytes data, Py_ssize_t pos) except? -2
 
     cdef tuple _find_head(self, bytes data, Py_ssize_t pos)
