@@ -100,19 +100,10 @@ async def _open(
 ) -> SomeProtocol:
     """Connect to a host, and connect a protocol to that; when cancelled, there is no connection.
 
-    ``asyncio.wait_for`` may not see that it was cancelled, and a protocol of uvloop whose
-    ``create_connection`` was cancelled late never hears of the end of its connection.
+    A protocol of uvloop whose ``create_connection`` was cancelled late never hears of its end.
     """
-    connecting = loop.create_task(_connect(loop, address))
-    try:
-        await asyncio.wait([connecting], timeout=timeout)
-        if not connecting.done():
-            raise asyncio.TimeoutError
-    except BaseException:
-        connecting.add_done_callback(_drop_socket)
-        connecting.cancel()
-        raise
-    attaching = loop.create_task(_attach(loop, connecting.result(), make))
+    connecting = loop.create_task(_connect(loop, address, loop.time() + timeout))
+    attaching = loop.create_task(_attach(loop, await _within(timeout, connecting), make))
     try:
         _, protocol = await asyncio.shield(attaching)
     except asyncio.CancelledError:
@@ -121,11 +112,15 @@ async def _open(
     return protocol
 
 
-async def _connect(loop: asyncio.AbstractEventLoop, address: Address) -> socket.socket:
+async def _connect(
+    loop: asyncio.AbstractEventLoop, address: Address, until: float
+) -> socket.socket:
     """A socket that is connected to the first address of a host that accepts.
 
+    Each address has its share of the time, so that one which answers nothing leaves some to others.
+
     Raises:
-        OSError, UnicodeError: none does; the error of the last.
+        OSError, asyncio.TimeoutError, UnicodeError: none does; the error of the last.
     """
     host, port = address
     try:
@@ -133,13 +128,34 @@ async def _connect(loop: asyncio.AbstractEventLoop, address: Address) -> socket.
         hosts = [host]
     except ValueError:
         hosts = await resolve(host, port)
-    error: OSError = socket.gaierror(f"{host} has no address")
-    for candidate in hosts:
+    error: Exception = socket.gaierror(f"{host} has no address")
+    for tried, candidate in enumerate(hosts):
+        share = (until - loop.time()) / (len(hosts) - tried)
         try:
-            return await _connect_socket(loop, candidate, port)
-        except OSError as failure:
+            connecting = loop.create_task(_connect_socket(loop, candidate, port))
+            return await _within(share, connecting)
+        except (OSError, asyncio.TimeoutError) as failure:
             error = failure
     raise error
+
+
+async def _within(seconds: float, connecting: asyncio.Task[socket.socket]) -> socket.socket:
+    """The socket of a task; without one, when time is up or this is cancelled, none stays open.
+
+    ``asyncio.wait_for`` may not see that it was cancelled.
+
+    Raises:
+        OSError, asyncio.TimeoutError, UnicodeError: as the task, and when time is up.
+    """
+    try:
+        await asyncio.wait([connecting], timeout=seconds)
+        if not connecting.done():
+            raise asyncio.TimeoutError
+    except BaseException:
+        connecting.add_done_callback(_drop_socket)
+        connecting.cancel()
+        raise
+    return connecting.result()
 
 
 async def _connect_socket(loop: asyncio.AbstractEventLoop, ip: str, port: int) -> socket.socket:

@@ -101,21 +101,25 @@ class PeerConnection(asyncio.Protocol):
 
     def _abort_unless_read(self, before: float) -> None:
         """Close, unless the peer has less to read or to answer than before: then look again."""
-        assert self.transport is not None
-        unread = self.transport.get_write_buffer_size()
-        unread += unacknowledged(self.transport.get_extra_info("socket"))
-        left = unread + max(self._unanswered, 0)
+        left = self._unread() + max(self._unanswered, 0)
         if left < before:
             self._ending = self._loop.call_later(self._patience, self._abort_unless_read, left)
         else:
-            if unread > 1:  # one is our end
-                peer = self.transport.get_extra_info("peername")
-                log.warning("%s does not read: up to %d bytes for it are lost", peer, unread)
-            self.transport.abort()
+            self.abort()
+
+    def _unread(self) -> int:
+        """Bytes that the loop and the system hold, our end among them as one."""
+        assert self.transport is not None
+        in_system = unacknowledged(self.transport.get_extra_info("socket"))
+        return self.transport.get_write_buffer_size() + in_system
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close at once, and tell what is lost with it."""
         if self.transport is not None:
+            unread = self._unread()
+            if unread > 1:
+                peer = self.transport.get_extra_info("peername")
+                log.warning("%s does not read: up to %d bytes for it are lost", peer, unread)
             self.transport.abort()
 
     # asyncio.Protocol
@@ -166,7 +170,8 @@ class PeerConnection(asyncio.Protocol):
     def _vanished(self) -> None:
         """The peer's machine acknowledges nothing any more."""
         self._lost(Reason.TIMEOUT)
-        self.abort()
+        if self.transport is not None:
+            self.transport.abort()
 
     def _lost(self, reason: Reason) -> None:
         self.lost = self.lost or reason

@@ -237,5 +237,5 @@ class Peer:
                 self._owner.link_exited(self.address, id_, Reason.NO_PROCESS)
             elif again is not None:  # it lived, but may have ended before the later link was made
                 self.outflow.write_link(id_, again)
-        elif is_refused:
+        elif is_refused and number < self.outflow.written:
             self._owner.message_refused(self.address)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 
-from compactor import Context, dialling
+from compactor import PID, Context, Reason, Settings, dialling
 from tests.actors import TIMEOUT, Receiver, spawned, wait_until
 from tests.tls_fixture import Certificates
 
@@ -44,6 +45,23 @@ def test_disconnected_in_any_turn_of_dialling_nothing_is_left(
         assert peer is None or peer.is_idle
     gc.collect()
     assert "never retrieved" not in caplog.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
+def test_an_address_that_answers_nothing_leaves_time_to_the_next(
+    make_context: MakeContext, deaf_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def resolve(host: str, port: int) -> list[str]:
+        return ["127.0.0.1", "127.0.0.2"]
+
+    monkeypatch.setattr(dialling, "resolve", resolve)
+    here = spawned(make_context(settings=Settings(connect_timeout=1)), Receiver())
+    with socket.create_server(("127.0.0.2", deaf_port)) as server:
+        server.settimeout(TIMEOUT)
+        here.link(PID("two.example", deaf_port, "x"))
+        connection, _ = server.accept()
+        connection.close()
+    assert here.exits.take()[1] in (Reason.CLOSED, Reason.RESET)
 
 
 def test_a_socket_does_not_keep_the_number_of_a_connection_that_broke_at_once(

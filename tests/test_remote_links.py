@@ -329,6 +329,23 @@ def test_a_process_that_ended_while_its_answer_was_on_the_way_exits_who_links_th
             assert linker.exits.take() == (pid, Reason.NO_PROCESS)
 
 
+def test_answers_that_nothing_was_sent_for_count_as_no_message(
+    context: Context, listener: socket.socket
+) -> None:
+    here = spawned(context, Receiver())
+    pid = pid_at(listener)
+    here.send(pid, "message")
+    connection, _ = listener.accept()
+    missing = b"HTTP/1.1 404 Not Found\r\nContent-Length: 14\r\n\r\n404 Not Found."
+    with connection:
+        connection.recv(4096)
+        connection.sendall(missing * 100)
+        here.link(pid)
+        assert connection.recv(4096)
+    here.exits.take()
+    assert context.metrics.snapshot()["dead_letters/no such process"] == 1
+
+
 def test_a_404_that_is_not_libprocess_s_says_nothing_about_a_process(
     context: Context, listener: socket.socket
 ) -> None:
@@ -462,6 +479,20 @@ def test_a_connection_that_is_given_up_and_not_read_is_closed_and_says_so(
         context.disconnect(pid)
         wait_until(lambda: not context._runtime.outgoing)
     assert f"{listener.getsockname()} does not read" in caplog.text
+
+
+def test_stop_tells_what_a_peer_has_not_read(
+    make_context: MakeContext, listener: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    context = make_context(settings=Settings(linger=0.1))
+    here = spawned(context, Receiver())
+    here.send(pid_at(listener), "message", bytes(20_000_000))
+    connection, _ = listener.accept()
+    with connection:
+        assert connection.recv(1)
+        context.stop()
+        context.join(TIMEOUT)
+    assert caplog.text.count(f"{listener.getsockname()} does not read") == 1
 
 
 def test_a_connection_that_is_given_up_stays_while_its_peer_reads_and_answers_what_the_system_holds(
