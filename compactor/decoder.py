@@ -28,6 +28,12 @@ _MAX_PATTERNS = 8  # that one connection compares with; among more, the cache fi
 # takes some 8 KiB at most, and all some 32 MiB.
 _MAX_CACHED_HEAD = 1024
 _MAX_CACHED_LINES = 24  # each of which may be of 4 bytes, and takes 100 more once it is parsed
+_STEP = 32  # heads that are looked up or parsed at once; a parsed one takes some 50 us
+_LINES = 128  # of a head that count as one more
+_INFLATED = 64 * 1024  # bytes of a body that came compressed, likewise
+_CHUNKS = 1024  # of a body that are read at once
+_HEAD_END = re.compile(rb"\n\r?\n")
+_BLANK_LINES = re.compile(rb"[\r\n]*")
 # What can still become a request: TLS and other garbage must not be waited on until it ends.
 _PLAUSIBLE_START = re.compile(
     rb"[A-Z-]{1,11}\Z|(?:" + b"|".join(METHODS) + rb") [^\r\n]*(?:\Z|\r\Z|\r?\n)"
@@ -102,7 +108,8 @@ class FrameDecoder:
     """Turns the bytes of one connection into (head, body) pairs.
 
     Invariants: ``_head`` is set exactly while a body is incomplete, its pieces in ``_parts``;
-    ``_tail`` holds what came of an incomplete head, size line or line end, never body bytes.
+    ``_tail`` holds what came of an incomplete head, size line or line end, never body bytes; when a
+    step ends early, all that is left.
 
     Args:
         max_header_bytes: bound for request line to blank line.
@@ -111,12 +118,14 @@ class FrameDecoder:
 
     Attributes:
         error: what was malformed, once something was.
+        has_more: whether ``feed_some`` has left off before all was decoded.
         missing: bytes of a body, or of its chunk, that are still to come.
         unfinished: 0, or while a request has begun and not ended, a number of its own.
     """
 
     __slots__ = (
         "_begun",
+        "_chunks",
         "_filled",
         "_head",
         "_joined",
@@ -130,9 +139,11 @@ class FrameDecoder:
         "_room",
         "_scanned",
         "_state",
+        "_step",
         "_tail",
         "_view",
         "error",
+        "has_more",
         "missing",
         "unfinished",
     )
@@ -153,6 +164,9 @@ class FrameDecoder:
         self._state = _IN_SIZE
         self.missing = 0
         self._received = 0
+        self._step = 0  # heads that this step may still look up or parse, and
+        self._chunks = 0  # chunks that it may still read
+        self.has_more = False
         self.error: RemoteProtocolError | None = None
         self.unfinished = 0
         self._begun = 0
@@ -173,16 +187,30 @@ class FrameDecoder:
         Raises:
             TypeError: ``data`` is not ``bytes``; nothing of it is taken.
         """
+        events = self.feed_some(data)
+        while self.has_more:
+            events += self.feed_some(b"")
+        return events
+
+    def feed_some(self, data: bytes) -> list[Any]:
+        """The same in steps of few milliseconds: when ``has_more``, ``feed_some(b"")`` goes on.
+
+        One read can bring 10,000 requests, no two alike, which take most of a second.
+        """
         events: list[Any] = []
         if type(data) is not bytes:
             data = _plain_bytes(data)
         if self.error is None:
             if self._room is not None:
                 self._take_back()
+            self.has_more = False
+            self._step = _STEP
+            self._chunks = _CHUNKS
             try:
                 self._decode(data, events)
             except RemoteProtocolError as error:
                 self.error = error
+                self.has_more = False
             if self._last.is_large:
                 self._last = _Pattern(b"", None, False)
             if self._head is None and not self._tail:
@@ -215,6 +243,9 @@ class FrameDecoder:
                     events.append(data[start:stop])
                     pos = stop + len(end)
                     continue
+            if self._step <= 0:
+                self._leave_off(data, pos)
+                return
             pos = self._recognise(data, pos)
             if pos < 0:
                 return
@@ -233,6 +264,11 @@ class FrameDecoder:
             if pos < 0:
                 return
 
+    def _leave_off(self, data: bytes, pos: int) -> None:
+        self._tail = data[pos:]
+        self._scanned = 0
+        self.has_more = True
+
     def _recognise(self, data: bytes, pos: int) -> int:
         """Make ``_last`` the pattern of the next head; return where it ends, -1 if it does not."""
         for like in self._known:
@@ -242,7 +278,9 @@ class FrameDecoder:
         start, stop = self._find_head(data, pos)
         if stop >= 0:
             block = data[start:stop]
-            is_large = len(block) > _MAX_CACHED_HEAD or block.count(b"\n") > _MAX_CACHED_LINES
+            lines = block.count(b"\n")
+            self._step -= 1 + lines // _LINES
+            is_large = len(block) > _MAX_CACHED_HEAD or lines > _MAX_CACHED_LINES
             head = parse_head(block) if is_large else cached_head(block)
             self._last = _Pattern(block, head, is_large)
             if not is_large:
@@ -254,15 +292,13 @@ class FrameDecoder:
     def _find_head(self, data: bytes, pos: int) -> tuple[int, int]:
         """Where the next head starts and ends; (start, -1) if it is incomplete, and kept."""
         start = pos
-        while data[start : start + 1] in (b"\r", b"\n"):
-            start += 1  # blank lines before a request are skipped, as http-parser does
+        if data[start : start + 1] in (b"\r", b"\n"):
+            # Blank lines before a request are skipped, as http-parser does.
+            start = _BLANK_LINES.match(data, start).end()  # type: ignore[union-attr]
         # What was kept stands at the beginning, and only a head there has been looked through.
         search = max(start, self._scanned - 3) if pos == 0 else start
-        end = data.find(b"\n\r\n", search)
-        end = end + 3 if end >= 0 else -1
-        bare = data.find(b"\n\n", search, end if end >= 0 else len(data))
-        if bare >= 0:
-            end = bare + 2
+        found = _HEAD_END.search(data, search)
+        end = found.end() if found is not None else -1
         if (len(data) if end < 0 else end) - start > self._max_header:
             raise RemoteProtocolError(f"the head exceeds {self._max_header} bytes", 431)
         if end < 0:
@@ -313,6 +349,10 @@ class FrameDecoder:
                 if end < 0:
                     self._tail = data[pos:]
                     return -1
+                if self._chunks <= 0:
+                    self._leave_off(data, pos)
+                    return -1
+                self._chunks -= 1
                 count = _remembered_size(data[pos:end])
                 pos = end + 2
                 if count:
@@ -334,7 +374,10 @@ class FrameDecoder:
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._head = None
         self._parts = []
-        events += (head, _inflate(body, self._max_inflated) if head.gzip else body)
+        if head.gzip:
+            body = _inflate(body, self._max_inflated)
+            self._step -= len(body) // _INFLATED
+        events += (head, body)
         return pos
 
     def _join_pieces(self) -> None:

@@ -8,6 +8,11 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+FULL_READ = 256_000
+"""Bytes of the largest read of uvloop, and nearly of asyncio.  uvloop reads up to 32 of them before
+it looks at any other socket.
+"""
+
 _SALVAGE_READ = 256 * 1024
 
 
@@ -56,7 +61,7 @@ class ReadGate:
         opened: called whenever none does any more.
     """
 
-    __slots__ = ("_held", "_opened", "_transport")
+    __slots__ = ("_held", "_is_resting", "_opened", "_transport")
 
     def __init__(
         self, transport: asyncio.Transport, opened: Callable[[], object] | None = None
@@ -64,15 +69,16 @@ class ReadGate:
         self._transport = transport
         self._opened = opened
         self._held: set[object] = set()
+        self._is_resting = False
 
     @property
     def is_held(self) -> bool:
-        """Whether reading is paused; that of a transport that closes is over."""
+        """Whether there is a reason not to read; reading of a transport that closes is over."""
         return bool(self._held) and not self._transport.is_closing()
 
     def hold(self, reason: object) -> None:
         """Pause reading for ``reason``, any hashable."""
-        if not self._held and not self._transport.is_closing():
+        if not self._held and not self._is_resting and not self._transport.is_closing():
             self._transport.pause_reading()
         self._held.add(reason)
 
@@ -81,9 +87,22 @@ class ReadGate:
         if reason in self._held:
             self._held.discard(reason)
             if not self._held and not self._transport.is_closing():
-                self._transport.resume_reading()
+                if not self._is_resting:
+                    self._transport.resume_reading()
                 if self._opened is not None:
                     self._opened()
+
+    def rest(self) -> None:
+        """Pause reading until ``go_on``, so that others have their turn."""
+        if not self._held and not self._is_resting and not self._transport.is_closing():
+            self._transport.pause_reading()
+        self._is_resting = True
+
+    def go_on(self) -> None:
+        """Read on, unless there is a reason not to."""
+        self._is_resting = False
+        if not self._held and not self._transport.is_closing():
+            self._transport.resume_reading()
 
 
 def unread_data(transport: asyncio.Transport) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import Any, Protocol
 
+from compactor.flow import FULL_READ
 from compactor.pid import PID
 from compactor.routes import Call
 
@@ -26,6 +27,7 @@ class Connection(Protocol):
     def unusual_message(self, head: Head, sender: PID, body: bytes) -> None: ...
     def accepted(self, head: Head) -> None: ...
     def hold(self, mailbox: Mailbox) -> None: ...
+    def rest(self) -> None: ...
     def malformed(self) -> None: ...
     def read_large_body(self) -> None: ...
     def send_out(self) -> None: ...
@@ -47,8 +49,9 @@ class Inbound:
     Attributes:
         answers: what the connection is to send at the end of a turn.
         is_shut: whether what is received matters no more.
-        kept: what was received behind a request that left the connection held, as the decoder
-            gives it; served once the connection is released, and first of all else.
+        kept: what was received behind a request that left the connection held, or when the time of
+            a turn was over, as the decoder gives it; served once the connection is released, and
+            first of all else.
         senders: those that the peer may write for, as far as is known; None is everybody.
     """
 
@@ -85,32 +88,58 @@ class Inbound:
         self._high_water = high_water
         self._high_water_bytes = high_water_bytes
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether something that was received waits to be served."""
+        return bool(self.kept) or self._decoder.has_more
+
     def receive(self, data: bytes) -> None:
-        """Handle the next bytes, as one turn; if there are none, what was kept."""
+        """Handle the next bytes, as one turn; if there are none, what waits."""
         if self.is_shut:
             return
         self._run_queue.begin_turn()
         try:
-            self.deliver(data)
+            is_late = self.deliver(data)
             if self.answers:
                 self._connection.send_out()
             if self._decoder.missing >= LARGE_BODY:
                 self._connection.read_large_body()
+            elif is_late or len(data) >= FULL_READ or not data:
+                self._connection.rest()  # without data, a large body is through: as a full read
         finally:
             self._run_queue.end_turn()
 
-    def deliver(self, data: bytes) -> None:
-        """Hand the messages and requests that ``data`` completes to where they belong."""
-        events = self._decoder.feed(data)
+    def deliver(self, data: bytes) -> bool:
+        """Hand the messages and requests that ``data`` completes to where they belong.
+
+        Returns:
+            Whether the time of a turn is over; what it was not enough for waits.
+        """
+        decoder = self._decoder
+        events = decoder.feed_some(data)
         if self.kept:
             self.kept += events
             if data:
-                return
+                return False
             events, self.kept = self.kept, []
-        end = perf_counter() + TURN_SECONDS if len(events) > 2 else 0.0  # one is always in time
+        # One event is always in time.
+        end = perf_counter() + TURN_SECONDS if len(events) > 2 or decoder.has_more else 0.0
+        in_time = self._serve(events, end, True)
+        while in_time and decoder.has_more and not self.kept:
+            events = decoder.feed_some(b"")
+            in_time = self._serve(events, end, perf_counter() < end)
+        if decoder.error is not None and not self.kept:
+            self._connection.malformed()
+        return not in_time
+
+    def _serve(self, events: list[Any], end: float, in_time: bool) -> bool:
+        """Serve events, those for idle mailboxes at once; return whether there is time left.
+
+        Messages that there is no time for go to their mailboxes; what takes longer is kept.
+        """
         check_after = 1
         until_check = 1 if end else _CHECK_EVERY
-        in_time = True
+        is_held = False
         last: Any = None  # the head that mailbox, call, sender and is_answered belong to
         mailbox: Any = None
         call: Any = None
@@ -122,20 +151,25 @@ class Inbound:
             if head is not last or mailbox.state == ENDED:
                 last = None
                 sender = head.sender
+                target = None
                 if sender is None:
-                    if self._connection.request(head, body, in_time) and index + 2 < len(events):
-                        self.kept = events[index + 2 :]
-                        return
-                    in_time = in_time and perf_counter() < end
-                    continue
-                target = self._known.get(head.path)
-                if (
-                    target is None
-                    or head.is_link
-                    or head.size > LARGE
-                    or (self.senders is not None and sender not in self.senders)
-                ):
-                    self._connection.unusual_message(head, sender, body)
+                    is_held = self._connection.request(head, body, in_time)
+                else:
+                    target = self._known.get(head.path)
+                    if (
+                        target is None
+                        or head.is_link
+                        or head.size > LARGE
+                        or (self.senders is not None and sender not in self.senders)
+                    ):
+                        target = None
+                        self._connection.unusual_message(head, sender, body)
+                if target is None:
+                    if index + 2 < len(events):
+                        in_time = in_time and perf_counter() < end
+                        if is_held or not in_time:
+                            self.kept = events[index + 2 :]
+                            break
                     continue
                 mailbox, call = target
                 is_answered = head.wants_answer
@@ -153,8 +187,7 @@ class Inbound:
                 self.hold_if_full(mailbox)
             if is_answered:
                 self._connection.accepted(head)
-        if self._decoder.error is not None:
-            self._connection.malformed()
+        return in_time
 
     def hold_if_full(self, mailbox: Mailbox) -> None:
         """Have the connection read no more if a mailbox that it feeds is full."""

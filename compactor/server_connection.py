@@ -93,6 +93,7 @@ class ServerConnection(asyncio.Protocol):
         self._peer: tuple[str, int] = ("", 0)
         self._observed: set[str] = set()
         self._eof = False
+        self._is_resting = False
         self._last_wait: asyncio.TimerHandle | None = None  # for the peer to read the last answer
         self._slow = (0, 0.0)  # an unfinished request, and since when it has been seen
 
@@ -125,13 +126,19 @@ class ServerConnection(asyncio.Protocol):
         if self._last_wait is not None:
             self._last_wait.cancel()
         self._replies.end()
+        self._server.forget(self, self._peer[0])
         if exc is not None and not self._inbound.is_shut:
             for data in unread_data(self._transport):
                 self._inbound.deliver(data)
-        if self._inbound.kept:
+        self._serve_what_is_left()
+
+    def _serve_what_is_left(self) -> None:
+        """The connection is lost; what it brought is served all the same, in turns."""
+        if self._inbound.is_behind and not self._inbound.is_shut:
             self._inbound.deliver(b"")
+            self._loop.call_soon(self._serve_what_is_left)
+            return
         self._inbound.is_shut = True
-        self._server.forget(self, self._peer[0])
         for id_ in self._observed:
             self._receiver.stop_observing(id_, self)
 
@@ -149,6 +156,21 @@ class ServerConnection(asyncio.Protocol):
             mailbox.feeders = {}
         mailbox.feeders[self._gate] = None
         self._gate.hold(mailbox)
+
+    def rest(self) -> None:
+        """Read and serve no more until the loop has looked at other sockets."""
+        self._gate.rest()
+        if not self._is_resting:
+            self._is_resting = True
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_resting = False
+        self._gate.go_on()
+        if self._inbound.is_behind and not self._gate.is_held:
+            self._inbound.receive(b"")
+            if self._eof:
+                self.send_out()
 
     def accepted(self, head: Head) -> None:
         """Answer a message that a mailbox took."""
@@ -199,15 +221,9 @@ class ServerConnection(asyncio.Protocol):
         return True
 
     def _opened(self) -> None:
-        """Nothing holds back reading any more, nor what was received already."""
-        if self._inbound.kept:
-            self._loop.call_soon(self._serve_kept)
-
-    def _serve_kept(self) -> None:
-        if self._inbound.kept and not self._gate.is_held:
-            self._inbound.receive(b"")
-            if self._eof:
-                self.send_out()
+        """Nothing holds back reading any more, but what was received already comes first."""
+        if self._inbound.is_behind:
+            self.rest()
 
     def request(self, head: Head, body: bytes, in_time: bool) -> bool:
         """Hand a request to its route, at once if its process is idle and nothing is before it.
@@ -244,7 +260,7 @@ class ServerConnection(asyncio.Protocol):
         if (
             is_plain
             and self._decoder.can_lend
-            and not (self._gate.is_held or self._inbound.kept or transport.is_closing())
+            and not (self._gate.is_held or self._inbound.is_behind or transport.is_closing())
         ):
             LargeBodyReader(self, transport, self._decoder)
 
@@ -257,7 +273,7 @@ class ServerConnection(asyncio.Protocol):
     def cut_off_if_slow(self, now: float, timeout: float) -> None:
         """Cut off a request that has begun and does not end.  Time that we did not read is ours."""
         number, since = self._slow
-        if self._decoder.unfinished != number or self._gate.is_held:
+        if self._decoder.unfinished != number or self._gate.is_held or self._inbound.is_behind:
             self._slow = (self._decoder.unfinished, now)
         elif number and now - since >= timeout and not self._inbound.is_shut:
             error = RemoteProtocolError(f"a request did not arrive whole in {timeout:g} s", 408)
@@ -311,7 +327,7 @@ class ServerConnection(asyncio.Protocol):
 
     @property
     def _has_to_answer(self) -> bool:
-        return bool(self._replies.waiting or self._inbound.kept)
+        return bool(self._replies.waiting or self._inbound.is_behind)
 
     def send_out(self) -> None:
         """Write what was answered, in one go; then close if that was the last."""

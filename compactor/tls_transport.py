@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
 
-from compactor.flow import unread_data
+from compactor.flow import FULL_READ, unread_data
 from compactor.tls import TlsError
 
 _PLAIN_BYTES = 64 * 1024  # handed over, or encrypted, at a time: what fits into a core's cache
@@ -89,6 +89,13 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._shake_hands()
         elif not self._is_held:
             self._deliver()
+            if len(data) >= FULL_READ and not self._is_held and not self.is_closing():
+                self._raw.pause_reading()  # others have their turn
+                self._loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if not self._is_held and not self.is_closing():
+            self._raw.resume_reading()
 
     def eof_received(self) -> bool:
         self._is_ended = True

@@ -36,10 +36,17 @@ cdef class FrameDecoder:
     cdef object _room
     cdef object _view
     cdef Py_ssize_t _filled
+    cdef int _step
+    cdef int _chunks
+    cdef readonly bint has_more
     cdef readonly object error
     cdef readonly Py_ssize_t unfinished
 
     cpdef list feed(self, data)
+
+    cpdef list feed_some(self, data)
+
+    cdef object _leave_off(self, bytes data, Py_ssize_t pos)
 
     @cython.locals(
         like=_Pattern, begin=bytes, end=bytes, length=Py_ssize_t, pos=Py_ssize_t,
@@ -48,7 +55,8 @@ cdef class FrameDecoder:
     cdef object _decode(self, bytes data, list events)
 
     @cython.locals(
-        like=_Pattern, block=bytes, start=Py_ssize_t, stop=Py_ssize_t, is_large=bint,
+        like=_Pattern, block=bytes, start=Py_ssize_t, stop=Py_ssize_t, lines=Py_ssize_t,
+        is_large=bint,
     )
     cdef Py_ssize_t _recognise(self, bytes data, Py_ssize_t pos) except? -2
 

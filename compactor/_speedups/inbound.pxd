@@ -20,10 +20,13 @@ cdef class Inbound:
 
     cpdef receive(self, bytes data)
 
+    @cython.locals(decoder=CFrameDecoder, events=list, end=double, in_time=bint)
+    cpdef bint deliver(self, bytes data) except -1
+
     @cython.locals(
-        events=list, end=double, until_check=int, check_after=int, in_time=bint, is_answered=bint,
+        until_check=int, check_after=int, is_answered=bint, is_held=bint,
         mailbox=CMailbox, head=CHead, last=CHead, index=Py_ssize_t, body=bytes,
     )
-    cpdef deliver(self, bytes data)
+    cdef bint _serve(self, list events, double end, bint in_time) except -1
 
     cpdef hold_if_full(self, CMailbox mailbox)
