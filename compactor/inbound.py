@@ -104,8 +104,11 @@ class Inbound:
                 self._connection.send_out()
             if self._decoder.missing >= LARGE_BODY:
                 self._connection.read_large_body()
-            elif is_late or len(data) >= FULL_READ or not data:
-                self._connection.rest()  # without data, a large body is through: as a full read
+            elif is_late or (
+                (len(data) >= FULL_READ or not data)  # without data, a large body is through
+                and self._run_queue.is_hogged_by(id(self))
+            ):
+                self._connection.rest()
         finally:
             self._run_queue.end_turn()
 
@@ -151,20 +154,17 @@ class Inbound:
             if head is not last or mailbox.state == ENDED:
                 last = None
                 sender = head.sender
-                target = None
-                if sender is None:
-                    is_held = self._connection.request(head, body, in_time)
-                else:
-                    target = self._known.get(head.path)
-                    if (
-                        target is None
-                        or head.is_link
-                        or head.size > LARGE
-                        or (self.senders is not None and sender not in self.senders)
-                    ):
-                        target = None
+                target = self._known.get(head.path) if sender is not None else None
+                if (
+                    target is None
+                    or head.is_link
+                    or head.size > LARGE
+                    or (self.senders is not None and sender not in self.senders)
+                ):
+                    if sender is None:
+                        is_held = self._connection.request(head, body, in_time)
+                    else:
                         self._connection.unusual_message(head, sender, body)
-                if target is None:
                     if index + 2 < len(events):
                         in_time = in_time and perf_counter() < end
                         if is_held or not in_time:

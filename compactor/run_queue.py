@@ -33,7 +33,16 @@ class RunQueue:
         turn_end: when the time of this ``run``, or the last one, is over.
     """
 
-    __slots__ = ("_dirty", "_in_turn", "_loop", "_ready", "_scheduled", "turn_end")
+    __slots__ = (
+        "_dirty",
+        "_in_turn",
+        "_loop",
+        "_reader",
+        "_reader_end",
+        "_ready",
+        "_scheduled",
+        "turn_end",
+    )
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -42,6 +51,8 @@ class RunQueue:
         self._scheduled = False
         self._in_turn = False
         self.turn_end = 0.0
+        self._reader = 0
+        self._reader_end = 0.0
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take turns on ``loop`` from now on; what was scheduled before comes first."""
@@ -77,6 +88,22 @@ class RunQueue:
     def end_turn(self) -> None:
         """Write what the turn has gathered, unless more mailboxes are ready to add to it."""
         self._end_turn(not self._ready)
+
+    def is_hogged_by(self, reader: int) -> bool:
+        """Whether no other reader has filled a read for the time of a turn; asked at each.
+
+        Args:
+            reader: tells one from another.
+        """
+        now = time.perf_counter()
+        if reader != self._reader:
+            self._reader = reader
+            self._reader_end = now + TURN_SECONDS
+            return False
+        if now < self._reader_end:
+            return False
+        self._reader = 0
+        return True
 
     def _end_turn(self, is_flushing: bool) -> None:
         try:

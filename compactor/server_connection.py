@@ -327,7 +327,7 @@ class ServerConnection(asyncio.Protocol):
 
     @property
     def _has_to_answer(self) -> bool:
-        return bool(self._replies.waiting or self._inbound.is_behind)
+        return bool(self._replies.waiting or self._inbound.kept or self._decoder.has_more)
 
     def send_out(self) -> None:
         """Write what was answered, in one go; then close if that was the last."""

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
 
 from compactor.flow import FULL_READ, unread_data
+from compactor.run_queue import TURN_SECONDS
 from compactor.tls import TlsError
 
 _PLAIN_BYTES = 64 * 1024  # handed over, or encrypted, at a time: what fits into a core's cache
@@ -63,6 +64,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._above: asyncio.Protocol | None = None
         self._is_shaken = False  # the handshake is over
         self._is_held = True  # the protocol above takes nothing for now
+        self._rest_due = 0.0
         self._is_full = False  # the transport below takes nothing for now
         self._has_paused = False  # the protocol above knows that
         self._unsent: deque[memoryview] = deque()
@@ -90,8 +92,15 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         elif not self._is_held:
             self._deliver()
             if len(data) >= FULL_READ and not self._is_held and not self.is_closing():
-                self._raw.pause_reading()  # others have their turn
-                self._loop.call_soon(self._read_on)
+                self._rest_if_due()
+
+    def _rest_if_due(self) -> None:
+        """Let others have their turn, if this one reads much."""
+        now = self._loop.time()
+        if now >= self._rest_due:
+            self._rest_due = now + TURN_SECONDS
+            self._raw.pause_reading()
+            self._loop.call_soon(self._read_on)
 
     def _read_on(self) -> None:
         if not self._is_held and not self.is_closing():

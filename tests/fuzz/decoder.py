@@ -49,7 +49,11 @@ def compare(backends: Sequence[Backend], data: bytes) -> None:
     stream = data[stop:]
     pieces = cut(stream, cuts)
     ways = [
-        [seen(backend, [stream], limits), *(seen(backend, pieces, limits, way) for way in LENDING)]
+        [
+            seen(backend, [stream], limits),
+            seen(backend, pieces, limits, in_steps=True),
+            *(seen(backend, pieces, limits, way) for way in LENDING),
+        ]
         for backend in backends
     ]
     assert all(other == ways[0] for other in ways), f"backends differ on {pieces}, {limits}"

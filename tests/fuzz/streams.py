@@ -79,13 +79,21 @@ def seen(
     pieces: Sequence[Any],
     limits: tuple[int, int, int],
     lending: Sequence[bool] = (False,),
+    in_steps: bool = False,
 ) -> list[Any]:
-    """All that can be seen of a decoder after each piece."""
+    """All that can be seen of a decoder after each piece.
+
+    Args:
+        in_steps: give the next piece after one step, whether the decoder has more or not; it
+            tells the rest after the last.
+    """
     decoder = backend.FrameDecoder(*limits)
     trace = []
-    for number, piece in enumerate(pieces):
+    for number, piece in enumerate([*pieces, b""] if in_steps else pieces):
         if lending[number % len(lending)]:
             result, value = outcome(read, decoder, piece)
+        elif in_steps and number < len(pieces):
+            result, value = outcome(decoder.feed_some, piece)
         else:
             result, value = outcome(decoder.feed, piece)
         if result == "returned":
