@@ -28,10 +28,13 @@ _MAX_PATTERNS = 8  # that one connection compares with; among more, the cache fi
 # takes some 8 KiB at most, and all some 32 MiB.
 _MAX_CACHED_HEAD = 1024
 _MAX_CACHED_LINES = 24  # each of which may be of 4 bytes, and takes 100 more once it is parsed
-_STEP = 32  # heads that are looked up or parsed at once; a parsed one takes some 50 us
-_LINES = 128  # of a head that count as one more
-_INFLATED = 64 * 1024  # bytes of a body that came compressed, likewise
-_CHUNKS = 1024  # of a body that are read at once
+# What a step may do: so many chunks, of which a head that is looked up or parsed (some 5 us) counts
+# as 32, 4 lines of it as one more, and 2 KiB of a body that came compressed as one.
+_STEP = 1024
+_A_HEAD = 32
+_LINES = 4
+_INFLATED = 2048
+
 _HEAD_END = re.compile(rb"\n\r?\n")
 _BLANK_LINES = re.compile(rb"[\r\n]*")
 # What can still become a request: TLS and other garbage must not be waited on until it ends.
@@ -125,12 +128,12 @@ class FrameDecoder:
 
     __slots__ = (
         "_begun",
-        "_chunks",
         "_filled",
         "_head",
         "_joined",
         "_known",
         "_last",
+        "_left",
         "_max_body",
         "_max_header",
         "_max_inflated",
@@ -139,7 +142,6 @@ class FrameDecoder:
         "_room",
         "_scanned",
         "_state",
-        "_step",
         "_tail",
         "_view",
         "error",
@@ -164,8 +166,7 @@ class FrameDecoder:
         self._state = _IN_SIZE
         self.missing = 0
         self._received = 0
-        self._step = 0  # heads that this step may still look up or parse, and
-        self._chunks = 0  # chunks that it may still read
+        self._left = _STEP  # of this step
         self.has_more = False
         self.error: RemoteProtocolError | None = None
         self.unfinished = 0
@@ -203,14 +204,10 @@ class FrameDecoder:
         if self.error is None:
             if self._room is not None:
                 self._take_back()
-            self.has_more = False
-            self._step = _STEP
-            self._chunks = _CHUNKS
             try:
                 self._decode(data, events)
             except RemoteProtocolError as error:
                 self.error = error
-                self.has_more = False
             if self._last.is_large:
                 self._last = _Pattern(b"", None, False)
             if self._head is None and not self._tail:
@@ -225,6 +222,7 @@ class FrameDecoder:
         if self._tail:
             data = self._tail + data
             self._tail = b""
+            self.has_more = False
         else:
             self._scanned = 0
         if self._head is not None:
@@ -243,7 +241,7 @@ class FrameDecoder:
                     events.append(data[start:stop])
                     pos = stop + len(end)
                     continue
-            if self._step <= 0:
+            if self._left <= 0:
                 self._leave_off(data, pos)
                 return
             pos = self._recognise(data, pos)
@@ -267,6 +265,7 @@ class FrameDecoder:
     def _leave_off(self, data: bytes, pos: int) -> None:
         self._tail = data[pos:]
         self._scanned = 0
+        self._left = _STEP
         self.has_more = True
 
     def _recognise(self, data: bytes, pos: int) -> int:
@@ -279,7 +278,7 @@ class FrameDecoder:
         if stop >= 0:
             block = data[start:stop]
             lines = block.count(b"\n")
-            self._step -= 1 + lines // _LINES
+            self._left -= _A_HEAD + lines // _LINES
             is_large = len(block) > _MAX_CACHED_HEAD or lines > _MAX_CACHED_LINES
             head = parse_head(block) if is_large else cached_head(block)
             self._last = _Pattern(block, head, is_large)
@@ -349,10 +348,10 @@ class FrameDecoder:
                 if end < 0:
                     self._tail = data[pos:]
                     return -1
-                if self._chunks <= 0:
+                if self._left <= 0:
                     self._leave_off(data, pos)
                     return -1
-                self._chunks -= 1
+                self._left -= 1
                 count = _remembered_size(data[pos:end])
                 pos = end + 2
                 if count:
@@ -376,7 +375,7 @@ class FrameDecoder:
         self._parts = []
         if head.gzip:
             body = _inflate(body, self._max_inflated)
-            self._step -= len(body) // _INFLATED
+            self._left -= len(body) // _INFLATED
         events += (head, body)
         return pos
 

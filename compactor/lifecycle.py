@@ -269,4 +269,4 @@ def _stop_running() -> None:
     for context in contexts:
         context.stop()
     for context in contexts:
-        context.join(context._runtime.settings.linger + 1)
+        context.join(3 * context._runtime.settings.linger + 1)  # processes, messages, answers

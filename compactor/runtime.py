@@ -379,6 +379,7 @@ class Runtime:
             await _within(linger, asyncio.gather(*leaving, return_exceptions=True))
         await asyncio.sleep(_AFTER_SOCKETS)
         self.server.close()
+        await _within(linger, self.server.answered())
         for peer in peers:
             peer.abort(Reason.STOPPED)
         for connection in list(self.outgoing):

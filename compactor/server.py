@@ -29,6 +29,7 @@ class Server:
         self.connections: set[ServerConnection] = set()
         self.date = HttpDate()
         self.is_closed = False
+        self._one_ended = asyncio.Event()
         self._admission = Admission(receiver.settings)
         self._listener: asyncio.Server | None = None
         self._check: asyncio.TimerHandle | None = None
@@ -76,6 +77,7 @@ class Server:
         if connection in self.connections:
             self.connections.remove(connection)
             self.leave(ip)
+            self._one_ended.set()
 
     def _cut_off_slow(self, loop: asyncio.AbstractEventLoop) -> None:
         """Look now and again for requests that take too long to arrive."""
@@ -99,6 +101,12 @@ class Server:
             self._acceptor.close()
         for connection in list(self.connections):
             connection.close()
+
+    async def answered(self) -> None:
+        """Once closed, wait until all connections have ended that have something to send."""
+        while any(connection.has_unsent for connection in self.connections):
+            self._one_ended.clear()
+            await self._one_ended.wait()
 
     def abort(self) -> None:
         """Cut every connection that is left."""

@@ -373,6 +373,11 @@ class ServerConnection(asyncio.Protocol):
         else:
             self._transport.abort()
 
+    @property
+    def has_unsent(self) -> bool:
+        """Whether answers have been written that the peer makes no room for."""
+        return self._transport.get_write_buffer_size() > 0
+
     def close(self) -> None:
         """Close once what has been answered has left; the context stops."""
         self._inbound.is_shut = True

@@ -61,6 +61,26 @@ def numbers_answered(client: socket.socket) -> list[int]:
     return numbers
 
 
+def test_an_answer_that_is_being_read_survives_stop(
+    make_context: Callable[..., Context], connect: Callable[[Context], socket.socket]
+) -> None:
+    class Large(Receiver):
+        @route("/page")
+        def page(self, request: Request) -> bytes:
+            return bytes(20_000_000)
+
+    web = spawned(make_context(settings=Settings(linger=TIMEOUT)), Large("web"))
+    client = connect(web.context)
+    client.sendall(b"GET /web/page HTTP/1.1\r\n\r\n")
+    seen = len(client.recv(1000))
+    web.context.stop()
+    while data := client.recv(1 << 20):
+        seen += len(data)
+    assert seen > 20_000_000
+    web.context.join(TIMEOUT)
+    assert not web.context.is_alive()
+
+
 @pytest.mark.parametrize("ends", [False, True], ids=["stays", "sends no more"])
 def test_answers_are_made_as_they_are_read(web: Web, client: socket.socket, ends: bool) -> None:
     if ends:

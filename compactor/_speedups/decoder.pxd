@@ -36,8 +36,7 @@ cdef class FrameDecoder:
     cdef object _room
     cdef object _view
     cdef Py_ssize_t _filled
-    cdef int _step
-    cdef int _chunks
+    cdef Py_ssize_t _left
     cdef readonly bint has_more
     cdef readonly object error
     cdef readonly Py_ssize_t unfinished

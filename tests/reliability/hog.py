@@ -1,0 +1,142 @@
+"""One connection sends as much as it can, of a kind that costs; others are answered meanwhile.
+
+``python -m tests.reliability.hog --seconds 5`` prints a line for each kind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from compactor import Context, Process, Request, install, route
+
+_BATCH = 20_000  # requests that are sent in one go
+_AGENT = b"User-Agent: libprocess/x@127.0.0.1:1\n"
+
+MANY: dict[str, Callable[[int], bytes]] = {
+    "messages": lambda number: b"POST /web/message HTTP/1.1\n%b\n" % _AGENT,
+    "requests to a route": lambda number: b"GET /web/page HTTP/1.1\n\n",
+    "requests to nobody": lambda number: b"GET / HTTP/1.1\n\n",
+    "requests, no two alike": lambda number: b"GET /%x HTTP/1.1\n\n" % number,
+    "messages, no two alike": lambda number: b"POST /web/%x HTTP/1.1\n%b\n" % (number, _AGENT),
+    "messages without sense": lambda number: b"POST /%%%x HTTP/1.1\n%b\n" % (number, _AGENT),
+    "links, no two alike": lambda number: (
+        b"POST /%x/link HTTP/1.1\nCompactor-Link: 1\n%b\n" % (number, _AGENT)
+    ),
+}
+"""What is sent, by what it is: the bytes of one of a number."""
+
+
+class Web(Process):
+    @route("/page")
+    def page(self, request: Request) -> str:
+        return "page"
+
+    @install("message")
+    def message(self, from_pid: object, body: bytes) -> None:
+        pass
+
+
+def be_server() -> None:
+    """Be the context that is talked to, until stdin is closed."""
+    context = Context(ip="127.0.0.1")
+    context.spawn(Web("web"))
+    print(context.port, flush=True)
+    sys.stdin.read()
+    context.stop()
+
+
+def be_hog(kind: str, port: int) -> None:
+    """Send as much as is taken, and read the answers; a connection that is cut off is replaced."""
+    batches = _batches(MANY[kind])
+    while True:
+        connection = socket.create_connection(("127.0.0.1", port))
+        threading.Thread(target=_read, args=(connection,), daemon=True).start()
+        try:
+            for batch in batches:
+                connection.sendall(batch)
+        except OSError:
+            pass
+
+
+def _batches(one: Callable[[int], bytes]) -> Iterator[bytes]:
+    for first in itertools.count(0, _BATCH):
+        yield b"".join(map(one, range(first, first + _BATCH)))
+
+
+def _read(connection: socket.socket) -> None:
+    try:
+        while connection.recv(1 << 20):
+            pass
+    except OSError:
+        pass
+
+
+def times(kind: str, seconds: float) -> list[float]:
+    """Seconds that requests on another connection took, one every 5 ms, sorted."""
+    with _program("--server") as server:
+        assert server.stdout is not None
+        port = int(server.stdout.readline())
+        with _program("--hog", kind, "--port", str(port)):
+            time.sleep(0.5)
+            return sorted(_times(port, seconds))
+
+
+def _times(port: int, seconds: float) -> Iterator[float]:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        end = time.perf_counter() + seconds
+        while (begun := time.perf_counter()) < end:
+            client.sendall(b"GET /web/page HTTP/1.1\r\n\r\n")
+            client.recv(4096)
+            yield time.perf_counter() - begun
+            time.sleep(0.005)
+
+
+class _program:
+    """This module as another program, which is killed in the end."""
+
+    def __init__(self, *args: str) -> None:
+        self._program = subprocess.Popen(
+            [sys.executable, "-m", __spec__.name, *args],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def __enter__(self) -> subprocess.Popen[str]:
+        return self._program
+
+    def __exit__(self, *exc: object) -> None:
+        with self._program:
+            self._program.kill()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=5.0, help="for each kind")
+    parser.add_argument("--server", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--hog", choices=MANY, help=argparse.SUPPRESS)
+    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.server:
+        be_server()
+    elif args.hog:
+        be_hog(args.hog, args.port)
+    else:
+        for kind in MANY:
+            found = times(kind, args.seconds)
+            median, most = statistics.median(found) * 1e3, found[len(found) * 99 // 100] * 1e3
+            print(f"{kind:24} {median:5.1f} ms in the median, {most:5.1f} of 99 %", flush=True)
+
+
+if __name__ == "__main__":
+    main()

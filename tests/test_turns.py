@@ -1,0 +1,175 @@
+"""Turns: what one connection has sent at once does not keep others waiting for all of it."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+
+import pytest
+
+from compactor import Context, DeadLetter, Request, Settings, route, wire
+from tests.actors import TIMEOUT, Receiver, settle, spawned, wait_until
+from tests.tls_fixture import Certificates
+
+MakeContext = Callable[..., Context]
+Connect = Callable[[Context], socket.socket]
+
+MANY = 400
+SECONDS = 0.001  # that each takes
+
+
+def message(path: str) -> bytes:
+    return f"POST /{path} HTTP/1.1\r\nLibprocess-From: x@127.0.0.1:1\r\n\r\n".encode()
+
+
+class Web(Receiver):
+    """Counts what has been served, each of which takes a while."""
+
+    served = 0
+
+    def serve_one(self, _what: object = None) -> None:
+        self.served += 1
+        time.sleep(SECONDS)
+
+    @route("/slow")
+    def slow(self, request: Request) -> str:
+        self.serve_one()
+        return "slow"
+
+
+class Teller(Receiver):
+    """Tells how many the other one has served."""
+
+    def __init__(self, web: Web) -> None:
+        super().__init__("teller")
+        self.web = web
+
+    @route("/served")
+    def served(self, request: Request) -> str:
+        return str(self.web.served)
+
+
+def web_on(context: Context) -> Web:
+    web = spawned(context, Web("web"))
+    context.spawn(Teller(web))
+    context.on_dead_letter(web.serve_one)
+    return web
+
+
+def answer_of(client: socket.socket) -> bytes:
+    client.sendall(b"GET /teller/served HTTP/1.1\r\n\r\n")
+    return client.recv(4096).rpartition(b"\r\n\r\n")[2]
+
+
+@pytest.mark.parametrize("kind", ["requests", "to nobody", "without a handler"])
+def test_another_connection_is_answered_before_all_of_many(
+    make_context: MakeContext, connect: Connect, kind: str
+) -> None:
+    web = web_on(make_context(settings=Settings(max_pipelined=MANY)))
+    hog, other = connect(web.context), connect(web.context)
+    other.settimeout(TIMEOUT)
+    assert answer_of(other) == b"0"
+    if kind == "requests":
+        hog.sendall(b"GET /web/slow HTTP/1.1\r\n\r\n" * MANY)
+    else:
+        to = "nobody" if kind == "to nobody" else "web"
+        hog.sendall(b"".join(message(f"{to}/m{number}") for number in range(MANY)))
+    wait_until(lambda: web.served)
+    assert int(answer_of(other)) < MANY // 2
+    wait_until(lambda: web.served == MANY)
+
+
+def test_all_that_a_broken_connection_brought_is_served_in_turns_too(
+    make_context: MakeContext, connect: Connect
+) -> None:
+    web = web_on(make_context())
+    letters: list[DeadLetter] = []
+    web.context.on_dead_letter(letters.append)
+    hog, other = connect(web.context), connect(web.context)
+    other.settimeout(TIMEOUT)
+    assert answer_of(other) == b"0"
+    hog.sendall(b"".join(message(f"nobody/m{number}") for number in range(MANY)))
+    hog.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    wait_until(lambda: web.served)
+    hog.close()  # a reset
+    assert int(answer_of(other)) < MANY // 2
+    wait_until(lambda: len(letters) == MANY)
+    assert [letter.name for letter in letters] == [f"m{number}" for number in range(MANY)]
+    wait_until(lambda: len(web.context._runtime.server.connections) == 1)
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+def test_more_than_fits_into_many_turns_is_all_served_in_order(
+    make_context: MakeContext, certificates: Certificates, secure: bool
+) -> None:
+    tls = certificates.settings() if secure else False
+    here, there = spawned(make_context(tls=tls), Receiver("a")), make_context(tls=tls)
+    receiver = spawned(there, Receiver("b"))
+    count = 20_000
+    for number in range(count):
+        here.send(receiver.pid, "message", b"%d" % number)
+    received = [int(body) for _, body in receiver.received.take_many(count)]
+    assert received == list(range(count))
+    settle(receiver)
+    assert receiver.received.is_empty
+
+
+def test_requests_behind_an_end_of_the_stream_are_answered(
+    make_context: MakeContext, connect: Connect
+) -> None:
+    web = web_on(make_context())
+    client = connect(web.context)
+    client.settimeout(TIMEOUT)
+    paths = b"".join(b"GET /%d HTTP/1.1\r\n\r\n" % number for number in range(1000))
+    client.sendall(paths + b"GET /teller/served HTTP/1.1\r\n\r\n")
+    client.shutdown(socket.SHUT_WR)
+    seen = b""
+    while data := client.recv(65536):
+        seen += data
+    assert seen.count(b"HTTP/1.1 404") == 1000
+    assert seen.endswith(b"\r\n\r\n0")
+
+
+# The decoder
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize(
+    ("stream", "count"),
+    [
+        (b"".join(b"GET /%d HTTP/1.1\r\n\r\n" % number for number in range(500)), 500),
+        (
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+            + b"1\r\nx\r\n" * 10_000
+            + b"0\r\n\r\n",
+            1,
+        ),
+        (b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 10_000 + b"\r\nGET / HTTP/1.1\r\n\r\n", 2),
+    ],
+    ids=["heads", "chunks", "fields"],
+)
+def test_a_decoder_takes_many_steps_for_what_takes_long(stream: bytes, count: int) -> None:
+    decoder = wire.chosen.FrameDecoder(80 * 1024, 1 << 20)
+    events, steps = decoder.feed_some(stream), 1
+    while decoder.has_more:
+        assert decoder.unfinished
+        events += decoder.feed_some(b"")
+        steps += 1
+    assert steps > 1
+    assert len(events) == 2 * count
+    assert not decoder.unfinished
+    assert decoder.error is None
+
+
+@pytest.mark.usefixtures("backend")
+def test_what_comes_between_two_steps_comes_behind_the_rest() -> None:
+    decoder = wire.chosen.FrameDecoder(80 * 1024, 1 << 20)
+    heads = [b"GET /%d HTTP/1.1\r\n\r\n" % number for number in range(200)]
+    events = decoder.feed_some(b"".join(heads[:100]))
+    assert decoder.has_more
+    events += decoder.feed_some(b"".join(heads[100:]) + b"nonsense\r\n\r\n")
+    events += decoder.feed(b"")
+    assert [head.path for head in events[::2]] == [b"/%d" % number for number in range(200)]
+    assert decoder.error is not None
+    assert not decoder.has_more
