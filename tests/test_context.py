@@ -180,6 +180,7 @@ def test_port_can_be_bound_again_after_join(context: Context, make_context: Cont
     context.stop()
     context.join(TIMEOUT)
     sender.exits.take()
+    wait_until(lambda: not sender.context._runtime.outgoing)  # the end of the connection, too
 
     again, second = make_context(port=context.port), Receiver()
     again.spawn(second)
