@@ -160,7 +160,8 @@ def test_a_wall_clock_that_jumps_by_days_disturbs_nothing(start: Start) -> None:
     jumping.tell("link", to=other.pid)
     other.tell("link", to=jumping.pid)
     told = jumping.tell("delay", seconds=0.2)
-    assert 0.2 <= jumping.take("delayed")["at"] - told < 2.0
+    took = jumping.take("delayed")["at"] - told
+    assert 0.19 < took < 2.0  # loops count whole milliseconds
     jumping.send(other.pid, "there")
     other.take("message")
     other.send(jumping.pid, "back")
