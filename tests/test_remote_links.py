@@ -540,7 +540,7 @@ def test_a_connection_whose_peer_ends_its_side_and_does_not_read_is_closed_and_s
             ssl_context = Tls(tls).accepting
             connection = ssl_context.wrap_socket(connection, server_side=True)
         assert connection.recv(4096)
-        time.sleep(0.1)
+        wait_until(lambda: context._runtime.peer(pid.address).outflow.is_full)
         socket.socket.shutdown(connection, socket.SHUT_WR)
         assert here.exits.take() == (pid, Reason.CLOSED)
         wait_until(lambda: not context._runtime.outgoing)

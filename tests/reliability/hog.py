@@ -60,8 +60,10 @@ def be_hog(kind: str, port: int) -> None:
         connection = socket.create_connection(("127.0.0.1", port))
         threading.Thread(target=_read, args=(connection,), daemon=True).start()
         try:
-            for batch in batches:
+            for number, batch in enumerate(batches):
                 connection.sendall(batch)
+                if not number:
+                    print("sent", flush=True)
         except OSError:
             pass
 
@@ -84,8 +86,9 @@ def times(kind: str, seconds: float) -> list[float]:
     with _program("--server") as server:
         assert server.stdout is not None
         port = int(server.stdout.readline())
-        with _program("--hog", kind, "--port", str(port)):
-            time.sleep(0.5)
+        with _program("--hog", kind, "--port", str(port)) as hog:
+            assert hog.stdout is not None
+            assert hog.stdout.readline() == "sent\n"
             return sorted(_times(port, seconds))
 
 
