@@ -59,9 +59,12 @@ class ReadGate:
     Args:
         transport: the transport.
         opened: called whenever none does any more.
+
+    Attributes:
+        is_resting: whether others have their turn.
     """
 
-    __slots__ = ("_held", "_is_resting", "_opened", "_transport")
+    __slots__ = ("_held", "_opened", "_transport", "is_resting")
 
     def __init__(
         self, transport: asyncio.Transport, opened: Callable[[], object] | None = None
@@ -69,7 +72,7 @@ class ReadGate:
         self._transport = transport
         self._opened = opened
         self._held: set[object] = set()
-        self._is_resting = False
+        self.is_resting = False
 
     @property
     def is_held(self) -> bool:
@@ -78,7 +81,7 @@ class ReadGate:
 
     def hold(self, reason: object) -> None:
         """Pause reading for ``reason``, any hashable."""
-        if not self._held and not self._is_resting and not self._transport.is_closing():
+        if not self._held and not self.is_resting and not self._transport.is_closing():
             self._transport.pause_reading()
         self._held.add(reason)
 
@@ -87,20 +90,20 @@ class ReadGate:
         if reason in self._held:
             self._held.discard(reason)
             if not self._held and not self._transport.is_closing():
-                if not self._is_resting:
+                if not self.is_resting:
                     self._transport.resume_reading()
                 if self._opened is not None:
                     self._opened()
 
     def rest(self) -> None:
         """Pause reading until ``go_on``, so that others have their turn."""
-        if not self._held and not self._is_resting and not self._transport.is_closing():
+        if not self._held and not self.is_resting and not self._transport.is_closing():
             self._transport.pause_reading()
-        self._is_resting = True
+        self.is_resting = True
 
     def go_on(self) -> None:
         """Read on, unless there is a reason not to."""
-        self._is_resting = False
+        self.is_resting = False
         if not self._held and not self._transport.is_closing():
             self._transport.resume_reading()
 

@@ -93,7 +93,6 @@ class ServerConnection(asyncio.Protocol):
         self._peer: tuple[str, int] = ("", 0)
         self._observed: set[str] = set()
         self._eof = False
-        self._is_resting = False
         self._last_wait: asyncio.TimerHandle | None = None  # for the peer to read the last answer
         self._slow = (0, 0.0)  # an unfinished request, and since when it has been seen
 
@@ -159,13 +158,11 @@ class ServerConnection(asyncio.Protocol):
 
     def rest(self) -> None:
         """Read and serve no more until the loop has looked at other sockets."""
-        self._gate.rest()
-        if not self._is_resting:
-            self._is_resting = True
+        if not self._gate.is_resting:
+            self._gate.rest()
             self._loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
-        self._is_resting = False
         self._gate.go_on()
         if self._inbound.is_behind and not self._gate.is_held:
             self._inbound.receive(b"")
