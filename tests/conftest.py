@@ -138,12 +138,18 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture
 def deaf_port() -> Iterator[int]:
-    """A port of loopback that answers nobody: Linux drops what a full backlog cannot take."""
+    """A port of 127.0.0.1 that answers nobody: Linux drops what a full backlog cannot take.
+
+    Nobody else gets it on another address of loopback; servers that reuse addresses can.
+    """
     if sys.platform != "linux":
         pytest.skip("only Linux leaves connections unanswered while a backlog is full")
     with contextlib.ExitStack() as opened:
-        full = opened.enter_context(socket.socket())
-        full.bind(("127.0.0.1", 0))
+        kept, full = opened.enter_context(socket.socket()), opened.enter_context(socket.socket())
+        for sock in (kept, full):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("0.0.0.0", 0))
+        full.bind(("127.0.0.1", kept.getsockname()[1]))
         full.listen(0)
         for _ in range(8):
             filler = opened.enter_context(socket.socket())
