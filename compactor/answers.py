@@ -1,7 +1,7 @@
 """``AnswerReader``: the bytes of one outgoing connection to HTTP answers.  No socket, no loop.
 
-Many libprocess versions answer every frame, with the same few bytes each time; so heads that
-repeat are not parsed again.  What an answer says stands in its status, its fields and the first
+Many libprocess versions answer every frame, with the same few bytes each time; so a head that
+repeats is not even looked for.  What an answer says stands in its status, its fields and the first
 bytes of its body, and more of it is not kept.
 """
 
@@ -19,8 +19,15 @@ from compactor.fields import CHUNKED, body_length, parse_fields
 KEPT_BODY_BYTES = 64
 
 _MAX_HEAD = 64 * 1024
+_MAX_LINES = 1000  # of a head
 _MAX_CACHED_HEAD = 1024
+# What a step may do: so many heads that repeat, chunks or lines, of which a head that is looked up
+# or parsed counts as 16, and as its lines.
+_STEP = 512
+_A_HEAD = 16
+
 _STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9]{2})(?: [^\r\n\0]*)?")
+_BLANK_LINES = re.compile(rb"[\r\n]*")
 _SWITCHING_PROTOCOLS = 101
 
 _IN_HEAD, _IN_DATA, _IN_SIZE, _AFTER_DATA, _IN_TRAILERS, _UNTIL_CLOSE = range(6)
@@ -65,16 +72,33 @@ class AnswerReader:
 
     An answer whose body ends with the connection is never complete: the loss of the connection
     says more than it could.  Interim answers (100 to 199) are skipped.
+
+    Attributes:
+        error: what was malformed, once something was.
+        has_more: whether ``feed_some`` has left off before all was read.
     """
 
-    __slots__ = ("_body", "_head", "_missing", "_state", "_tail", "error")
+    __slots__ = (
+        "_block",
+        "_body",
+        "_head",
+        "_left",
+        "_missing",
+        "_state",
+        "_tail",
+        "error",
+        "has_more",
+    )
 
     def __init__(self) -> None:
         self._state = _IN_HEAD
-        self._tail = b""  # what came of an incomplete head or line
+        self._tail = b""  # what came of an incomplete head or line, or all that is left of a step
+        self._block = b""  # the bytes of the last head, unless they are many
         self._head = _Head(Answer(0, {}, b""), 0)
         self._body = b""
         self._missing = 0
+        self._left = _STEP  # of this step
+        self.has_more = False
         self.error: RemoteProtocolError | None = None
 
     def feed(self, data: bytes) -> list[Answer]:
@@ -82,18 +106,30 @@ class AnswerReader:
 
         After malformed bytes ``error`` is set, and nothing that comes later is read.
         """
+        answers = self.feed_some(data)
+        while self.has_more:
+            answers += self.feed_some(b"")
+        return answers
+
+    def feed_some(self, data: bytes) -> list[Answer]:
+        """The same in steps of a millisecond: when ``has_more``, ``feed_some(b"")`` goes on."""
         answers: list[Answer] = []
         if self.error is None:
             data, self._tail = self._tail + data, b""
             pos = 0
+            self._left = _STEP
             try:
-                while 0 <= pos < len(data):
-                    pos = self._step(data, pos, answers)
+                while 0 <= pos < len(data) and self._left > 0:
+                    self._left -= 1
+                    pos = self._read(data, pos, answers)
             except RemoteProtocolError as error:
                 self.error = error
+            self.has_more = self.error is None and 0 <= pos < len(data)
+            if self.has_more:
+                self._tail = data[pos:]
         return answers
 
-    def _step(self, data: bytes, pos: int, answers: list[Answer]) -> int:
+    def _read(self, data: bytes, pos: int, answers: list[Answer]) -> int:
         """Read one head, line or piece of a body; the position behind it, or -1 to wait."""
         if self._state == _IN_HEAD:
             return self._read_head(data, pos, answers)
@@ -109,8 +145,30 @@ class AnswerReader:
         return end + 2
 
     def _read_head(self, data: bytes, pos: int, answers: list[Answer]) -> int:
-        if data[pos] in b"\r\n":
-            return pos + 1  # blank lines before an answer
+        if self._block and data.startswith(self._block, pos):
+            end = pos + len(self._block)
+        else:
+            pos = _BLANK_LINES.match(data, pos).end()  # type: ignore[union-attr]  # before an answer
+            end = self._find_head(data, pos)
+            if end < 0:
+                return -1
+        head = self._head
+        if head.length == 0:
+            if head.answer.status >= 200:
+                answers.append(head.answer)
+            return end
+        self._body = b""
+        if head.length is None:
+            self._state = _UNTIL_CLOSE
+        elif head.length == CHUNKED:
+            self._state = _IN_SIZE
+        else:
+            self._missing = head.length
+            self._state = _IN_DATA
+        return end
+
+    def _find_head(self, data: bytes, pos: int) -> int:
+        """Parse the next head; where it ends, or -1 to wait for the rest of it."""
         end = data.find(b"\r\n\r\n", pos, pos + _MAX_HEAD)
         if end < 0:
             self._tail = data[pos:]
@@ -120,20 +178,14 @@ class AnswerReader:
                 raise RemoteProtocolError(f"the head of an answer exceeds {_MAX_HEAD} bytes")
             return -1
         end += 4
-        parse = _cached_head if end - pos <= _MAX_CACHED_HEAD else _parse_head
-        head = parse(data[pos:end])
-        if head.length == 0:
-            if head.answer.status >= 200:
-                answers.append(head.answer)
-            return end
-        self._head, self._body = head, b""
-        if head.length is None:
-            self._state = _UNTIL_CLOSE
-        elif head.length == CHUNKED:
-            self._state = _IN_SIZE
-        else:
-            self._missing = head.length
-            self._state = _IN_DATA
+        block = data[pos:end]
+        lines = block.count(b"\n")
+        if lines > _MAX_LINES:
+            raise RemoteProtocolError(f"the head of an answer exceeds {_MAX_LINES} lines")
+        self._left -= _A_HEAD + lines
+        is_small = len(block) <= _MAX_CACHED_HEAD
+        self._head = _cached_head(block) if is_small else _parse_head(block)
+        self._block = block if is_small else b""
         return end
 
     def _read_data(self, data: bytes, pos: int, answers: list[Answer]) -> int:

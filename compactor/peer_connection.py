@@ -7,14 +7,17 @@ import errno
 import logging
 import math
 import ssl
+from time import perf_counter
 from typing import Protocol, cast
 from urllib.parse import unquote
 
 from compactor.answers import Answer, AnswerReader
 from compactor.errors import Reason
+from compactor.flow import FULL_READ, ReadGate
 from compactor.keepalive import AckWatch, probe, unacknowledged
 from compactor.outflow import Outflow
 from compactor.pid import Address
+from compactor.run_queue import TURN_SECONDS, RunQueue
 
 log = logging.getLogger("compactor")
 
@@ -48,7 +51,7 @@ class PeerConnection(asyncio.Protocol):
 
     Args:
         peer: dialled it, and is told what happens.
-        loop: the running loop.
+        run_queue: the turns of the loop.
         all_open: holds it as long as it is open.
         peer_timeout: seconds of silence of the peer's machine.
         patience: seconds without any progress after which a connection that only has to end is
@@ -58,7 +61,7 @@ class PeerConnection(asyncio.Protocol):
     def __init__(
         self,
         peer: Dialler,
-        loop: asyncio.AbstractEventLoop,
+        run_queue: RunQueue,
         all_open: set[PeerConnection],
         peer_timeout: float,
         patience: float,
@@ -69,13 +72,15 @@ class PeerConnection(asyncio.Protocol):
         self._patience = patience
         self._watch: AckWatch | None = None
         self.transport: asyncio.Transport | None = None
+        self._gate: ReadGate
         self._reader = AnswerReader()
         self._answers = 0
         self._unanswered = 0  # frames that a peer may still answer, once the end is sent
         self._ending: asyncio.TimerHandle | None = None
         self._drain: asyncio.Future[None] | None = None
-        self._loop = loop
-        self.ended: asyncio.Future[None] = loop.create_future()
+        self._run_queue = run_queue
+        self._loop = run_queue.loop
+        self.ended: asyncio.Future[None] = self._loop.create_future()
         self._is_full = False
         self.lost: Reason | None = None  # why, once it is
 
@@ -126,6 +131,7 @@ class PeerConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
+        self._gate = ReadGate(self.transport)
         self._all_open.add(self)
         probe(transport.get_extra_info("socket"), self._peer_timeout)
         self._watch = AckWatch(self._loop, transport, self._peer_timeout, self._vanished)
@@ -142,14 +148,38 @@ class PeerConnection(asyncio.Protocol):
             self._peer.outflow.resume()
 
     def data_received(self, data: bytes) -> None:
-        if self._reader.error is not None:
-            return
-        peer = self._peer
-        for answer in self._reader.feed(data):
-            self._unanswered -= 1
+        in_time = self._read(data)
+        is_full = len(data) >= FULL_READ
+        if not in_time or (is_full and self._run_queue.is_hogged_by(id(self))):
+            self._rest()
+
+    def _read(self, data: bytes) -> bool:
+        """Take the next answers, or what is left of them; whether a turn had time for all."""
+        end = perf_counter() + TURN_SECONDS
+        reader, peer = self._reader, self._peer
+        if reader.error is not None:
+            return True
+        for answer in reader.feed_some(data):
             self._take(answer)
-        if self._reader.error is not None and peer is not None:
-            log.info("answers of %s:%d are no HTTP, ignored: %s", *peer.address, self._reader.error)
+        while reader.has_more:
+            if perf_counter() > end:
+                return False
+            for answer in reader.feed_some(b""):
+                self._take(answer)
+        if reader.error is not None and peer is not None:
+            log.info("answers of %s:%d are no HTTP, ignored: %s", *peer.address, reader.error)
+        return True
+
+    def _rest(self) -> None:
+        """Read no more until the loop has looked at other sockets."""
+        if not self._gate.is_resting:
+            self._gate.rest()
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._gate.go_on()
+        if not self._read(b""):
+            self._rest()
 
     def eof_received(self) -> bool:
         self._lost(Reason.CLOSED)
@@ -163,7 +193,14 @@ class PeerConnection(asyncio.Protocol):
             self._watch.close()
         if self._ending is not None:
             self._ending.cancel()
-        self._lost(Reason.CLOSED if exc is None else _reason_of(exc))
+        self._end(Reason.CLOSED if exc is None else _reason_of(exc))
+
+    def _end(self, reason: Reason) -> None:
+        """Nothing comes any more; what came is read all the same, in turns."""
+        if self._peer is not None and not self._read(b""):
+            self._loop.call_soon(self._end, reason)
+            return
+        self._lost(reason)
         if not self.ended.done():
             self.ended.set_result(None)
 
@@ -186,6 +223,7 @@ class PeerConnection(asyncio.Protocol):
             drain.set_result(None)
 
     def _take(self, answer: Answer) -> None:
+        self._unanswered -= 1
         if self._peer is None:
             return
         status = answer.status

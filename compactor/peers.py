@@ -117,7 +117,7 @@ class Peer:
 
         def make() -> PeerConnection:
             times = settings.peer_timeout, settings.connect_timeout
-            return PeerConnection(self, loop, owner.outgoing, *times)
+            return PeerConnection(self, owner.run_queue, owner.outgoing, *times)
 
         try:
             connection = await dial(

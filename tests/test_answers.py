@@ -110,6 +110,7 @@ REFUSED = {
     "endless chunk size line": CHUNKED + b"2;" + b"x" * 2000,
     "endless trailer": CHUNKED + b"0\r\nX: " + b"x" * 2000,
     "endless head": START + b"X: " + b"x" * 70_000,
+    "head of many lines": START + b"X:\r\n" * 1000 + b"\r\n",
 }
 
 
@@ -121,6 +122,45 @@ def test_what_is_no_answer_is_refused_and_nothing_read_behind_it(case: str) -> N
         answers, error = read(*pieces, NEXT)
         assert error
         assert seen(answers) == [BEHIND]
+
+
+@pytest.mark.parametrize(
+    ("one", "count"),
+    [
+        (NEXT, 1),
+        (b"HTTP/1.1 202 %d\r\nContent-Length: 0\r\n\r\n", 1),
+        (CHUNKED + b"1\r\nx\r\n" * 5 + b"0\r\n\r\n", 1),
+        (b"HTTP/1.1 100 C\r\n\r\n", 0),
+    ],
+    ids=["alike", "no two alike", "chunks", "interim"],
+)
+def test_many_answers_take_many_steps(one: bytes, count: int) -> None:
+    data = b"".join(one.replace(b"%d", b"%d" % number) for number in range(1000)) + NEXT
+    reader = AnswerReader()
+    answers, steps = reader.feed_some(data), 1
+    while reader.has_more:
+        answers += reader.feed_some(b"")
+        steps += 1
+    assert steps > 1
+    assert len(answers) == 1000 * count + 1
+    assert answers == read(*every_way(data)[-1])[0]
+
+
+def test_any_number_of_blank_lines_is_one_step() -> None:
+    reader = AnswerReader()
+    assert seen(reader.feed_some(b"\r\n" * 100_000 + NEXT)) == [BEHIND]
+    assert not reader.has_more
+
+
+def test_what_comes_between_two_steps_comes_behind_the_rest() -> None:
+    reader = AnswerReader()
+    answers = reader.feed_some(NEXT * 1000)
+    assert reader.has_more
+    answers += reader.feed_some(START + b"Content-Length: 0\r\n\r\nnonsense\r\n")
+    answers += reader.feed(b"")
+    assert seen(answers) == [BEHIND] * 1000 + [(200, b"")]
+    assert reader.error is not None
+    assert not reader.has_more
 
 
 def test_what_is_kept_of_an_unfinished_answer_is_bounded() -> None:

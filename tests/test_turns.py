@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from compactor import Context, DeadLetter, Request, Settings, route, wire
+from compactor import Context, DeadLetter, Reason, Request, Settings, route, wire
 from tests.actors import TIMEOUT, Receiver, settle, spawned, wait_until
+from tests.raw import pid_at
 from tests.tls_fixture import Certificates
 
 MakeContext = Callable[..., Context]
@@ -17,6 +18,7 @@ Connect = Callable[[Context], socket.socket]
 
 MANY = 400
 SECONDS = 0.001  # that each takes
+REFUSED = b"HTTP/1.1 404 N\r\nContent-Length: 14\r\n\r\n404 Not Found."
 
 
 def message(path: str) -> bytes:
@@ -59,6 +61,10 @@ def web_on(context: Context) -> Web:
 
 def answer_of(client: socket.socket) -> bytes:
     client.sendall(b"GET /teller/served HTTP/1.1\r\n\r\n")
+    return last_line(client)
+
+
+def last_line(client: socket.socket) -> bytes:
     return client.recv(4096).rpartition(b"\r\n\r\n")[2]
 
 
@@ -129,6 +135,52 @@ def test_requests_behind_an_end_of_the_stream_are_answered(
         seen += data
     assert seen.count(b"HTTP/1.1 404") == 1000
     assert seen.endswith(b"\r\n\r\n0")
+
+
+def test_another_connection_is_answered_before_all_answers_of_a_peer_are_read(
+    make_context: MakeContext, connect: Connect, listener: socket.socket
+) -> None:
+    count = 2000
+    web = spawned(make_context(), Web("web"))
+    web.context.spawn(Teller(web))
+    other = connect(web.context)
+    other.settimeout(TIMEOUT)
+
+    def on_letter(_: DeadLetter) -> None:
+        if not web.served:
+            other.sendall(b"GET /teller/served HTTP/1.1\r\n\r\n")
+        web.served += 1
+
+    web.context.on_dead_letter(on_letter)
+    to = pid_at(listener)
+    for _ in range(count):
+        web.send(to, "message")
+    peer, _ = listener.accept()
+    with peer:
+        wait_until(lambda: web.context._runtime.peer(to.address).outflow.written == count)
+        peer.sendall(REFUSED * count)
+        assert 0 < int(last_line(other)) < count
+        wait_until(lambda: web.served == count)
+
+
+def test_answers_of_a_connection_that_breaks_are_read_all_the_same(
+    make_context: MakeContext, listener: socket.socket
+) -> None:
+    count = 2000
+    here = spawned(make_context(), Receiver())
+    letters: list[DeadLetter] = []
+    here.context.on_dead_letter(letters.append)
+    to = pid_at(listener)
+    here.link(to)
+    for _ in range(count):
+        here.send(to, "message")
+    peer, _ = listener.accept()
+    wait_until(lambda: here.context._runtime.peer(to.address).outflow.written == count + 1)
+    peer.sendall(REFUSED * (count + 1))
+    peer.close()
+    assert here.exits.take() == (to, Reason.NO_PROCESS)
+    wait_until(lambda: len(letters) == count)
+    assert {letter.reason for letter in letters} == {Reason.NO_PROCESS}
 
 
 # The decoder

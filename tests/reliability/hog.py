@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from compactor import Context, Process, Request, install, route
+from compactor import PID, Context, Process, Request, install, route
 
 _BATCH = 20_000  # requests that are sent in one go
 _AGENT = b"User-Agent: libprocess/x@127.0.0.1:1\n"
@@ -33,6 +33,20 @@ MANY: dict[str, Callable[[int], bytes]] = {
 }
 """What is sent, by what it is: the bytes of one of a number."""
 
+ANSWERS: dict[str, Callable[[int], bytes]] = {
+    "answers": lambda number: b"HTTP/1.1 202 OK\r\nContent-Length: 0\r\n\r\n",
+    "answers, no two alike": lambda number: (
+        b"HTTP/1.1 404 %x\r\nContent-Length: 0\r\n\r\n" % number
+    ),
+    "blank lines": lambda number: b"\r\n",
+    "small chunks": lambda number: (
+        b"1\r\nx\r\n" if number else b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    ),
+}
+"""What is answered, asked or not, on a connection of the server's own."""
+
+KINDS = (*MANY, *ANSWERS)
+
 
 class Web(Process):
     @route("/page")
@@ -42,6 +56,10 @@ class Web(Process):
     @install("message")
     def message(self, from_pid: object, body: bytes) -> None:
         pass
+
+    @install("call")
+    def call(self, from_pid: PID, body: bytes) -> None:
+        self.send(from_pid, "hello")
 
 
 def be_server() -> None:
@@ -55,9 +73,14 @@ def be_server() -> None:
 
 def be_hog(kind: str, port: int) -> None:
     """Send as much as is taken, and read the answers; a connection that is cut off is replaced."""
-    batches = _batches(MANY[kind])
+    batches = _batches((MANY | ANSWERS)[kind])
+    listener = socket.create_server(("127.0.0.1", 0))
     while True:
         connection = socket.create_connection(("127.0.0.1", port))
+        if kind in ANSWERS:
+            agent = b"libprocess/x@127.0.0.1:%d" % listener.getsockname()[1]
+            connection.sendall(b"POST /web/call HTTP/1.1\nUser-Agent: %b\n\n" % agent)
+            connection, _ = listener.accept()
         threading.Thread(target=_read, args=(connection,), daemon=True).start()
         try:
             for number, batch in enumerate(batches):
@@ -127,7 +150,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0, help="for each kind")
     parser.add_argument("--server", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--hog", choices=MANY, help=argparse.SUPPRESS)
+    parser.add_argument("--hog", choices=KINDS, help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.server:
@@ -135,7 +158,7 @@ def main() -> None:
     elif args.hog:
         be_hog(args.hog, args.port)
     else:
-        for kind in MANY:
+        for kind in KINDS:
             found = times(kind, args.seconds)
             median, most = statistics.median(found) * 1e3, found[len(found) * 99 // 100] * 1e3
             print(f"{kind:24} {median:5.1f} ms in the median, {most:5.1f} of 99 %", flush=True)
