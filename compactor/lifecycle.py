@@ -93,6 +93,7 @@ class LoopOwner:
             log.exception("%s failed", self)
         finally:
             if not self._runtime.is_stopping:  # interrupted: nobody will run this loop again
+                self._runtime.losses.close()
                 for mailbox in list(self._runtime.live.values()):
                     mailbox.abandon(Reason.STOPPED)
                 self._close()

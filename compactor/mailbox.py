@@ -6,12 +6,13 @@ import asyncio
 import functools
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from time import perf_counter
 from typing import Any, Protocol
 
 from compactor.errors import Reason
 from compactor.flow import Feeder
+from compactor.losses import Losses
 from compactor.messages import Event, serve
 from compactor.pid import PID
 from compactor.routes import Call
@@ -36,10 +37,12 @@ class Owner(Protocol):
 
     Attributes:
         low_water, low_water_bytes: what a mailbox holds at most when its sockets are read again.
+        losses: where a mailbox reports what it will not serve.
     """
 
     low_water: int
     low_water_bytes: int
+    losses: Losses
 
     def bind(self, process: Any, name: str) -> Call | None: ...
     def handler_failed(self, mailbox: Mailbox, entry: Entry, error: BaseException) -> None: ...
@@ -302,15 +305,21 @@ class Mailbox:
 
     def _discard(self, reason: Reason) -> None:
         """Empty the queue; what waited is reported."""
-        entries, kept = list(self.queue), (self._finalize, self._end)
-        self.queue = _NOTHING
+        entries, self.queue = self.queue, _NOTHING
         self.large_bytes = 0
-        for entry in entries:
+        self._release_feeders()
+        if entries:
+            self._owner.losses.report(self, self._report(entries, reason))
+
+    def _report(self, entries: deque[Entry], reason: Reason) -> Iterator[None]:
+        kept = (self._finalize, self._end)
+        while entries:
+            entry = entries.popleft()
             if entry[0] is serve:
                 entry[1].discard(reason)
             elif entry[0] not in kept:
                 self._owner.message_dropped(self, self._small(entry), reason)
-        self._release_feeders()
+            yield
 
     def _release_feeders_if_low(self) -> None:
         owner = self._owner

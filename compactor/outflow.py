@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from .decoder import FrameDecoder
@@ -100,7 +101,8 @@ class Outflow:
         length = len(body)
         size = self.size
         if size + len(prefix) + length + _FRAMING > self._max_bytes and self.parked:
-            self._peer.overflowed(*_messages(encode_message(prefix, body)))
+            for message in _messages(encode_message(prefix, body)):
+                self._peer.overflowed(*message)
             return
         if length < _LARGE:
             size += append_message(self._buffer, prefix, body)
@@ -175,22 +177,16 @@ class Outflow:
         self.links_again.clear()
         self.written = 0
 
-    def take_back(self) -> list[Any]:
-        """Park nothing any more; return the messages among what was, as the decoder does."""
-        messages: list[Any] = []
+    def take_back(self) -> Iterator[tuple[Head, bytes]]:
+        """Park nothing any more; return the messages among what was."""
         self._end_block()
-        for buffers, _, _ in self._ended:
-            found = _messages(b"".join(buffers))
-            for index in range(0, len(found), 2):
-                if not found[index].is_link:
-                    messages += found[index : index + 2]
+        ended, self._ended = self._ended, deque()
         self.links.clear()
         self.links_again.clear()
-        self._ended.clear()
         self.parked = self._ended_frames = 0
         self.size = self._ended_size = 0
         self._relieve()
-        return messages
+        return _messages_of(ended)
 
     def resume(self) -> None:
         """The transport takes more."""
@@ -228,6 +224,17 @@ class Outflow:
             self._peer.relieved()
 
 
-def _messages(frames: bytes) -> list[Any]:
-    """What some whole frames were: head, body, head, body, and so on."""
-    return FrameDecoder(len(frames), len(frames)).feed(frames)
+def _messages_of(blocks: deque[tuple[list[Any], int, int]]) -> Iterator[tuple[Head, bytes]]:
+    while blocks:
+        for head, body in _messages(b"".join(blocks.popleft()[0])):
+            if not head.is_link:
+                yield head, body
+
+
+def _messages(frames: bytes) -> Iterator[tuple[Head, bytes]]:
+    """What some whole frames were, decoded in steps."""
+    decoder = FrameDecoder(len(frames), len(frames))
+    found = decoder.feed_some(frames)
+    while found:
+        yield from zip(found[::2], found[1::2], strict=True)
+        found = decoder.feed_some(b"")

@@ -6,8 +6,8 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from compactor.dialling import dial
 from compactor.errors import Reason
@@ -22,6 +22,8 @@ from compactor.tls import Tls, TlsError
 from compactor.wire import Backend
 
 log = logging.getLogger("compactor")
+
+Frames = Iterator[tuple[Head, bytes]]
 
 
 class PeerOwner(Protocol):
@@ -40,7 +42,8 @@ class PeerOwner(Protocol):
 
     def peer_lost(self, peer: Peer, reason: Reason) -> None: ...
     def link_exited(self, address: Address, id_: str, reason: Reason) -> None: ...
-    def messages_dropped(self, address: Address, messages: list[Any], reason: Reason) -> None: ...
+    def frame_dropped(self, address: Address, head: Head, body: bytes, reason: Reason) -> None: ...
+    def frames_dropped(self, address: Address, frames: Frames, reason: Reason) -> None: ...
     def message_refused(self, address: Address) -> None: ...
     def backed_up(self, address: Address, is_backed_up: bool) -> None: ...
 
@@ -90,7 +93,7 @@ class Peer:
 
     def overflowed(self, head: Head, body: bytes) -> None:
         """The outflow has no room for a message."""
-        self._owner.messages_dropped(self.address, [head, body], Reason.OVERFLOW)
+        self._owner.frame_dropped(self.address, head, body, Reason.OVERFLOW)
 
     def backed_up(self) -> None:
         """More is parked than those who can wait should add to."""
@@ -207,10 +210,9 @@ class Peer:
             self._lost(reason)
 
     def _lost(self, reason: Reason) -> None:
-        messages = self.outflow.take_back()
+        frames = self.outflow.take_back()
         self.outflow.close()
-        if messages:
-            self._owner.messages_dropped(self.address, messages, reason)
+        self._owner.frames_dropped(self.address, frames, reason)
         self._owner.peer_lost(self, reason)
 
     # Answers

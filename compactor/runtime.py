@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -19,11 +19,12 @@ from compactor.frames import link_frame, message_prefix
 from compactor.handlers import handler_table
 from compactor.heads import Head
 from compactor.links import Links
+from compactor.losses import Losses
 from compactor.mailbox import Entry, Mailbox
 from compactor.messages import Exited, Initialization, serve
 from compactor.metrics import DeadLetter, Metrics
 from compactor.peer_connection import PeerConnection
-from compactor.peers import Peer
+from compactor.peers import Frames, Peer
 from compactor.pid import PID, Address
 from compactor.process import Process, bind_handler, bind_route
 from compactor.protobuf import DoesNotParse
@@ -71,6 +72,7 @@ class Runtime:
         self.metrics = Metrics()
         self.links = Links()
         self.run_queue = backend.RunQueue()
+        self.losses = Losses(self.run_queue)
         self.live: dict[str, Mailbox] = {}
         self.peers: WeakValueDictionary[Address, Peer] = WeakValueDictionary()
         self.outgoing: set[PeerConnection] = set()
@@ -289,16 +291,21 @@ class Runtime:
         if pid is not None:  # peers may say anything
             self._notify(pid, self.links.exited(pid), reason)
 
-    def messages_dropped(self, address: Address, messages: list[Any], reason: Reason) -> None:
-        """Encoded messages will not be written.
+    def frames_dropped(self, address: Address, frames: Frames, reason: Reason) -> None:
+        """Messages for an address will not be written."""
+        self.losses.report(address, self._drop(address, frames, reason))
 
-        Args:
-            messages: head, body, head, body, and so on.
-        """
-        for head, body in zip(messages[::2], messages[1::2], strict=True):
-            id_, name = split_path(head.path)
-            to = PID(*address, id_)
-            self.metrics.dead_letter(DeadLetter(reason, to, head.sender, name, len(body)))
+    def _drop(self, address: Address, frames: Frames, reason: Reason) -> Iterator[None]:
+        for head, body in frames:
+            self.frame_dropped(address, head, body, reason)
+            yield
+
+    def frame_dropped(self, address: Address, head: Head, body: bytes, reason: Reason) -> None:
+        """A message for an address will not be written."""
+        id_, name = split_path(head.path)
+        self.metrics.dead_letter(
+            DeadLetter(reason, PID(*address, id_), head.sender, name, len(body))
+        )
 
     def message_refused(self, address: Address) -> None:
         """A peer answered one of our messages with 404."""
@@ -364,6 +371,7 @@ class Runtime:
     async def stop(self) -> None:
         """End all processes, let messages and answers leave, close all sockets."""
         self.is_stopping = True
+        self.losses.close()
         linger = self.settings.linger
         self._ended = asyncio.Event()
         for mailbox in list(self.live.values()):

@@ -10,8 +10,10 @@ import pytest
 
 from compactor import wire
 from compactor.errors import Reason
+from compactor.losses import Losses
 from compactor.mailbox import LARGE, Entry, Mailbox
 from compactor.pid import PID
+from compactor.run_queue import RunQueue
 
 SENDER = PID("127.0.0.1", 1, "sender")
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -22,6 +24,8 @@ class Owner:
 
     low_water = 2
     low_water_bytes = LARGE
+    losses = Losses(RunQueue())
+    losses.close()
 
     def bind(self, process: Subject, name: str) -> Any:
         return getattr(process, name, None)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from compactor import Context, DeadLetter, Reason, Request, Settings, route, wire
+from compactor import Context, DeadLetter, Process, Reason, Request, Settings, route, wire
 from tests.actors import TIMEOUT, Receiver, settle, spawned, wait_until
 from tests.raw import pid_at
 from tests.tls_fixture import Certificates
@@ -181,6 +181,120 @@ def test_answers_of_a_connection_that_breaks_are_read_all_the_same(
     assert here.exits.take() == (to, Reason.NO_PROCESS)
     wait_until(lambda: len(letters) == count)
     assert {letter.reason for letter in letters} == {Reason.NO_PROCESS}
+
+
+# Losses
+
+LOST = 20_000
+
+
+def ask_while_letters_come(context: Context, other: socket.socket) -> list[DeadLetter]:
+    """Have a letter ask how many there are; the list has all that came."""
+    letters: list[DeadLetter] = []
+
+    class Counter(Process):
+        @route("/letters")
+        def count(self, request: Request) -> str:
+            return str(len(letters))
+
+    context.spawn(Counter("counter"))
+
+    def on_letter(letter: DeadLetter) -> None:
+        if not letters:
+            other.sendall(b"GET /counter/letters HTTP/1.1\r\n\r\n")
+        letters.append(letter)
+
+    context.on_dead_letter(on_letter)
+    return letters
+
+
+def test_others_are_answered_while_what_was_parked_is_reported(
+    make_context: MakeContext, connect: Connect, listener: socket.socket
+) -> None:
+    context = make_context()
+    sender = spawned(context, Receiver())
+    other = connect(context)
+    other.settimeout(TIMEOUT)
+    letters = ask_while_letters_come(context, other)
+    to = pid_at(listener)
+
+    def send_all() -> None:
+        sender.link(to)
+        for number in range(LOST):
+            sender.send(to, "message", b"%d" % number)
+        context.disconnect(to)
+
+    context.dispatch(sender.pid, send_all).result(TIMEOUT)
+    assert 0 < int(last_line(other)) < LOST
+    wait_until(lambda: len(letters) == LOST)
+    assert {(letter.reason, letter.to) for letter in letters} == {(Reason.DISCONNECTED, to)}
+    assert [letter.size for letter in letters] == [len(b"%d" % n) for n in range(LOST)]
+
+
+def test_others_are_answered_while_what_a_process_had_waiting_is_reported(
+    make_context: MakeContext, connect: Connect
+) -> None:
+    context = make_context()
+    ending, other = spawned(context, Receiver("ending")), connect(context)
+    other.settimeout(TIMEOUT)
+    letters = ask_while_letters_come(context, other)
+
+    def send_all() -> None:
+        for _ in range(LOST):
+            ending.send(ending.pid, "message")
+        ending.terminate()
+
+    context.dispatch(ending.pid, send_all).result(TIMEOUT)
+    assert 0 < int(last_line(other)) < LOST
+    wait_until(lambda: len(letters) == LOST)
+    assert {letter.reason for letter in letters} == {Reason.TERMINATED}
+
+
+def test_all_that_is_lost_has_been_reported_when_a_context_has_stopped(
+    make_context: MakeContext, listener: socket.socket
+) -> None:
+    context = make_context()
+    sender = spawned(context, Receiver())
+    letters: list[DeadLetter] = []
+    context.on_dead_letter(letters.append)
+
+    def send_and_stop() -> None:
+        for _ in range(LOST):
+            sender.send(pid_at(listener), "message")
+        context.disconnect(pid_at(listener))
+        assert len(letters) < LOST
+        context.stop()
+
+    context.dispatch(sender.pid, send_and_stop).result(TIMEOUT)
+    context.join()
+    assert len(letters) == LOST
+
+
+def test_what_hooks_lose_while_they_are_told_of_a_loss_is_reported_too(
+    make_context: MakeContext, listener: socket.socket
+) -> None:
+    context = make_context()
+    sender = spawned(context, Receiver())
+    letters: list[DeadLetter] = []
+    to = pid_at(listener)
+
+    def lose_more(letter: DeadLetter) -> None:
+        letters.append(letter)
+        if len(letters) in (10, LOST // 2):
+            for _ in range(LOST):
+                sender.send(to, "again")
+            context.disconnect(to)
+
+    context.on_dead_letter(lose_more)
+
+    def send_all() -> None:
+        for _ in range(LOST):
+            sender.send(to, "message")
+        context.disconnect(to)
+
+    context.dispatch(sender.pid, send_all).result(TIMEOUT)
+    wait_until(lambda: len(letters) == 3 * LOST)
+    assert [letter.name for letter in letters].count("again") == 2 * LOST
 
 
 # The decoder

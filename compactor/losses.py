@@ -1,0 +1,69 @@
+"""``Losses``: reports of what will not be handled, made in turns."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import math
+from collections.abc import Iterator
+from time import perf_counter
+
+from compactor.run_queue import TURN_SECONDS, RunQueue
+
+_CHECK_EVERY = 32  # messages between two looks at the clock
+
+
+class Losses:
+    """Reports of what broken connections and ended processes lose: 100,000 messages and more.
+
+    A report is an iterator that reports one message each time it is asked for the next.  What it
+    does not manage at once, in the time of a turn, it does in later turns, so that others have
+    theirs.  A destination that loses more before that waits for it, so what is kept for reports
+    is bounded by what may wait for each destination.
+
+    Args:
+        run_queue: the turns of the loop.
+    """
+
+    def __init__(self, run_queue: RunQueue) -> None:
+        self._run_queue = run_queue
+        self._unfinished: dict[object, Iterator[object]] = {}
+        self._is_scheduled = False
+        self._is_closed = False
+
+    def report(self, destination: object, report: Iterator[object]) -> None:
+        """Make a report, behind an earlier one of that destination."""
+        _finish(self._unfinished.pop(destination, iter(())))
+        self._go_on(destination, report)
+
+    def _go_on(self, destination: object, report: Iterator[object]) -> None:
+        end = math.inf if self._is_closed else perf_counter() + TURN_SECONDS
+        for number, _ in enumerate(report, 1):
+            if number % _CHECK_EVERY == 0 and perf_counter() > end:
+                # A hook that was called may have lost more.
+                more = self._unfinished.get(destination, iter(()))
+                self._unfinished[destination] = itertools.chain(report, more)
+                self._schedule()
+                return
+
+    def _schedule(self) -> None:
+        if self._unfinished and not self._is_scheduled:
+            self._is_scheduled = True
+            self._run_queue.loop.call_soon(self._next)
+
+    def _next(self) -> None:
+        self._is_scheduled = False
+        if self._unfinished:
+            destination = next(iter(self._unfinished))
+            self._go_on(destination, self._unfinished.pop(destination))
+        self._schedule()
+
+    def close(self) -> None:
+        """Finish all reports; those that are made from now on are finished at once."""
+        self._is_closed = True
+        while self._unfinished:
+            _finish(self._unfinished.popitem()[1])
+
+
+def _finish(report: Iterator[object]) -> None:
+    collections.deque(report, maxlen=0)
