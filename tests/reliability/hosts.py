@@ -36,6 +36,7 @@ class Cable:
     """What happens to the packets from and to one host."""
 
     is_cut: bool = False  #: nothing passes, nobody is told
+    is_mute: bool = False  #: no end of a connection passes: the kernel tells it for a dead program
     loss: float = 0.0  #: the share of packets that are dropped
     delay: float = 0.0  #: seconds, each way
     jitter: float = 0.0  #: seconds more at most, each packet on its own: so they are reordered
@@ -126,7 +127,10 @@ class Network:
                     to = self.hosts.get(packet[16:20]) if packet[0] >> 4 == 4 else None
                     if to is None:
                         continue
-                    due = self._due(sources[ready].cable, to.cable)
+                    source = sources[ready]
+                    if source.cable.is_mute and _is_end(packet):
+                        continue
+                    due = self._due(source.cable, to.cable)
                     if due is not None:
                         heapq.heappush(waiting, (due, next(order), packet, to))
             now = time.monotonic()
@@ -146,6 +150,12 @@ class Network:
                 return None
             due += cable.delay + (self._random.uniform(0, cable.jitter) if cable.jitter else 0.0)
         return due
+
+
+def _is_end(packet: bytes) -> bool:
+    """Whether a packet has TCP's FIN."""
+    flags = (packet[0] & 0xF) * 4 + 13
+    return packet[9] == socket.IPPROTO_TCP and len(packet) > flags and bool(packet[flags] & 1)
 
 
 @functools.cache

@@ -194,7 +194,7 @@ def test_a_half_open_link_exits_with_reset_once_the_peer_s_machine_is_back(
 ) -> None:
     """Power lost and back: the program's end was never told."""
     linker, linked, far = pair
-    far.cable.is_cut = True
+    far.cable.is_cut = far.cable.is_mute = True
     linked.kill()
     if is_restarted:
         again = start(far, port=linked.port, settings=QUICK)
