@@ -10,11 +10,11 @@ trailers.
 from __future__ import annotations
 
 import re
-import zlib
 from typing import Any
 
 from compactor.chunks import line_end, parse_size
 from compactor.errors import RemoteProtocolError
+from compactor.inflating import Inflater
 
 from .bodies import Body
 from .heads import CHUNKED, METHODS, Head, cached_head, parse_head
@@ -29,11 +29,11 @@ _MAX_PATTERNS = 8  # that one connection compares with; among more, the cache fi
 _MAX_CACHED_HEAD = 1024
 _MAX_CACHED_LINES = 24  # each of which may be of 4 bytes, and takes 100 more once it is parsed
 # What a step may do: so many chunks, of which a head that is looked up or parsed (some 5 us) counts
-# as 32, 4 lines of it as one more, and 2 KiB of a body that came compressed as one.
+# as 32, 4 lines of it as one more, and a KiB of a body that came compressed as one.
 _STEP = 1024
 _A_HEAD = 32
 _LINES = 4
-_INFLATED = 2048
+_INFLATED = 1024
 
 _HEAD_END = re.compile(rb"\n\r?\n")
 _BLANK_LINES = re.compile(rb"[\r\n]*")
@@ -118,6 +118,7 @@ class FrameDecoder:
         max_header_bytes: bound for request line to blank line.
         max_body_bytes: bound for a body as it arrives.
         max_inflated_bytes: bound for a body inflated; 0 for the same.
+        max_header_fields: bound for the lines between request line and blank line.
 
     Attributes:
         error: what was malformed, once something was.
@@ -130,11 +131,13 @@ class FrameDecoder:
         "_begun",
         "_filled",
         "_head",
+        "_inflater",
         "_joined",
         "_known",
         "_last",
         "_left",
         "_max_body",
+        "_max_fields",
         "_max_header",
         "_max_inflated",
         "_parts",
@@ -151,9 +154,14 @@ class FrameDecoder:
     )
 
     def __init__(
-        self, max_header_bytes: int, max_body_bytes: int, max_inflated_bytes: int = 0
+        self,
+        max_header_bytes: int,
+        max_body_bytes: int,
+        max_inflated_bytes: int = 0,
+        max_header_fields: int = 1000,
     ) -> None:
         self._max_header = max_header_bytes
+        self._max_fields = max_header_fields
         self._max_body = max_body_bytes
         self._max_inflated = max_inflated_bytes or max_body_bytes
         self._last = _Pattern(b"", None, False)
@@ -166,6 +174,7 @@ class FrameDecoder:
         self._state = _IN_SIZE
         self.missing = 0
         self._received = 0
+        self._inflater: Inflater | None = None
         self._left = _STEP  # of this step
         self.has_more = False
         self.error: RemoteProtocolError | None = None
@@ -219,10 +228,10 @@ class FrameDecoder:
 
     def _decode(self, data: bytes, events: list[Any]) -> None:
         pos = 0
+        self.has_more = False
         if self._tail:
             data = self._tail + data
             self._tail = b""
-            self.has_more = False
         else:
             self._scanned = 0
         if self._head is not None:
@@ -278,6 +287,8 @@ class FrameDecoder:
         if stop >= 0:
             block = data[start:stop]
             lines = block.count(b"\n")
+            if lines - 2 > self._max_fields:
+                raise RemoteProtocolError(f"more than {self._max_fields} header fields", 431)
             self._left -= _A_HEAD + lines // _LINES
             is_large = len(block) > _MAX_CACHED_HEAD or lines > _MAX_CACHED_LINES
             head = parse_head(block) if is_large else cached_head(block)
@@ -329,7 +340,7 @@ class FrameDecoder:
         """Read on in a body; return the position behind it, or -1 if it is incomplete."""
         head = self._head
         assert head is not None
-        while True:
+        while self._inflater is None:
             if self._state == _IN_DATA:
                 if self.missing:
                     part = data[pos : pos + self.missing]
@@ -370,14 +381,29 @@ class FrameDecoder:
                 if self._state == _AFTER_LAST:
                     break
                 self._state = _IN_SIZE
-        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        body = self._whole_body(head)
+        if body is None:
+            self._leave_off(data, pos)
+            return -1
         self._head = None
-        self._parts = []
-        if head.gzip:
-            body = _inflate(body, self._max_inflated)
-            self._left -= len(body) // _INFLATED
         events += (head, body)
         return pos
+
+    def _whole_body(self, head: Head) -> bytes | None:
+        """The body, of which all has come; None if it takes more steps to inflate it."""
+        inflater = self._inflater
+        if inflater is None:
+            body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+            self._parts = []
+            if not head.gzip:
+                return body
+            inflater = self._inflater = Inflater(body, self._max_inflated)
+        while not inflater.is_done:
+            if self._left <= 0:
+                return None
+            self._left -= 1 + inflater.step() // _INFLATED
+        self._inflater = None
+        return inflater.result()
 
     def _join_pieces(self) -> None:
         """Make one of the many pieces in which a body comes, which may be tiny."""
@@ -425,16 +451,3 @@ def _plain_bytes(data: object) -> bytes:
     if not isinstance(data, bytes):
         raise TypeError(f"a decoder is fed with bytes, got {type(data).__name__}")
     return bytes(data)  # of a subclass, whose methods could do anything
-
-
-def _inflate(body: bytes, limit: int) -> bytes:
-    inflater = zlib.decompressobj(wbits=31)
-    try:
-        plain = inflater.decompress(body, limit + 1)
-    except zlib.error as error:
-        raise RemoteProtocolError(f"failed to decode body: {error}") from None
-    if len(plain) > limit:
-        raise RemoteProtocolError(f"the inflated body exceeds {limit} bytes", 413)
-    if not inflater.eof or inflater.unused_data:
-        raise RemoteProtocolError("failed to decode body: truncated, or more than one gzip stream")
-    return plain

@@ -74,7 +74,10 @@ class ServerConnection(asyncio.Protocol):
         self._pages = receiver.routes.pages
         settings = self._settings = receiver.settings
         self._decoder = receiver.backend.FrameDecoder(
-            settings.max_header_bytes, settings.max_body_bytes, settings.max_inflated_bytes
+            settings.max_header_bytes,
+            settings.max_body_bytes,
+            settings.max_inflated_bytes,
+            settings.max_header_fields,
         )
         self._inbound = receiver.backend.Inbound(
             self,

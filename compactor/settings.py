@@ -64,6 +64,9 @@ class Settings:
     max_header_bytes: int = setting(
         80 * 1024, "request line to blank line; the limit of http-parser and so of C++ libprocess"
     )
+    max_header_fields: int = setting(
+        1_000, "lines behind the request line; as many as fit would take 12 ms to parse"
+    )
     max_body_bytes: int = setting(
         100 * _MIB, "one body; compactor 0.3.0 refused more than this as well"
     )

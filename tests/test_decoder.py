@@ -408,7 +408,7 @@ def test_another_head_behind_a_repeated_one_is_found_however_the_stream_is_cut()
 
 @pytest.mark.parametrize(
     ("heads", "fields"),
-    [(8, 16_000), (200, 190)],
+    [(80, 990), (200, 190)],
     ids=["large", "of many tiny fields"],
 )
 def test_heads_that_take_much_memory_are_not_remembered(heads: int, fields: int) -> None:

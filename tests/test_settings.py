@@ -132,6 +132,7 @@ def test_bad_argument_is_an_error_that_names_argument_and_value(argument: str, v
     "name",
     [
         "max_header_bytes",
+        "max_header_fields",
         "max_body_bytes",
         "max_parked_bytes",
         "mailbox_high_water",

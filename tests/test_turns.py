@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import time
 from collections.abc import Callable
@@ -299,6 +300,12 @@ def test_what_hooks_lose_while_they_are_told_of_a_loss_is_reported_too(
 
 # The decoder
 
+_COMPRESSED = gzip.compress(b"x" * (1 << 21))
+INFLATED = (
+    b"POST / HTTP/1.1\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"%x\r\n%b\r\n0\r\n\r\n" % (len(_COMPRESSED), _COMPRESSED)
+)
+
 
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize(
@@ -311,12 +318,14 @@ def test_what_hooks_lose_while_they_are_told_of_a_loss_is_reported_too(
             + b"0\r\n\r\n",
             1,
         ),
-        (b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 10_000 + b"\r\nGET / HTTP/1.1\r\n\r\n", 2),
+        (b"".join(b"GET /%d HTTP/1.1\r\n%b\r\n" % (n, b"a:\r\n" * 1000) for n in range(5)), 5),
+        (INFLATED + b"GET / HTTP/1.1\r\n\r\n", 2),
+        (INFLATED, 1),
     ],
-    ids=["heads", "chunks", "fields"],
+    ids=["heads", "chunks", "fields", "inflated", "inflated, and nothing behind it"],
 )
 def test_a_decoder_takes_many_steps_for_what_takes_long(stream: bytes, count: int) -> None:
-    decoder = wire.chosen.FrameDecoder(80 * 1024, 1 << 20)
+    decoder = wire.chosen.FrameDecoder(80 * 1024, 1 << 22)
     events, steps = decoder.feed_some(stream), 1
     while decoder.has_more:
         assert decoder.unfinished

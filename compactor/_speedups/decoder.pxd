@@ -30,12 +30,14 @@ cdef class FrameDecoder:
     cdef readonly Py_ssize_t missing
     cdef Py_ssize_t _received
     cdef Py_ssize_t _max_header
+    cdef Py_ssize_t _max_fields
     cdef Py_ssize_t _max_body
     cdef Py_ssize_t _max_inflated
     cdef Py_ssize_t _begun
     cdef object _room
     cdef object _view
     cdef Py_ssize_t _filled
+    cdef object _inflater
     cdef Py_ssize_t _left
     cdef readonly bint has_more
     cdef readonly object error
@@ -65,6 +67,8 @@ cdef class FrameDecoder:
 
     cdef object _expect(self, Py_ssize_t count)
 
-    @cython.locals(head=CHead, part=bytes, line=bytes, body=bytes, end=Py_ssize_t,
-                   count=Py_ssize_t)
+    @cython.locals(head=CHead, part=bytes, line=bytes, end=Py_ssize_t, count=Py_ssize_t)
     cdef Py_ssize_t _continue_body(self, bytes data, Py_ssize_t pos, list events) except? -2
+
+    @cython.locals(body=bytes)
+    cdef bytes _whole_body(self, CHead head)
