@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from compactor.pid import PID, Address
 log = logging.getLogger("compactor")
 
 _LOG_INTERVAL = 1.0  # seconds between two lines of one reason and address; the rest is counted
-_MAX_LOG_KEYS = 1024  # addresses remembered for that
+_MAX_LOG_KEYS = 256  # of those that are remembered; a second has twice as many lines at most
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Metrics:
         self.hooks: list[Callable[[DeadLetter], Any]] = []
         self.backed_up_hooks: list[Callable[[Address, bool], Any]] = []
         self._logged: dict[tuple[str, object], tuple[float, int]] = {}
+        self._forgotten = -math.inf
 
     def dead_letter(self, letter: DeadLetter) -> None:
         """Count a dead letter, log it at a bounded rate and tell the hooks."""
@@ -108,6 +110,12 @@ class Metrics:
         if skipped is not None:
             log.warning("%s: %s%s", what, why, _more(skipped))
 
+    def peer_trouble(self, what: str, address: Address, why: object) -> None:
+        """Log what is wrong with a peer, at a bounded rate: strangers can have many dialled."""
+        skipped = self._is_due((what, address))
+        if skipped is not None:
+            log.warning("%s %s:%d: %s%s", what, *address, why, _more(skipped))
+
     def unparsable(self, to: PID, what: str, error: Exception) -> None:
         """Log a message that does not parse, at a bounded rate: peers can send many."""
         skipped = self._is_due(("unparsable", to))
@@ -134,7 +142,10 @@ class Metrics:
         if now - last < _LOG_INTERVAL:
             self._logged[key] = (last, skipped + 1)
             return None
-        if len(self._logged) >= _MAX_LOG_KEYS:
+        if key not in self._logged and len(self._logged) >= _MAX_LOG_KEYS:
+            if now - self._forgotten < _LOG_INTERVAL:
+                return None
+            self._forgotten = now
             self._logged.clear()
         self._logged[key] = (now, 0)
         return skipped

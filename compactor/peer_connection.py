@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 import math
 import ssl
+from collections.abc import Callable
 from time import perf_counter
 from typing import Protocol, cast
 from urllib.parse import unquote
@@ -18,8 +18,6 @@ from compactor.keepalive import AckWatch, probe, unacknowledged
 from compactor.outflow import Outflow
 from compactor.pid import Address
 from compactor.run_queue import TURN_SECONDS, RunQueue
-
-log = logging.getLogger("compactor")
 
 _GONE = {404: Reason.NO_PROCESS, 410: Reason.TERMINATED}
 """What another compactor's marked answer says of the linked process."""
@@ -53,6 +51,7 @@ class PeerConnection(asyncio.Protocol):
         peer: dialled it, and is told what happens.
         run_queue: the turns of the loop.
         all_open: holds it as long as it is open.
+        complain: logs what is wrong with the peer, at what address, and why.
         peer_timeout: seconds of silence of the peer's machine.
         patience: seconds without any progress after which a connection that only has to end is
             closed all the same.
@@ -63,11 +62,14 @@ class PeerConnection(asyncio.Protocol):
         peer: Dialler,
         run_queue: RunQueue,
         all_open: set[PeerConnection],
+        complain: Callable[[str, Address, object], None],
         peer_timeout: float,
         patience: float,
     ) -> None:
         self._peer: Dialler | None = peer
+        self._address = peer.address
         self._all_open = all_open
+        self._complain = complain
         self._peer_timeout = peer_timeout
         self._patience = patience
         self._watch: AckWatch | None = None
@@ -123,8 +125,8 @@ class PeerConnection(asyncio.Protocol):
         if self.transport is not None:
             unread = self._unread()
             if unread > 1:
-                peer = self.transport.get_extra_info("peername")
-                log.warning("%s does not read: up to %d bytes for it are lost", peer, unread)
+                why = f"up to {unread} bytes for it are lost"
+                self._complain("nothing is read any more by", self._address, why)
             self.transport.abort()
 
     # asyncio.Protocol
@@ -156,7 +158,7 @@ class PeerConnection(asyncio.Protocol):
     def _read(self, data: bytes) -> bool:
         """Take the next answers, or what is left of them; whether a turn had time for all."""
         end = perf_counter() + TURN_SECONDS
-        reader, peer = self._reader, self._peer
+        reader = self._reader
         if reader.error is not None:
             return True
         for answer in reader.feed_some(data):
@@ -166,8 +168,8 @@ class PeerConnection(asyncio.Protocol):
                 return False
             for answer in reader.feed_some(b""):
                 self._take(answer)
-        if reader.error is not None and peer is not None:
-            log.info("answers of %s:%d are no HTTP, ignored: %s", *peer.address, reader.error)
+        if reader.error is not None and self._peer is not None:
+            self._complain("no answers are understood of", self._address, reader.error)
         return True
 
     def _rest(self) -> None:

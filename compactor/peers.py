@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 import socket
 from collections.abc import Iterable, Iterator
 from typing import Protocol
@@ -13,6 +12,7 @@ from compactor.dialling import dial
 from compactor.errors import Reason
 from compactor.flow import Feeder
 from compactor.heads import Head
+from compactor.metrics import Metrics
 from compactor.outflow import Outflow
 from compactor.peer_connection import PeerConnection
 from compactor.pid import Address
@@ -20,8 +20,6 @@ from compactor.run_queue import RunQueue
 from compactor.settings import Settings
 from compactor.tls import Tls, TlsError
 from compactor.wire import Backend
-
-log = logging.getLogger("compactor")
 
 Frames = Iterator[tuple[Head, bytes]]
 
@@ -36,6 +34,7 @@ class PeerOwner(Protocol):
 
     backend: Backend
     settings: Settings
+    metrics: Metrics
     run_queue: RunQueue
     outgoing: set[PeerConnection]
     tls: Tls | None
@@ -120,7 +119,9 @@ class Peer:
 
         def make() -> PeerConnection:
             times = settings.peer_timeout, settings.connect_timeout
-            return PeerConnection(self, owner.run_queue, owner.outgoing, *times)
+            return PeerConnection(
+                self, owner.run_queue, owner.outgoing, owner.metrics.peer_trouble, *times
+            )
 
         try:
             connection = await dial(
@@ -143,7 +144,7 @@ class Peer:
         except OSError as error:
             if error.errno == errno.ENOTCONN:
                 reason = Reason.RESET
-            log.warning("cannot connect to %s:%d: %s", *self.address, error)
+            owner.metrics.peer_trouble("cannot connect to", self.address, error)
         else:
             self._dialling = None
             if connection.lost is not None:

@@ -27,8 +27,6 @@ FLOOR_OF = {room.module: room.floor for room in ROOMS}
 
 TWINS = set(wire.MODULES.values())
 
-IMPORT_MILLISECONDS = 100
-
 
 def dotted(module: str) -> str:
     parts = ["compactor", *module.removesuffix(".py").split("/")]
@@ -115,21 +113,24 @@ def test_import_leaves_protobuf_uvloop_and_the_loop_policy_alone():
 
 
 def test_import_is_quick(tmp_path):
+    """In less than a tenth of a second, or on a slow machine 2.5 times what asyncio takes."""
     environ = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)}
     environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-    def milliseconds(program: str) -> float:
+    def seconds(program: str) -> float:
         """CPU time from the start of Python: other programs on this machine add little to it."""
-        program += "\nimport time; print(time.process_time() * 1000)"
+        program += "\nimport time; print(time.process_time())"
         return float(subprocess.check_output([sys.executable, "-c", program], env=environ))
 
-    milliseconds("import compactor")  # writes the bytecode
-    best = float("inf")
+    seconds("import compactor")  # writes the bytecode
+    took, floor = [], []
     for _ in range(15):
-        best = min(best, milliseconds("import compactor") - milliseconds(""))
-        if best < IMPORT_MILLISECONDS:
+        start = seconds("")
+        took.append(seconds("import compactor") - start)
+        floor.append(seconds("import asyncio") - start)
+        if min(took) < max(0.1, 2.5 * min(floor)):
             break
-    assert best < IMPORT_MILLISECONDS
+    assert min(took) < max(0.1, 2.5 * min(floor))
 
 
 def test_pages_name_no_module_that_does_not_exist():

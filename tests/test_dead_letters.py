@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Callable
 
 import pytest
@@ -155,3 +156,20 @@ def test_dead_letters_are_logged_once_per_reason_and_address(
     assert f"nobody@{context.ip}:{context.port}" in lines[0]
     assert str(sender.pid) in lines[0]
     assert "no such process" in lines[0]
+
+
+def test_dead_letters_to_any_number_of_addresses_are_logged_at_a_bounded_rate(
+    context: Context, caplog: pytest.LogCaptureFixture
+) -> None:
+    letters = dead_letters(context)
+    sender = Process("sender")
+    context.spawn(sender)
+    count = 5000
+    begun = time.monotonic()
+    for port in range(1, count + 1):
+        sender.send(PID("0.0.0.0", port, "x"), "message")
+    letters.take_many(count)
+    seconds = time.monotonic() - begun
+    lines = [r for r in caplog.records if "dead letter" in r.getMessage()]
+    assert 256 <= len(lines) <= 512 * (1 + seconds)
+    assert context.metrics.dead_letters[Reason.UNREACHABLE] == count

@@ -28,6 +28,11 @@ MakeContext = Callable[..., Context]
 Pair = tuple[Receiver, Receiver]
 
 
+def not_read_by(listener: socket.socket) -> str:
+    """What is logged when the peer of a listener did not read."""
+    return f"nothing is read any more by 127.0.0.1:{listener.getsockname()[1]}"
+
+
 def test_a_process_that_ends_while_its_context_lives_exits_its_remote_linkers(pair: Pair) -> None:
     here, there = pair
     here.link(there.pid)
@@ -478,7 +483,7 @@ def test_a_connection_that_is_given_up_and_not_read_is_closed_and_says_so(
         wait_until(lambda: context._runtime.peer(pid.address).is_connected)
         context.disconnect(pid)
         wait_until(lambda: not context._runtime.outgoing)
-    assert f"{listener.getsockname()} does not read" in caplog.text
+    assert not_read_by(listener) in caplog.text
 
 
 def test_stop_tells_what_a_peer_has_not_read(
@@ -492,7 +497,7 @@ def test_stop_tells_what_a_peer_has_not_read(
         assert connection.recv(1)
         context.stop()
         context.join(TIMEOUT)
-    assert caplog.text.count(f"{listener.getsockname()} does not read") == 1
+    assert caplog.text.count(not_read_by(listener)) == 1
 
 
 def test_a_connection_that_is_given_up_stays_while_its_peer_reads_and_answers_what_the_system_holds(
@@ -544,7 +549,7 @@ def test_a_connection_whose_peer_ends_its_side_and_does_not_read_is_closed_and_s
         socket.socket.shutdown(connection, socket.SHUT_WR)
         assert here.exits.take() == (pid, Reason.CLOSED)
         wait_until(lambda: not context._runtime.outgoing)
-        assert f"{listener.getsockname()} does not read" in caplog.text
+        assert not_read_by(listener) in caplog.text
         connection.close()
 
 
