@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import gzip
 import itertools
 import socket
 import statistics
@@ -15,10 +16,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from compactor import PID, Context, Process, Request, install, route
+from compactor import PID, Context, Process, Request, Settings, install, route
 
-_BATCH = 20_000  # requests that are sent in one go
+_BATCH_BYTES = 1 << 20  # that are sent in one go, at least
 _AGENT = b"User-Agent: libprocess/x@127.0.0.1:1\n"
+
+_COMPRESSED = gzip.compress(bytes(1 << 23))
+
+
+def _message_with(body: bytes, field: bytes = b"") -> bytes:
+    head = b"POST /web/message HTTP/1.1\n%b%bContent-Length: %d\n\n" % (_AGENT, field, len(body))
+    return head + body
+
 
 MANY: dict[str, Callable[[int], bytes]] = {
     "messages": lambda number: b"POST /web/message HTTP/1.1\n%b\n" % _AGENT,
@@ -30,6 +39,18 @@ MANY: dict[str, Callable[[int], bytes]] = {
     "links, no two alike": lambda number: (
         b"POST /%x/link HTTP/1.1\nCompactor-Link: 1\n%b\n" % (number, _AGENT)
     ),
+    "heads of many fields": lambda number: (
+        b"GET /%x HTTP/1.1\n%b\n" % (number, b"a:\n" * Settings.max_header_fields)
+    ),
+    "small chunks": lambda number: (
+        b"POST /web/message HTTP/1.1\nTransfer-Encoding: chunked\n%b\n%b0\r\n\r\n"
+        % (_AGENT, b"1\r\nx\r\n" * 100_000)
+    ),
+    "bodies of 1 MiB": lambda number: _message_with(bytes(1 << 20)),
+    "bodies of 16 MiB": lambda number: _message_with(bytes(1 << 24)),
+    "bodies that become 8 MiB": lambda number: _message_with(
+        _COMPRESSED, b"Content-Encoding: gzip\n"
+    ),
 }
 """What is sent, by what it is: the bytes of one of a number."""
 
@@ -38,8 +59,8 @@ ANSWERS: dict[str, Callable[[int], bytes]] = {
     "answers, no two alike": lambda number: (
         b"HTTP/1.1 404 %x\r\nContent-Length: 0\r\n\r\n" % number
     ),
-    "blank lines": lambda number: b"\r\n",
-    "small chunks": lambda number: (
+    "blank lines before an answer": lambda number: b"\r\n",
+    "small chunks of an answer": lambda number: (
         b"1\r\nx\r\n" if number else b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     ),
 }
@@ -92,8 +113,12 @@ def be_hog(kind: str, port: int) -> None:
 
 
 def _batches(one: Callable[[int], bytes]) -> Iterator[bytes]:
-    for first in itertools.count(0, _BATCH):
-        yield b"".join(map(one, range(first, first + _BATCH)))
+    numbers = itertools.count()
+    while True:
+        batch = bytearray()
+        while len(batch) < _BATCH_BYTES:
+            batch += one(next(numbers))
+        yield bytes(batch)
 
 
 def _read(connection: socket.socket) -> None:
@@ -161,7 +186,7 @@ def main() -> None:
         for kind in KINDS:
             found = times(kind, args.seconds)
             median, most = statistics.median(found) * 1e3, found[len(found) * 99 // 100] * 1e3
-            print(f"{kind:24} {median:5.1f} ms in the median, {most:5.1f} of 99 %", flush=True)
+            print(f"{kind:28} {median:5.1f} ms in the median, {most:5.1f} of 99 %", flush=True)
 
 
 if __name__ == "__main__":
