@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from compactor import Reason
+
 MODULUS = 10_000
 """Bodies are as long as their message's number, plus a multiple of this: no two in a run are of
 one size, so that a dead letter, which knows the size, tells which message it was."""
+
+
+_AT_THE_RECEIVER = {Reason.TERMINATED, Reason.NO_PROCESS, Reason.NO_HANDLER}
+_WITH_A_CONNECTION = {Reason.REFUSED, Reason.RESET, Reason.CLOSED, Reason.DISCONNECTED}
 
 
 @dataclass
@@ -30,16 +37,27 @@ class Sent:
     def is_accounted(self) -> bool:
         return bool(self.handled or self.letters)
 
+    @property
+    def has_arrived(self) -> bool:
+        return bool(self.handled or _AT_THE_RECEIVER.intersection(self.letters))
+
 
 class Book:
-    """The ledger of one run.  Hosts are numbers: contexts or programs, in all their lives."""
+    """The ledger of one run.  Hosts are numbers: contexts or programs, in all their lives.
 
-    def __init__(self) -> None:
+    Args:
+        is_exact: whether messages and connections were entered in the order in which they came to
+            be, as on one loop.
+    """
+
+    def __init__(self, is_exact: bool = False) -> None:
+        self._is_exact = is_exact
         self.sent: list[Sent] = []
         self.strange: list[str] = []
         self._handled: defaultdict[tuple[str, str], list[Sent]] = defaultdict(list)
         self._losses: list[tuple[float, int | None, int]] = []  # when, from whom, to whom
         self._changes: list[tuple[float, int, int]] = []
+        self._moves: set[float] = set()  # changes to which what was parked went along
         self._down: set[int] = set()
         self._outages: list[tuple[int, float]] = []  # who, until when
 
@@ -77,9 +95,18 @@ class Book:
         """What is on its way to a host, from one or from all, may be lost."""
         self._losses.append((time.monotonic(), source, target))
 
-    def changes(self, source: int, target: int, at: float | None = None) -> None:
-        """From some time on, by default now, another connection leads from a host to a host."""
-        self._changes.append((time.monotonic() if at is None else at, source, target))
+    def changes(
+        self, source: int, target: int, at: float | None = None, moves: bool = False
+    ) -> None:
+        """From some time on, by default now, another connection leads from a host to a host.
+
+        Args:
+            moves: what was parked is written to the new connection, not reported.
+        """
+        at = time.monotonic() if at is None else at
+        self._changes.append((at, source, target))
+        if moves:
+            self._moves.add(at)
 
     def goes_down(self, host: int) -> None:
         """A host ends; from now on it may lose what reaches it."""
@@ -122,12 +149,34 @@ class Book:
                 yield f"{m} was accounted for more than once"
         for m in self.missing():
             yield f"{m} vanished"
+        if self._is_exact:
+            yield from self._torn()
         for handled in self._handled.values():
             newest = -1
             for m in handled:
                 if m.number < newest and not self._may_be_late(m):
                     yield f"{m} was handled behind number {newest}"
                 newest = max(newest, m.number)
+
+    def _torn(self) -> Iterator[str]:
+        """A connection that breaks loses what was written last: all before it has arrived, and all
+        behind it, which was still parked, is reported.
+        """
+        ends = {(m.source, m.target) for m in self.sent}
+        for source, target in ends:
+            changes = sorted(at for at, *between in self._changes if between == [source, target])
+            sent = [m for m in self.sent if (m.source, m.target) == (source, target)]
+            for begin, end in itertools.pairwise([-math.inf, *changes, math.inf]):
+                lost = reported = None
+                for m in (m for m in sent if begin < m.at <= end):
+                    if not m.is_accounted:
+                        lost = m
+                        if reported is not None:
+                            yield f"{m} vanished, sent behind {reported}"
+                    elif m.has_arrived and lost is not None and end not in self._moves:
+                        yield f"{lost} vanished, sent before {m}"
+                    elif _WITH_A_CONNECTION.intersection(m.letters):
+                        reported = m
 
     def _may_be_late(self, message: Sent) -> bool:
         return any(

@@ -106,6 +106,8 @@ class Host:
             self.run.book.goes_down(self.number)
             started = time.monotonic()
             await context.aclose()
+            for target in range(len(self.run.hosts)):
+                self.run.book.changes(self.number, target)
             if time.monotonic() - started >= context.settings.linger:  # what is written is lost
                 for target in range(len(self.run.hosts)):
                     self.run.book.loses(self.number, target)
@@ -120,8 +122,8 @@ class Run:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.book = Book()
         self.is_threaded = self.random.random() < 0.1
+        self.book = Book(is_exact=not self.is_threaded)
         self.backend = self.random.choice(kinds())
         self.uses_uvloop = self.random.random() < 0.7
         self.hosts = [Host(number, self) for number in range(self.random.randint(2, 4))]
@@ -187,7 +189,7 @@ class Run:
             other = self.random.choice(self.hosts)
             reconnect = self.random.random() < 0.3
             if reconnect:
-                self.book.changes(host.number, other.number)
+                self.book.changes(host.number, other.number, moves=True)
             pid = self.random.choice(other.pids)
             self.random.choice(host.nodes).link(pid, reconnect=reconnect)
 

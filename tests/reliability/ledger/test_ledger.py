@@ -95,6 +95,46 @@ def test_a_fault_excuses_what_is_sent_until_the_sender_has_noticed_it(book: Book
     assert book.missing() == [late]
 
 
+def lost_between(first: str, last: str) -> Book:
+    """A book in which the second of three messages vanished at a fault."""
+    book = Book(is_exact=True)
+    for _ in range(3):
+        book.send(0, 1, "a", "b")
+    for number, what in ((0, first), (2, last)):
+        if what == "handled":
+            book.handle("a", "b", number)
+        else:
+            book.letter(what, number)
+    book.loses(0, 1)
+    return book
+
+
+def test_a_connection_loses_what_is_behind_what_arrived_and_before_what_was_parked() -> None:
+    assert list(lost_between("handled", "closed").problems()) == []
+    assert list(lost_between("no handler", "refused").problems()) == []
+    assert list(lost_between("overflow", "overflow").problems()) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "problem"),
+    [
+        ("closed", "closed", "vanished, sent behind"),
+        ("handled", "handled", "vanished, sent before"),
+        ("handled", "no handler", "vanished, sent before"),
+    ],
+)
+def test_a_message_that_vanishes_from_the_middle_is_a_problem_in_spite_of_a_fault(
+    first: str, last: str, problem: str
+) -> None:
+    assert problem in next(lost_between(first, last).problems())
+
+
+def test_what_was_parked_may_move_to_another_connection() -> None:
+    book = lost_between("handled", "handled")
+    book.changes(0, 1, moves=True)
+    assert list(book.problems()) == []
+
+
 def test_a_message_that_overtakes_another_is_a_problem_within_a_connection(book: Book) -> None:
     book.handle("a", "b", 1)
     book.handle("a", "b", 0)
