@@ -99,6 +99,8 @@ class PeerConnection(asyncio.Protocol):
         if self.transport is not None and self.lost is None:
             if peer is not None:
                 self._unanswered = peer.outflow.written - self._answers
+            if self.transport.is_closing():
+                return  # it is lost, and what it brought is still being read
             try:
                 self.transport.write_eof()
             except OSError:  # it has been reset; the loop has not noticed yet

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import socket
+import threading
 import time
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ MakeContext = Callable[..., Context]
 Connect = Callable[[Context], socket.socket]
 
 MANY = 400
+LOST = 20_000
 SECONDS = 0.001  # that each takes
 REFUSED = b"HTTP/1.1 404 N\r\nContent-Length: 14\r\n\r\n404 Not Found."
 
@@ -184,9 +186,62 @@ def test_answers_of_a_connection_that_breaks_are_read_all_the_same(
     assert {letter.reason for letter in letters} == {Reason.NO_PROCESS}
 
 
-# Losses
+@pytest.mark.parametrize("act", ["disconnect", "reconnect", "stop"])
+def test_a_connection_may_be_given_up_while_what_it_brought_is_still_read(
+    make_context: MakeContext,
+    listener: socket.socket,
+    act: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("compactor.answers._STEP", 50)
+    count = 900  # which the system holds, until they are read
+    here = spawned(make_context(), Receiver())
+    context, to = here.context, pid_at(listener)
+    letters, behind = [0], [0]  # all, and those since the connection was lost
+    begun, closed, acted = threading.Event(), threading.Event(), threading.Event()
 
-LOST = 20_000
+    def on_letter(_: DeadLetter) -> None:
+        letters[0] += 1
+        behind[0] += not context._runtime.outgoing
+        if letters[0] == 1:
+            begun.set()
+            assert closed.wait(TIMEOUT)
+        elif letters[0] == 100:  # reading rests, but writing finds that there is no peer
+            here.send(to, "more")
+        elif behind[0] == 100:  # of more than one turn
+            acted.set()
+            if act == "disconnect":
+                context.disconnect(to)
+            elif act == "reconnect":
+                here.link(to, reconnect=True)
+            else:
+                context.stop()
+        time.sleep(SECONDS / 10)
+
+    context.on_dead_letter(on_letter)
+    here.link(to)
+    for _ in range(count + 1):
+        here.send(to, "message")
+    peer, _ = listener.accept()
+    wait_until(lambda: context._runtime.peer(to.address).outflow.written == count + 2)
+    peer.sendall(REFUSED * 2)  # for the link, and a message
+    assert begun.wait(TIMEOUT)
+    peer.sendall(REFUSED * count)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    peer.close()
+    closed.set()
+    assert acted.wait(TIMEOUT)
+    if act == "stop":
+        context.join(TIMEOUT)
+        assert not context.is_alive()
+    else:
+        assert here.exits.take()[0] == to
+        settle(here)
+    assert "Traceback" not in caplog.text
+
+
+# Losses
 
 
 def ask_while_letters_come(context: Context, other: socket.socket) -> list[DeadLetter]:
