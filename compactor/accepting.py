@@ -71,6 +71,10 @@ class TlsAcceptor:
         if ip is not None:
             self._server.leave(ip)
 
+    def give_up_later(self, transport: asyncio.BaseTransport) -> asyncio.TimerHandle:
+        """Cut a connection once the time of a handshake is over."""
+        return self._loop.call_later(self._tls.settings.handshake_timeout, transport.abort)  # type: ignore[attr-defined]
+
     def shake_hands(self, transport: asyncio.BaseTransport, data: bytes) -> None:
         """Make a connection TLS.
 
@@ -130,13 +134,15 @@ class _Handshake(asyncio.Protocol):
 class _Sniffer(asyncio.Protocol):
     """A connection whose first bytes will tell.
 
-    One that stays silent waits for ever: it may be a plain peer that watches whether we live.
+    One that stays silent waits for ever: it may be a plain peer that watches whether we live.  One
+    that has begun to speak has the time of a handshake.
     """
 
     def __init__(self, acceptor: TlsAcceptor) -> None:
         self._acceptor = acceptor
         self._transport: asyncio.BaseTransport
         self._data = b""
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -145,17 +151,27 @@ class _Sniffer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._data += data
         is_tls = sniff(self._data)
+        if is_tls is not None:
+            self._stop_timer()
+        elif self._timer is None:
+            self._timer = self._acceptor.give_up_later(self._transport)
         if is_tls:
             self._acceptor.shake_hands(self._transport, self._data)
         elif is_tls is not None:
             self._acceptor.serve_plainly(self._transport, self._data)
 
     def eof_received(self) -> bool:
+        self._stop_timer()
         protocol = self._acceptor.serve_plainly(self._transport, self._data)
         return bool(protocol.eof_received())
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
         self._acceptor.leave(self._transport)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 def sniff(data: bytes) -> bool | None:

@@ -88,7 +88,8 @@ class Context(LoopOwner, LegacyState):
         )
         self.delegate = delegate
         self._tls = load_tls(tls)
-        sock, (self.ip, self.port) = listen(self.settings, self._tls is not None)
+        is_secure = self._tls is not None and not self._tls.settings.support_downgrade
+        sock, (self.ip, self.port) = listen(self.settings, is_secure)
         address = (self.ip, self.port)
         runtime = Runtime(address, self.settings, delegate, wire.chosen, self._tls)
         super().__init__(runtime, sock, f"CompactorContext({self.ip}:{self.port})", loop)

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from compactor.errors import ContextError, ContextStopped, Reason
+from compactor.errors import ContextError, ContextStopped
 from compactor.loop import Inbox, keep_large_buffers, new_event_loop
 from compactor.runtime import Runtime
 
@@ -92,11 +92,7 @@ class LoopOwner:
         except Exception:
             log.exception("%s failed", self)
         finally:
-            if not self._runtime.is_stopping:  # interrupted: nobody will run this loop again
-                self._runtime.losses.close()
-                for mailbox in list(self._runtime.live.values()):
-                    mailbox.abandon(Reason.STOPPED)
-                self._close()
+            self._close()
             asyncio.set_event_loop(None)
             try:
                 loop.close()
@@ -141,7 +137,9 @@ class LoopOwner:
             self._close()
 
     def _close(self) -> None:
-        self._is_stopping = self._runtime.is_stopping = True
+        if not self._runtime.is_stopping:  # it was interrupted, or cancelled
+            self._runtime.abandon()
+        self._is_stopping = True
         self._sock.close()
         self._inbox.close()
         _running.discard(self)
@@ -178,6 +176,8 @@ class LoopOwner:
             return
         if not self._is_started and not self._is_stopping:
             raise RuntimeError("cannot join a context before it is started")
+        if timeout is not None:
+            timeout = min(timeout, threading.TIMEOUT_MAX)
         self._stopped.wait(timeout)
         if self._thread is not None and self._stopped.is_set():
             self._thread.join(timeout)

@@ -15,13 +15,13 @@ class Links:
 
     def __init__(self) -> None:
         self._linkers: dict[PID, set[str]] = {}
-        self._at: dict[Address, set[PID]] = {}
+        self._at: dict[Address, dict[PID, None]] = {}  # in the order of their first links
         self._linked: dict[str, set[PID]] = {}
 
     def add(self, linker: str, to: PID) -> None:
         """Let the local process ``linker`` watch ``to``."""
         self._linkers.setdefault(to, set()).add(linker)
-        self._at.setdefault(to.address, set()).add(to)
+        self._at.setdefault(to.address, {})[to] = None
         self._linked.setdefault(linker, set()).add(to)
 
     def exited(self, to: PID) -> set[str]:
@@ -31,7 +31,7 @@ class Links:
             return set()
         watched = self._at.get(to.address)
         if watched is not None:
-            watched.discard(to)
+            watched.pop(to, None)
             if not watched:
                 del self._at[to.address]
         for linker in linkers:
@@ -43,7 +43,7 @@ class Links:
 
     def lost(self, address: Address) -> list[tuple[PID, set[str]]]:
         """The address is gone: remove all its links; return each pid with its linkers."""
-        return [(to, self.exited(to)) for to in sorted(self._at.get(address, ()))]
+        return [(to, self.exited(to)) for to in list(self._at.get(address, ()))]
 
     def drop(self, linker: str) -> None:
         """``linker`` has ended and watches nobody any more."""
@@ -53,13 +53,13 @@ class Links:
             if not linkers:
                 del self._linkers[to]
                 watched = self._at[to.address]
-                watched.discard(to)
+                del watched[to]
                 if not watched:
                     del self._at[to.address]
 
     def watched_at(self, address: Address) -> list[PID]:
-        """The pids at an address that somebody watches, sorted."""
-        return sorted(self._at.get(address, ()))
+        """The pids at an address that somebody watches."""
+        return list(self._at.get(address, ()))
 
     def linkers_of(self, to: PID) -> set[str]:
         """The local processes that watch ``to``."""

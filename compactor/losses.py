@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import itertools
 import math
@@ -18,8 +19,8 @@ class Losses:
 
     A report is an iterator that reports one message each time it is asked for the next.  What it
     does not manage at once, in the time of a turn, it does in later turns, so that others have
-    theirs.  A destination that loses more before that waits for it, so what is kept for reports
-    is bounded by what may wait for each destination.
+    theirs.  If a destination loses more before that, the first report is finished at once, so what
+    is kept for reports is bounded by what may wait for each destination.
 
     Args:
         run_queue: the turns of the loop.
@@ -28,6 +29,7 @@ class Losses:
     def __init__(self, run_queue: RunQueue) -> None:
         self._run_queue = run_queue
         self._unfinished: dict[object, Iterator[object]] = {}
+        self._one_is_finished = asyncio.Event()
         self._is_scheduled = False
         self._is_closed = False
 
@@ -35,6 +37,12 @@ class Losses:
         """Make a report, behind an earlier one of that destination."""
         _finish(self._unfinished.pop(destination, iter(())))
         self._go_on(destination, report)
+
+    async def reported(self, destination: object) -> None:
+        """Wait until what a destination has lost is reported."""
+        while destination in self._unfinished:
+            self._one_is_finished.clear()
+            await self._one_is_finished.wait()
 
     def _go_on(self, destination: object, report: Iterator[object]) -> None:
         end = math.inf if self._is_closed else perf_counter() + TURN_SECONDS
@@ -45,6 +53,7 @@ class Losses:
                 self._unfinished[destination] = itertools.chain(report, more)
                 self._schedule()
                 return
+        self._one_is_finished.set()
 
     def _schedule(self) -> None:
         if self._unfinished and not self._is_scheduled:
@@ -63,6 +72,7 @@ class Losses:
         self._is_closed = True
         while self._unfinished:
             _finish(self._unfinished.popitem()[1])
+        self._one_is_finished.set()
 
 
 def _finish(report: Iterator[object]) -> None:

@@ -112,16 +112,7 @@ class Outflow:
             self._buffer = bytearray(last)
             self._block += (body, self._buffer)
             size += len(first) + length + len(last)
-        self.size = size
-        self.parked += 1
-        if size - self._ended_size >= self._block_bytes:
-            self._end_block()
-        if size > self._high_water and not self.is_backed_up:
-            self.is_backed_up = True
-            self._peer.backed_up()
-        if not self._dirty:
-            self._dirty = True
-            self._run_queue.flush_soon(self)
+        self._parked(size)
 
     def write_link(self, id_: str, frame: bytes) -> None:
         """Park a link frame, if none waits for its answer: whether the process ``id_`` lives."""
@@ -131,8 +122,17 @@ class Outflow:
             return
         self.links[id_] = self.written + self.parked
         self._buffer += frame
-        self.size += len(frame)
+        self._parked(self.size + len(frame))
+
+    def _parked(self, size: int) -> None:
+        """One more frame is parked, with which all of them have so many bytes."""
+        self.size = size
         self.parked += 1
+        if size - self._ended_size >= self._block_bytes:
+            self._end_block()
+        if size > self._high_water and not self.is_backed_up:
+            self.is_backed_up = True
+            self._peer.backed_up()
         if not self._dirty:
             self._dirty = True
             self._run_queue.flush_soon(self)

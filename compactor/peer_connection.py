@@ -19,7 +19,7 @@ from compactor.outflow import Outflow
 from compactor.pid import Address
 from compactor.run_queue import TURN_SECONDS, RunQueue
 
-_GONE = {404: Reason.NO_PROCESS, 410: Reason.TERMINATED}
+_GONE = {403: Reason.SENDER_REFUSED, 404: Reason.NO_PROCESS, 410: Reason.TERMINATED}
 """What another compactor's marked answer says of the linked process."""
 
 _NO_WAY = {errno.EHOSTUNREACH, errno.ENETUNREACH, getattr(errno, "EHOSTDOWN", None)}

@@ -12,6 +12,7 @@ from compactor.dialling import dial
 from compactor.errors import Reason
 from compactor.flow import Feeder
 from compactor.heads import Head
+from compactor.losses import Losses
 from compactor.metrics import Metrics
 from compactor.outflow import Outflow
 from compactor.peer_connection import PeerConnection
@@ -35,6 +36,7 @@ class PeerOwner(Protocol):
     backend: Backend
     settings: Settings
     metrics: Metrics
+    losses: Losses
     run_queue: RunQueue
     outgoing: set[PeerConnection]
     tls: Tls | None
@@ -123,6 +125,7 @@ class Peer:
                 self, owner.run_queue, owner.outgoing, owner.metrics.peer_trouble, *times
             )
 
+        await owner.losses.reported(self.address)  # else another loss would have to wait for that
         try:
             connection = await dial(
                 loop,

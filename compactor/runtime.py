@@ -225,6 +225,8 @@ class Runtime:
     def _undialable(self, to: PID) -> Reason | None:
         if self.is_stopping:
             return Reason.STOPPED
+        if not to.id:
+            return Reason.NO_PROCESS  # nor would its path say that it is for nobody
         return Reason.UNREACHABLE if to.port == 0 or to.ip in ("0.0.0.0", "::") else None
 
     def _send_locally(self, sender: PID, to: PID, name: str, body: bytes) -> None:
@@ -282,8 +284,13 @@ class Runtime:
 
     def peer_lost(self, peer: Peer, reason: Reason) -> None:
         """An address is gone: every linker of every pid there hears of it once."""
-        for pid, linkers in self.links.lost(peer.address):
+        exits = self._exit_all(self.links.lost(peer.address), reason)
+        self.losses.report(("links", peer.address), exits)
+
+    def _exit_all(self, lost: list[tuple[PID, set[str]]], reason: Reason) -> Iterator[None]:
+        for pid, linkers in lost:
             self._notify(pid, linkers, reason)
+            yield
 
     def link_exited(self, address: Address, id_: str, reason: Reason) -> None:
         """One process at an address is gone, while its context lives."""
@@ -367,6 +374,17 @@ class Runtime:
         return mailbox, call
 
     # Stopping
+
+    def abandon(self) -> None:
+        """End everything at once, and report what is lost: nobody will run this loop again."""
+        self.is_stopping = True
+        self.losses.close()
+        for mailbox in list(self.live.values()):
+            mailbox.abandon(Reason.STOPPED)
+        for peer in list(self.peers.values()):
+            peer.abort(Reason.STOPPED)
+        self.server.close()
+        self.server.abort()
 
     async def stop(self) -> None:
         """End all processes, let messages and answers leave, close all sockets."""

@@ -13,6 +13,7 @@ from compactor.exchange import Exchange
 from compactor.flow import ReadGate, unread_data
 from compactor.heads import Head
 from compactor.http import HttpDate, Request, Response
+from compactor.keepalive import AckWatch
 from compactor.large_bodies import LargeBodyReader
 from compactor.mailbox import IDLE, LARGE, Mailbox
 from compactor.messages import serve
@@ -93,6 +94,7 @@ class ServerConnection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._gate: ReadGate
         self._replies: Replies
+        self._watch: AckWatch
         self._peer: tuple[str, int] = ("", 0)
         self._observed: set[str] = set()
         self._eof = False
@@ -115,6 +117,9 @@ class ServerConnection(asyncio.Protocol):
         )
         peer = transport.get_extra_info("peername")
         self._peer = (peer[0], peer[1]) if peer else ("", 0)
+        self._watch = AckWatch(
+            self._loop, transport, self._settings.peer_timeout, self._transport.abort
+        )
         descriptor = transport.get_extra_info("socket").fileno()
         if not self._server.admit(self, self._peer[0], descriptor) or self._server.is_closed:
             self.abort()  # one too many, or accepted in the moment that the context was stopped
@@ -125,6 +130,7 @@ class ServerConnection(asyncio.Protocol):
         return self._has_to_answer and not self._inbound.is_shut
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._watch.close()
         if self._last_wait is not None:
             self._last_wait.cancel()
         self._replies.end()
@@ -181,9 +187,9 @@ class ServerConnection(asyncio.Protocol):
         sender is judged.
         """
         rule = self._server.sender_rule
-        if rule is not None and not self._may_write_for(rule, sender, head, body):
-            return
         try:
+            if rule is not None and not self._may_write_for(rule, sender, head, body):
+                return
             if head.is_link:
                 self._open_link(split_path(head.path)[0], head)
                 return
@@ -211,6 +217,9 @@ class ServerConnection(asyncio.Protocol):
         if senders is not None and sender in senders:
             return True
         refusal = rule.refusal(sender, self._transport)
+        if refusal is not None and head.is_link:
+            self._tell_link(split_path(head.path)[0], 403)
+            return False
         if refusal is not None:
             self._receiver.message_not_taken(head, body, Reason.SENDER_REFUSED)
             self._answer(400, refusal.encode(), head)
@@ -293,7 +302,8 @@ class ServerConnection(asyncio.Protocol):
         """Tell whether a process lives, and from now on when it ends.
 
         The answers carry a header of ours, so that the linker knows them from answers to
-        messages: 202 it lives, 404 there is none, 410 it has ended.
+        messages: 202 it lives, 404 there is none, 410 it has ended, 403 the peer may not ask for
+        that linker.
         """
         alive = self._receiver.observe(id_, self)
         if alive:

@@ -143,7 +143,7 @@ def load_tls(given: TlsSettings | Literal[False] | None) -> Tls | None:
     """
     if given is None:
         given = TlsSettings.from_environ()
-    if not given:
+    if given is None or given is False:
         return None
     if not isinstance(given, TlsSettings):
         raise TypeError(f"tls must be TlsSettings(key_file=..., cert_file=...), got {given!r}")
@@ -237,6 +237,7 @@ def _ssl_context(settings: TlsSettings, protocol: int) -> ssl.SSLContext:
     if settings.require_client_cert if is_server else settings.verify_server_cert:
         context.verify_mode = ssl.CERT_REQUIRED
         context.check_hostname = not is_server and settings.hostname_validation_scheme == "openssl"
+    if context.verify_mode is not ssl.CERT_NONE or settings.ca_file or settings.ca_dir:
         _load_authorities(context, settings, is_server)
     return context
 
@@ -278,9 +279,10 @@ def _check_readable(name: str, path: str) -> None:
     try:
         with open(path, "rb"):
             pass
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: no path can look like that
         raise SettingsError(
-            f"{PREFIX}{name}={path!r} must be a file that can be read ({error.strerror})"
+            f"{PREFIX}{name}={path!r} must be a file that can be read "
+            f"({getattr(error, 'strerror', error)})"
         ) from None
 
 

@@ -67,7 +67,16 @@ def test_forged_link_is_refused(
     receiver, sock = spawned(context, Receiver()), connect(context)
     link = message(receiver.pid, "x@192.0.2.1:5").replace(b"\r\n", b"\r\nCompactor-Link: 1\r\n", 1)
     sock.sendall(link)
-    assert read_answer(sock)[0] == 400
+    assert read_answer(sock)[0] == 403
+
+
+def test_a_link_that_is_refused_exits(make_context: MakeContext) -> None:
+    there = spawned(make_context(settings=MATCH), Receiver("there"))
+    here = spawned(make_context(advertise_ip="192.0.2.1"), Receiver("here"))
+    for pid in (there.pid, PID(there.pid.ip, there.pid.port, "nobody")):
+        here.link(pid)
+        assert here.exits.take() == (pid, Reason.SENDER_REFUSED)
+    assert there.context.metrics.dead_letters == {}
 
 
 def test_variable_turns_the_rule_on(

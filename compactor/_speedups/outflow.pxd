@@ -27,6 +27,8 @@ cdef class Outflow:
     @cython.locals(length=Py_ssize_t, size=Py_ssize_t)
     cpdef write_message(self, bytes prefix, bytes body)
 
+    cdef object _parked(self, Py_ssize_t size)
+
     @cython.locals(frames=Py_ssize_t, size=Py_ssize_t)
     cdef object _end_block(self)
 
