@@ -121,6 +121,8 @@ class Process:
 
     def __init__(self, name: str) -> None:
         self.name = check_id(name)
+        if not name:
+            raise ValueError("the name of a process must not be empty: no message would reach it")
 
     @property
     def pid(self) -> PID:

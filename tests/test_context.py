@@ -625,6 +625,46 @@ def test_given_running_loop_is_used_by_start(new_loop: LoopFactory) -> None:
     _run(new_loop, main)
 
 
+@pytest.mark.parametrize("is_entered", [False, True], ids=["started", "entered"])
+def test_a_loop_that_ends_under_a_context_loses_nothing_silently(
+    new_loop: LoopFactory, deaf_port: int, is_entered: bool
+) -> None:
+    letters: list[tuple[str | None, Reason]] = []
+    contexts: list[Context] = []
+
+    class Waiting(Process):
+        @install("wait")
+        async def wait(self, from_pid: PID, body: bytes) -> None:
+            await asyncio.sleep(60)
+
+    async def main() -> None:
+        loop = None if is_entered else asyncio.get_running_loop()
+        context = Context(ip="127.0.0.1", port=0, loop=loop)
+        contexts.append(context)
+        if is_entered:
+            await context.__aenter__()
+        context.on_dead_letter(lambda letter: letters.append((letter.name, letter.reason)))
+        waiting = Waiting("waiting")
+        context.spawn(waiting)
+        for to, name in (
+            (waiting.pid, "wait"),
+            (waiting.pid, "behind"),
+            (PID("127.0.0.1", deaf_port, "x"), "away"),
+        ):
+            context.dispatch(waiting.pid, waiting.send, to, name)
+        await asyncio.sleep(0.05)
+
+    loop = new_loop()
+    loop.run_until_complete(main())
+    tasks = asyncio.all_tasks(loop)  # as asyncio.run does
+    for task in tasks:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.close()
+    assert sorted(letters) == [("away", Reason.STOPPED), ("behind", Reason.STOPPED)]
+    assert not contexts[0].is_alive()
+
+
 def test_join_on_the_own_loop_returns_even_before_the_context_is_open(
     new_loop: LoopFactory,
 ) -> None:

@@ -251,3 +251,19 @@ def test_a_failing_hook_harms_nothing(make_context: ContextFactory) -> None:
     slow.go_on()
     assert here.dispatch(sender.pid, sender.feed, slow.pid, 5000, 1000).result(TIMEOUT) == 5000
     wait_until(lambda: slow.count == 5000)
+
+
+def test_links_that_wait_count_like_messages(
+    make_context: Callable[..., Context], deaf_port: int
+) -> None:
+    here = spawned(make_context(settings=SMALL), Receiver())
+    peer = here.context._runtime.peer(("127.0.0.1", deaf_port))
+
+    def link_many() -> tuple[bool, int]:
+        for number in range(2000):
+            here.link(PID("127.0.0.1", deaf_port, f"x{number}"))
+        return peer.outflow.is_backed_up, peer.outflow.size
+
+    is_backed_up, size = here.context.dispatch(here.pid, link_many).result(TIMEOUT)
+    assert is_backed_up
+    assert size > 64 * KIB

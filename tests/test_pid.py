@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from compactor import PID
+from compactor import PID, Process
 from compactor.pid import NOBODY, check_id
 from compactor.routes import split_path
 
@@ -191,3 +191,8 @@ def test_parsing_raises_nothing_but_value_error(text: str) -> None:
         PID.from_string(text)
     except ValueError:
         return
+
+
+def test_no_process_may_have_an_empty_name() -> None:
+    with pytest.raises(ValueError, match="must not be empty"):
+        Process("")

@@ -54,6 +54,17 @@ def test_a_link_to_an_unknown_process_at_a_live_address_exits(make_context: Make
         assert here.exits.take() == (nobody, Reason.NO_PROCESS)
 
 
+def test_nobody_has_an_empty_id(make_context: MakeContext) -> None:
+    here, there = spawned(make_context(), Receiver("here")), make_context()
+    letters = dead_letters(here.context)
+    for context in (here.context, there):
+        nobody = PID(context.ip, context.port, "")
+        here.link(nobody)
+        here.send(nobody, "message")
+        assert here.exits.take() == (nobody, Reason.NO_PROCESS)
+        assert (take_letter(letters).reason, letters.is_empty) == (Reason.NO_PROCESS, True)
+
+
 def test_an_exit_is_found_among_many_links_without_a_look_at_all(
     make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -154,6 +156,18 @@ def test_time_may_be_infinite_but_not_too_large_a_whole_number() -> None:
     assert Settings(linger=math.inf).linger == math.inf
     with pytest.raises(SettingsError, match=r"linger must be a number below 2\*\*1024"):
         Settings(linger=10**400)
+
+
+def test_a_program_ends_whatever_time_it_gives_to_messages() -> None:
+    program = (
+        "from compactor import Context, Settings\n"
+        "for linger in (float('inf'), 1e300):\n"
+        "    Context(ip='127.0.0.1', settings=Settings(linger=linger)).start()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("name", ["connect_timeout", "linger", "max_body_bytes"])

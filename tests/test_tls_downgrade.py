@@ -73,16 +73,25 @@ def test_plain_request_in_pieces_is_served(both: Context, connect: Connect) -> N
 
 
 def test_silent_plain_peer_stays_connected(both: Context, connect: Connect) -> None:
-    silent, sock = connect(both), connect(both)
-    sock.sendall(b"\x16\x03\x01")  # and then nothing: it may become anything
-    hasty = connect(both)
+    silent, hasty = connect(both), connect(both)
     hasty.sendall(b"\x16\x03\x01\x00\x05\x01")
-    assert read_until_end(hasty) == b""  # after the handshake's 0.3 s, in which the others stay
+    assert read_until_end(hasty) == b""  # after the handshake's 0.3 s, in which the other stays
     there = spawned(both, Receiver("there"))
     silent.sendall(frame(there.pid, body=b"at last"))
     assert there.received.take() == (SENDER, b"at last")
+    silent = connect(both)
     both.stop()
+    assert read_until_end(silent) == b""
+
+
+@pytest.mark.parametrize("first", [b"\x16", b"\x16\x03\x01\x02\x00", b"\x80\x01"])
+def test_peer_that_begins_and_does_not_go_on_is_cut_off(
+    both: Context, connect: Connect, first: bytes
+) -> None:
+    sock = connect(both)
+    sock.sendall(first)
     assert read_until_end(sock) == b""
+    wait_until(lambda: both._runtime.server._admission.total == 0)
 
 
 def test_peer_that_ends_before_it_has_said_anything_is_forgotten(

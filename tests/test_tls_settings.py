@@ -165,6 +165,8 @@ def test_bad_argument_is_an_error(values: dict[str, Any], words: str) -> None:
     ("values", "words"),
     [
         ({"key_file": "none"}, "LIBPROCESS_SSL_KEY_FILE='none' must be a file that can be read"),
+        ({"key_file": "a\0b"}, "must be a file that can be read"),
+        ({"ca_file": "none"}, "LIBPROCESS_SSL_CA_FILE='none' must be a file"),
         ({"cert_file": "none"}, "LIBPROCESS_SSL_CERT_FILE='none' must be a file"),
         ({"key_file": "{renewed.key}"}, "must be the private key of the certificate"),
         ({"cert_file": "{host.key}"}, "must be a PEM file"),
@@ -215,6 +217,8 @@ def test_argument_wins_over_the_environment(
 def test_tls_must_be_settings() -> None:
     with pytest.raises(TypeError, match="tls must be TlsSettings"):
         Context(ip="127.0.0.1", tls="yes")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="tls must be TlsSettings"):
+        Context(ip="127.0.0.1", tls={})  # type: ignore[arg-type]
 
 
 def test_page_lists_every_variable_with_its_default() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import socket
 import threading
 import time
@@ -10,9 +11,9 @@ from collections.abc import Callable
 
 import pytest
 
-from compactor import Context, DeadLetter, Process, Reason, Request, Settings, route, wire
+from compactor import PID, Context, DeadLetter, Process, Reason, Request, Settings, route, wire
 from tests.actors import TIMEOUT, Receiver, settle, spawned, wait_until
-from tests.raw import pid_at
+from tests.raw import dead_port, pid_at
 from tests.tls_fixture import Certificates
 
 MakeContext = Callable[..., Context]
@@ -285,6 +286,55 @@ def test_others_are_answered_while_what_was_parked_is_reported(
     wait_until(lambda: len(letters) == LOST)
     assert {(letter.reason, letter.to) for letter in letters} == {(Reason.DISCONNECTED, to)}
     assert [letter.size for letter in letters] == [len(b"%d" % n) for n in range(LOST)]
+
+
+def test_a_second_loss_of_an_address_does_not_have_the_first_reported_in_one_go(
+    make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compactor.losses.TURN_SECONDS", 0.0)
+    context = make_context()
+    sender, to = spawned(context, Receiver()), PID("127.0.0.1", dead_port(), "x")
+    letters: list[DeadLetter] = []
+    turns: list[int] = []
+
+    def send_many() -> None:
+        for _ in range(LOST):
+            sender.send(to, "message")
+
+    def on_letter(letter: DeadLetter) -> None:
+        if len(letters) == 100:
+            context._runtime.run_queue.loop.call_soon(take_turns)
+        letters.append(letter)
+
+    def take_turns() -> None:
+        turns.append(len(letters))
+        if len(turns) == 10:
+            sender.send(to, "again")
+        if len(letters) < LOST + 1:
+            context._runtime.run_queue.loop.call_soon(take_turns)
+
+    context.on_dead_letter(on_letter)
+    context.dispatch(sender.pid, send_many).result(TIMEOUT)
+    wait_until(lambda: len(letters) == LOST + 1)
+    assert letters[-1].name == "again"
+    assert max(after - before for before, after in itertools.pairwise(turns)) <= 64
+
+
+def test_others_are_served_while_many_linkers_hear_of_a_lost_address(
+    make_context: MakeContext, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compactor.losses.TURN_SECONDS", 0.0)
+    here = spawned(make_context(), Receiver())
+    pids = [pid_at(listener, f"x{number}") for number in range(1000)]
+
+    def link_and_lose() -> int:
+        for pid in pids:
+            here.link(pid)
+        here.context.disconnect(pids[0])
+        return len(here.context._runtime.live[here.pid.id].queue)
+
+    assert here.context.dispatch(here.pid, link_and_lose).result(TIMEOUT) < 100
+    assert here.exits.take_many(1000) == [(pid, Reason.DISCONNECTED) for pid in pids]
 
 
 def test_others_are_answered_while_what_a_process_had_waiting_is_reported(

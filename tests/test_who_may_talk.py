@@ -150,6 +150,7 @@ def test_contexts_with_certificates_for_their_addresses_talk(
 
 PROGRAM = """
 import os, sys
+from dataclasses import replace
 from compactor import Context, Settings, TlsSettings
 tls = TlsSettings(key_file=sys.argv[1], cert_file=sys.argv[2]) if sys.argv[1:] else None
 for _ in range(2):
@@ -164,6 +165,7 @@ for _ in range(2):
         ('{"ip": "127.0.0.1"}', 0),
         ('{"ip": "127.1.2.3"}', 0),
         ('{"ip": "0.0.0.0", "tls": tls}', 0),
+        ('{"ip": "0.0.0.0", "tls": replace(tls, support_downgrade=True)}', 1),
         ('{"ip": "0.0.0.0", "settings": Settings(warn_unprotected=False)}', 0),
     ],
 )

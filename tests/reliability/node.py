@@ -76,6 +76,8 @@ def obey(context: Context, node: Node, command: dict[str, Any]) -> None:
         tell("connections", count=len(server.connections))
     elif do == "disconnect":
         context.disconnect(PID.from_string(command["to"]))
+    elif do == "end":
+        node.terminate()
     elif do == "stop":
         context.stop()
     elif do == "delay":

@@ -169,8 +169,9 @@ def test_a_silent_link_outlives_its_peer_timeout_while_the_peers_machine_answers
     assert not linker.seen("exited")
 
 
+@pytest.mark.parametrize("is_told", [False, True], ids=["silent", "told of an end"])
 def test_a_vanished_linker_leaves_no_half_open_connection_behind(
-    network: Network, start: Start
+    network: Network, start: Start, is_told: bool
 ) -> None:
     here, far = network.add_host(), network.add_host()
     linker, linked = start(here, settings=QUICK), start(far, settings=QUICK)
@@ -180,6 +181,8 @@ def test_a_vanished_linker_leaves_no_half_open_connection_behind(
     linked.tell("connections")
     assert linked.take("connections")["count"] == 1
     here.cable.is_cut = True
+    if is_told:
+        linked.tell("end")
     end = time.monotonic() + PEER_TIMEOUT + SLACK
     count = 1
     while count and time.monotonic() < end:
