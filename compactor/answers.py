@@ -16,15 +16,16 @@ from compactor.chunks import line_end, parse_size
 from compactor.errors import RemoteProtocolError
 from compactor.fields import CHUNKED, body_length, parse_fields
 
-KEPT_BODY_BYTES = 64
+KEPT_BODY_BYTES = 16
 
 _MAX_HEAD = 64 * 1024
 _MAX_LINES = 1000  # of a head
 _MAX_CACHED_HEAD = 1024
-# What a step may do: so many heads that repeat, chunks or lines, of which a head that is looked up
-# or parsed counts as 16, and as its lines.
+# What a step may do: so many heads that repeat, chunks or lines.  A head that is looked up or
+# parsed counts as 16 and its lines; each 16 bytes of any as one: there may be an id to unescape.
 _STEP = 512
 _A_HEAD = 16
+_BYTES = 64
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9]{2})(?: [^\r\n\0]*)?")
 _BLANK_LINES = re.compile(rb"[\r\n]*")
@@ -147,6 +148,7 @@ class AnswerReader:
     def _read_head(self, data: bytes, pos: int, answers: list[Answer]) -> int:
         if self._block and data.startswith(self._block, pos):
             end = pos + len(self._block)
+            self._left -= len(self._block) // _BYTES
         else:
             pos = _BLANK_LINES.match(data, pos).end()  # type: ignore[union-attr]  # before an answer
             end = self._find_head(data, pos)
@@ -182,7 +184,7 @@ class AnswerReader:
         lines = block.count(b"\n")
         if lines > _MAX_LINES:
             raise RemoteProtocolError(f"the head of an answer exceeds {_MAX_LINES} lines")
-        self._left -= _A_HEAD + lines
+        self._left -= _A_HEAD + lines + len(block) // _BYTES
         is_small = len(block) <= _MAX_CACHED_HEAD
         self._head = _cached_head(block) if is_small else _parse_head(block)
         self._block = block if is_small else b""

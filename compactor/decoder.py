@@ -29,10 +29,12 @@ _MAX_PATTERNS = 8  # that one connection compares with; among more, the cache fi
 _MAX_CACHED_HEAD = 1024
 _MAX_CACHED_LINES = 24  # each of which may be of 4 bytes, and takes 100 more once it is parsed
 # What a step may do: so many chunks, of which a head that is looked up or parsed (some 5 us) counts
-# as 32, 4 lines of it as one more, and a KiB of a body that came compressed as one.
+# as 32, 4 lines of it as one more, a piece of a compressed body as 256, and a KiB of what that
+# becomes as one.
 _STEP = 1024
 _A_HEAD = 32
 _LINES = 4
+_A_PIECE = 256
 _INFLATED = 1024
 
 _HEAD_END = re.compile(rb"\n\r?\n")
@@ -401,7 +403,7 @@ class FrameDecoder:
         while not inflater.is_done:
             if self._left <= 0:
                 return None
-            self._left -= 1 + inflater.step() // _INFLATED
+            self._left -= _A_PIECE + inflater.step() // _INFLATED
         self._inflater = None
         return inflater.result()
 

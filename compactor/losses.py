@@ -48,9 +48,9 @@ class Losses:
         end = math.inf if self._is_closed else perf_counter() + TURN_SECONDS
         for number, _ in enumerate(report, 1):
             if number % _CHECK_EVERY == 0 and perf_counter() > end:
-                # A hook that was called may have lost more.
-                more = self._unfinished.get(destination, iter(()))
-                self._unfinished[destination] = itertools.chain(report, more)
+                more = self._unfinished.get(destination)  # that a hook may have lost meanwhile
+                rest = report if more is None else itertools.chain(report, more)
+                self._unfinished[destination] = rest
                 self._schedule()
                 return
         self._one_is_finished.set()

@@ -70,7 +70,7 @@ class Metrics:
         for hook in self.hooks:
             try:
                 hook(letter)
-            except Exception:
+            except (Exception, SystemExit):  # it ends no program, and no report in the middle
                 log.exception("a dead letter hook failed on %s", letter)
 
     def set_backed_up(self, address: Address, is_backed_up: bool) -> None:
@@ -82,7 +82,7 @@ class Metrics:
         for hook in self.backed_up_hooks:
             try:
                 hook(address, is_backed_up)
-            except Exception:
+            except (Exception, SystemExit):
                 log.exception("a hook failed on %s:%d backed up: %s", *address, is_backed_up)
 
     def snapshot(self) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -77,7 +77,7 @@ class Outflow:
         self.parked = 0
         self.size = 0
         self.written = 0
-        self.links: dict[str, int] = {}
+        self.links: OrderedDict[str, int] = OrderedDict()  # finds its first one at once
         self.links_again: dict[str, bytes] = {}
         self.is_full = False
         self.is_backed_up = False
@@ -101,8 +101,8 @@ class Outflow:
         length = len(body)
         size = self.size
         if size + len(prefix) + length + _FRAMING > self._max_bytes and self.parked:
-            for message in _messages(encode_message(prefix, body)):
-                self._peer.overflowed(*message)
+            for frame in _frames(encode_message(prefix, body)):
+                self._peer.overflowed(*frame)
             return
         if length < _LARGE:
             size += append_message(self._buffer, prefix, body)
@@ -112,7 +112,13 @@ class Outflow:
             self._buffer = bytearray(last)
             self._block += (body, self._buffer)
             size += len(first) + length + len(last)
-        self._parked(size)
+        self.size = size
+        self.parked += 1
+        if size - self._ended_size >= self._block_bytes or size > self._high_water:
+            self._is_much()
+        if not self._dirty:
+            self._dirty = True
+            self._run_queue.flush_soon(self)
 
     def write_link(self, id_: str, frame: bytes) -> None:
         """Park a link frame, if none waits for its answer: whether the process ``id_`` lives."""
@@ -122,20 +128,22 @@ class Outflow:
             return
         self.links[id_] = self.written + self.parked
         self._buffer += frame
-        self._parked(self.size + len(frame))
-
-    def _parked(self, size: int) -> None:
-        """One more frame is parked, with which all of them have so many bytes."""
+        size = self.size + len(frame)
         self.size = size
         self.parked += 1
-        if size - self._ended_size >= self._block_bytes:
-            self._end_block()
-        if size > self._high_water and not self.is_backed_up:
-            self.is_backed_up = True
-            self._peer.backed_up()
+        if size - self._ended_size >= self._block_bytes or size > self._high_water:
+            self._is_much()
         if not self._dirty:
             self._dirty = True
             self._run_queue.flush_soon(self)
+
+    def _is_much(self) -> None:
+        """End a block that is large enough, and tell the peer when it is backed up."""
+        if self.size - self._ended_size >= self._block_bytes:
+            self._end_block()
+        if self.size > self._high_water and not self.is_backed_up:
+            self.is_backed_up = True
+            self._peer.backed_up()
 
     def _end_block(self) -> None:
         frames = self.parked - self._ended_frames
@@ -152,8 +160,9 @@ class Outflow:
         if not links:
             return
         count = len(links)
-        before = {id_: number for number, (id_, _) in enumerate(links)}
-        self.links = before | {id_: number + count for id_, number in self.links.items()}
+        before = OrderedDict((id_, number) for number, (id_, _) in enumerate(links))
+        before.update((id_, number + count) for id_, number in self.links.items())
+        self.links = before
         frames = [frame for _, frame in links]
         size = sum(map(len, frames))
         self._ended.appendleft((frames, count, size))
@@ -173,12 +182,16 @@ class Outflow:
         """Write to no transport: what is parked waits for the next one."""
         self._transport = None
         self.is_full = False
-        self.links = {id_: n - self.written for id_, n in self.links.items() if n >= self.written}
+        self.links = OrderedDict(
+            (id_, number - self.written)
+            for id_, number in self.links.items()
+            if number >= self.written
+        )
         self.links_again.clear()
         self.written = 0
 
     def take_back(self) -> Iterator[tuple[Head, bytes]]:
-        """Park nothing any more; return the messages among what was."""
+        """Park nothing any more; return what was, messages and link frames."""
         self._end_block()
         ended, self._ended = self._ended, deque()
         self.links.clear()
@@ -186,7 +199,7 @@ class Outflow:
         self.parked = self._ended_frames = 0
         self.size = self._ended_size = 0
         self._relieve()
-        return _messages_of(ended)
+        return _frames_of(ended)
 
     def resume(self) -> None:
         """The transport takes more."""
@@ -224,14 +237,12 @@ class Outflow:
             self._peer.relieved()
 
 
-def _messages_of(blocks: deque[tuple[list[Any], int, int]]) -> Iterator[tuple[Head, bytes]]:
+def _frames_of(blocks: deque[tuple[list[Any], int, int]]) -> Iterator[tuple[Head, bytes]]:
     while blocks:
-        for head, body in _messages(b"".join(blocks.popleft()[0])):
-            if not head.is_link:
-                yield head, body
+        yield from _frames(b"".join(blocks.popleft()[0]))
 
 
-def _messages(frames: bytes) -> Iterator[tuple[Head, bytes]]:
+def _frames(frames: bytes) -> Iterator[tuple[Head, bytes]]:
     """What some whole frames were, decoded in steps."""
     decoder = FrameDecoder(len(frames), len(frames))
     found = decoder.feed_some(frames)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import math
 import ssl
 from collections.abc import Callable
@@ -233,13 +234,17 @@ class PeerConnection(asyncio.Protocol):
         status = answer.status
         mark = answer.fields.get(b"compactor-link")
         if mark is not None:
-            id_ = unquote(mark.decode("latin-1"), errors="surrogateescape")
-            self._peer.link_answered(id_, _GONE.get(status))
+            self._peer.link_answered(_unescaped(mark), _GONE.get(status))
             return
         # A 404 of libprocess says that there is no such process; other servers (Go's, say) mean
         # the path, and spell the body in another way.
         self._answers += 1
         self._peer.answered(self._answers - 1, status == 404 and answer.body == b"404 Not Found.")
+
+
+@functools.lru_cache(maxsize=256)
+def _unescaped(mark: bytes) -> str:
+    return unquote(mark.decode("latin-1"), errors="surrogateescape")
 
 
 def _reason_of(error: Exception) -> Reason:

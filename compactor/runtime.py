@@ -299,12 +299,13 @@ class Runtime:
             self._notify(pid, self.links.exited(pid), reason)
 
     def frames_dropped(self, address: Address, frames: Frames, reason: Reason) -> None:
-        """Messages for an address will not be written."""
+        """Frames for an address will not be written; linkers hear of it by an exit."""
         self.losses.report(address, self._drop(address, frames, reason))
 
     def _drop(self, address: Address, frames: Frames, reason: Reason) -> Iterator[None]:
         for head, body in frames:
-            self.frame_dropped(address, head, body, reason)
+            if not head.is_link:
+                self.frame_dropped(address, head, body, reason)
             yield
 
     def frame_dropped(self, address: Address, head: Head, body: bytes, reason: Reason) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from compactor import PID, Context, Process, Reason
-from tests.actors import TIMEOUT, Receiver, dead_letters, spawned, take_letter
+from tests.actors import TIMEOUT, Receiver, dead_letters, spawned, take_letter, wait_until
 from tests.raw import pid_at
 
 ContextFactory = Callable[..., Context]
@@ -156,6 +156,27 @@ def test_dead_letters_are_logged_once_per_reason_and_address(
     assert f"nobody@{context.ip}:{context.port}" in lines[0]
     assert str(sender.pid) in lines[0]
     assert "no such process" in lines[0]
+
+
+def test_a_hook_that_would_end_the_program_ends_no_report(
+    context: Context, caplog: pytest.LogCaptureFixture
+) -> None:
+    letters = dead_letters(context)
+
+    def leave(_: object) -> None:
+        raise SystemExit
+
+    context.on_dead_letter(leave)
+    ending = spawned(context, Receiver())
+
+    def send_and_end() -> None:
+        for _ in range(100):
+            ending.send(ending.pid, "message")
+        ending.terminate()
+
+    context.dispatch(ending.pid, send_and_end).result(TIMEOUT)
+    assert len(letters.take_many(100)) == 100
+    wait_until(lambda: caplog.text.count("a dead letter hook failed") == 100)
 
 
 def test_dead_letters_to_any_number_of_addresses_are_logged_at_a_bounded_rate(

@@ -7,7 +7,7 @@ cdef class Outflow:
     cdef readonly Py_ssize_t parked
     cdef readonly Py_ssize_t size
     cdef readonly Py_ssize_t written
-    cdef readonly dict links
+    cdef readonly object links
     cdef readonly dict links_again
     cdef public bint is_full
     cdef readonly bint is_backed_up
@@ -27,7 +27,7 @@ cdef class Outflow:
     @cython.locals(length=Py_ssize_t, size=Py_ssize_t)
     cpdef write_message(self, bytes prefix, bytes body)
 
-    cdef object _parked(self, Py_ssize_t size)
+    cdef object _is_much(self)
 
     @cython.locals(frames=Py_ssize_t, size=Py_ssize_t)
     cdef object _end_block(self)
