@@ -246,6 +246,6 @@ def _frames(frames: bytes) -> Iterator[tuple[Head, bytes]]:
     """What some whole frames were, decoded in steps."""
     decoder = FrameDecoder(len(frames), len(frames))
     found = decoder.feed_some(frames)
-    while found:
+    while found or decoder.has_more:
         yield from zip(found[::2], found[1::2], strict=True)
         found = decoder.feed_some(b"")

@@ -382,9 +382,14 @@ class Runtime:
         self.losses.close()
         for mailbox in list(self.live.values()):
             mailbox.abandon(Reason.STOPPED)
+        self.server.close()
+        self._abort_connections()
+
+    def _abort_connections(self) -> None:
         for peer in list(self.peers.values()):
             peer.abort(Reason.STOPPED)
-        self.server.close()
+        for connection in list(self.outgoing):
+            connection.abort()
         self.server.abort()
 
     async def stop(self) -> None:
@@ -407,11 +412,7 @@ class Runtime:
         await asyncio.sleep(_AFTER_SOCKETS)
         self.server.close()
         await _within(linger, self.server.answered())
-        for peer in peers:
-            peer.abort(Reason.STOPPED)
-        for connection in list(self.outgoing):
-            connection.abort()
-        self.server.abort()
+        self._abort_connections()
         for _ in range(_ACCEPTING_TURNS):
             await asyncio.sleep(0)
 
