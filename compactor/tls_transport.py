@@ -11,6 +11,7 @@ import contextlib
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from time import perf_counter
 from typing import Any, cast
 
 from compactor.flow import FULL_READ, unread_data
@@ -19,6 +20,7 @@ from compactor.tls import TlsError
 
 _PLAIN_BYTES = 64 * 1024  # handed over, or encrypted, at a time: what fits into a core's cache
 _RECORD_BYTES = 16 * 1024  # the largest record of TLS
+_MAX_RECORDS = 512  # handed over at a time: each of them, if it has but one byte, takes 2 us
 _MAX_UNREAD = 1024 * 1024  # bytes; far more than is written to a transport below that is full
 
 Check = Callable[[ssl.SSLObject, str], Awaitable[None]]
@@ -70,6 +72,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._unsent: deque[memoryview] = deque()
         self._unsent_bytes = 0
         self._last: Callable[[], None] | None = None  # what to do once nothing is unsent
+        self._is_resting = False  # others have their turn
         self._is_closing = False
         self._has_sent_end = False
         self._is_ended = False  # the peer's side of TLS, or of the socket, has ended
@@ -99,12 +102,19 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         now = self._loop.time()
         if now >= self._rest_due:
             self._rest_due = now + TURN_SECONDS
-            self._raw.pause_reading()
-            self._loop.call_soon(self._read_on)
+            self._rest()
 
-    def _read_on(self) -> None:
+    def _rest(self) -> None:
+        if not self._is_resting:
+            self._is_resting = True
+            self._raw.pause_reading()
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_resting = False
         if not self._is_held and not self.is_closing():
             self._raw.resume_reading()
+            self._deliver()
 
     def eof_received(self) -> bool:
         self._is_ended = True
@@ -205,7 +215,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     # Receiving
 
     def _deliver(self) -> None:
-        """Decrypt what has arrived, and hand it over while it is taken."""
+        """Decrypt what has arrived, and hand it over while it is taken, for the time of a turn."""
+        end = perf_counter() + TURN_SECONDS
         while not (self._is_held or self._is_closing or self._has_sent_end):
             data = self._decrypt()
             above = self._above
@@ -213,6 +224,9 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
                 return
             if data:
                 above.data_received(data)
+                if perf_counter() > end and not self._is_held and not self.is_closing():
+                    self._rest()
+                    return
             else:
                 if self._is_ended and self._error is None:
                     self._tell_end(above)
@@ -222,7 +236,11 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         """Some of what has arrived; the peer may say that it was the last."""
         pieces: list[bytes] = []
         size = 0
-        while size < _PLAIN_BYTES and (self._incoming.pending or self._tls.pending()):
+        while (
+            size < _PLAIN_BYTES
+            and len(pieces) < _MAX_RECORDS
+            and (self._incoming.pending or self._tls.pending())
+        ):
             try:
                 piece = self._tls.read(_RECORD_BYTES)
             except ssl.SSLWantReadError:
