@@ -122,8 +122,8 @@ def test_what_comes_behind_the_end_of_tls_is_not_kept(
     for _ in range(32):
         client.sock.sendall(bytes(MIB))
     assert connection._transport._incoming.pending < MIB  # type: ignore[attr-defined]
-    patient.let_go_on()
     client.sock.shutdown(socket.SHUT_WR)
+    patient.let_go_on()
     client.incoming.write(read_until_end(client.sock))
     assert client.tls.read(MIB).endswith(b"seen")
 
