@@ -211,6 +211,20 @@ def test_committed_ratios_are_of_rows_that_there_are():
 
 
 @pytest.mark.parametrize("kind", wire.PACKAGES)
+@pytest.mark.parametrize("name", ["receive", "request"])
+def test_path_works_on_a_machine_that_is_slow(name, kind, monkeypatch):
+    """The time of a turn is over before the block is served."""
+    try:
+        backend = wire.backend(kind)
+    except ImportError:
+        pytest.skip("there are no extensions here")
+    monkeypatch.setattr(sys.modules[backend.Inbound.__module__], "TURN_SECONDS", -1.0)
+    with PATHS[name](backend) as work:
+        work()
+        work()
+
+
+@pytest.mark.parametrize("kind", wire.PACKAGES)
 @pytest.mark.parametrize("name", PATHS)
 def test_path_works_more_than_once(name, kind):
     try:
