@@ -631,11 +631,13 @@ def test_a_loop_that_ends_under_a_context_loses_nothing_silently(
 ) -> None:
     letters: list[tuple[str | None, Reason]] = []
     contexts: list[Context] = []
+    begun = asyncio.Event()
 
     class Waiting(Process):
         @install("wait")
         async def wait(self, from_pid: PID, body: bytes) -> None:
-            await asyncio.sleep(60)
+            begun.set()
+            await asyncio.Event().wait()
 
     async def main() -> None:
         loop = None if is_entered else asyncio.get_running_loop()
@@ -652,7 +654,7 @@ def test_a_loop_that_ends_under_a_context_loses_nothing_silently(
             (PID("127.0.0.1", deaf_port, "x"), "away"),
         ):
             context.dispatch(waiting.pid, waiting.send, to, name)
-        await asyncio.sleep(0.05)
+        await begun.wait()  # the sends came before
 
     loop = new_loop()
     loop.run_until_complete(main())

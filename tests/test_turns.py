@@ -218,6 +218,7 @@ def test_a_connection_may_be_given_up_while_what_it_brought_is_still_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("compactor.answers._STEP", 50)
+    monkeypatch.setattr("compactor.peer_connection.TURN_SECONDS", -1.0)
     count = 900  # which the system holds, until they are read
     here = spawned(make_context(), Receiver())
     context, to = here.context, pid_at(listener)
@@ -240,7 +241,6 @@ def test_a_connection_may_be_given_up_while_what_it_brought_is_still_read(
                 here.link(to, reconnect=True)
             else:
                 context.stop()
-        time.sleep(SECONDS / 10)
 
     context.on_dead_letter(on_letter)
     here.link(to)
