@@ -15,6 +15,7 @@ import compactor
 from benchmarks import (
     bodies,
     crowd,
+    dispatching,
     lifecycle,
     local,
     one_way,
@@ -30,6 +31,7 @@ from benchmarks.backends import backends
 from benchmarks.harness import Result, run
 from benchmarks.plots import plot_all
 from benchmarks.report import FOOTNOTE, Row, as_json, results_of, rows_of, summary, table
+from compactor.cli.source_tree import stale, without_extensions
 
 SCENARIOS = (
     one_way.SCENARIO,
@@ -40,6 +42,7 @@ SCENARIOS = (
     tls.SCENARIO,
     local.HANDLER,
     local.THREAD,
+    dispatching.SCENARIO,
     web.SCENARIO,
     lifecycle.SPAWN,
     lifecycle.THREAD_SPAWN,
@@ -89,6 +92,8 @@ def measure(options: argparse.Namespace) -> list[Result]:
     is_short = options.quick or options.smoke
     rounds = options.rounds or (1 if is_short else 5)
     seconds = 0.05 if options.smoke else 0.3 if options.quick else 2.0
+    for note in filter(None, (without_extensions(), stale())):
+        print(note, file=sys.stderr)
     kinds = backends()
     if options.smoke:
         kinds = dict([*kinds.items()][:1])

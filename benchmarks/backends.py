@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from compactor import wire
+from compactor.runtime import hot_path
 
 OURS = "compactor"
 PURE = "compactor, pure Python"
@@ -14,7 +14,7 @@ PURE_ENVIRON = {"COMPACTOR_NO_SPEEDUPS": "1"}
 def backends() -> dict[str, Mapping[str, str]]:
     """The environment variables of each backend, by its name; the fastest first."""
     try:
-        wire.backend("cython")
+        hot_path.backend("cython")
     except ImportError:
         return {PURE: PURE_ENVIRON}
     return {OURS: {}, PURE: PURE_ENVIRON}

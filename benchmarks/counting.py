@@ -21,12 +21,13 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
 from benchmarks import paths
-from compactor import wire
+from compactor.runtime import hot_path
 
 WARM_UP = 20  # calls of a path's work, which specialise Python's bytecode
 SEGMENTS = 5
@@ -42,7 +43,7 @@ _PROGRAM = """\
 import time
 time.perf_counter = float  # stands still: by it turns of the loop would end
 from benchmarks.counting import run_paths
-run_paths({kind!r}, {names!r}, {slowdown!r})
+run_paths({kind!r}, {names!r}, {slowdowns!r})
 """
 _GCC = re.compile(rb"GCC: \([^)]*\) ([\d.]+)")
 _CLANG = re.compile(rb"clang version ([\d.]+)")
@@ -52,19 +53,19 @@ class CannotCount(Exception):
     """Instructions cannot be counted here."""
 
 
-def run_paths(kind: str, names: Sequence[str], slowdown: float) -> None:
+def run_paths(kind: str, names: Sequence[str], slowdowns: Sequence[float]) -> None:
     """What the counted process does.
 
     Args:
         kind: the backend.
         names: the paths.
-        slowdown: the share of messages that the encoder's paths do on top, as if they had become
-            slower by so much.
+        slowdowns: the shares of messages that the encoder's paths do on top, as if they had become
+            slower by so much; all paths run with each of them.
     """
     gc.disable()
-    backend = wire.backend(kind)
-    paths.ENCODED = round(paths.MESSAGES * (1 + slowdown))
-    for name in names:
+    backend = hot_path.backend(kind)
+    for slowdown, name in product(slowdowns, names):
+        paths.ENCODED = round(paths.MESSAGES * (1 + slowdown))
         child = os.fork()
         if not child:
             _run_path(backend, name)
@@ -74,7 +75,7 @@ def run_paths(kind: str, names: Sequence[str], slowdown: float) -> None:
         print(child, flush=True)
 
 
-def _run_path(backend: wire.Backend, name: str) -> None:
+def _run_path(backend: hot_path.Backend, name: str) -> None:
     calls = FEWER_CALLS.get(name, CALLS)
     with paths.PATHS[name](backend) as work:
         for _ in range(WARM_UP):
@@ -95,14 +96,30 @@ def count(
     """Count the instructions of the paths of a backend.
 
     Args:
+        slowdown: as `counts` takes many.
         environ: further environment variables of the counted process.
 
     Raises:
         CannotCount: callgrind failed, or counted something else than asked.
     """
+    (counted,) = counts(kind, names, [slowdown], environ)
+    return counted
+
+
+def counts(
+    kind: str,
+    names: Sequence[str],
+    slowdowns: Sequence[float],
+    environ: Mapping[str, str] | None = None,
+) -> list[Counts]:
+    """Count in one program what `count` counts for one slowdown, for each of them.
+
+    Args:
+        slowdowns: the shares of messages that the encoder's paths do on top.
+    """
     with TemporaryDirectory() as folder:
         here = Path(folder)
-        text = _PROGRAM.format(kind=kind, names=[*names], slowdown=slowdown)
+        text = _PROGRAM.format(kind=kind, names=[*names], slowdowns=[*slowdowns])
         program = [sys.executable, "-c", text]
         environ = {
             "PATH": os.environ.get("PATH", os.defpath),
@@ -112,10 +129,14 @@ def count(
         }
         _run(program, environ)  # writes the bytecode, of what is imported late too
         children = _run([*_callgrind(here), *program], environ).split()
-        return {
-            name: _per_message(name, sorted(here.glob(f"{child}.*"), key=_number))
-            for name, child in zip(names, children, strict=True)
-        }
+        found = [
+            _per_message(name, sorted(here.glob(f"{child}.*"), key=_number))
+            for (_, name), child in zip(product(slowdowns, names), children, strict=True)
+        ]
+    many = len(names)
+    return [
+        dict(zip(names, found[at : at + many], strict=True)) for at in range(0, len(found), many)
+    ]
 
 
 def _per_message(name: str, marks: Sequence[Path]) -> float:
@@ -168,7 +189,7 @@ def build(kind: str) -> str:
         valgrind.strip().replace("-", " "),
     ]
     try:
-        wire.backend(kind)
+        hot_path.backend(kind)
     except ImportError as error:
         raise CannotCount(f"there is no backend {kind!r} here: {error}") from None
     if kind == "cython":
@@ -178,7 +199,7 @@ def build(kind: str) -> str:
 
 def _compilers() -> str:
     """Who compiled the extensions, as the files themselves say."""
-    file = import_module("compactor._speedups.frames").__file__
+    file = import_module("compactor._speedups.wire.encoder").__file__
     assert file is not None
     binary = Path(file).read_bytes()
     for name, pattern in (("GCC", _GCC), ("clang", _CLANG)):

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 
 from benchmarks.children import Report
-from compactor.cli.meters import Meter as Meter
-from compactor.cli.meters import Stopwatch as Stopwatch
-from compactor.cli.meters import percentile
+from compactor.cli.bench.meters import Meter as Meter
+from compactor.cli.bench.meters import Stopwatch as Stopwatch
+from compactor.cli.bench.meters import percentile
 
 PERCENTILES = (50, 90, 99, 99.9)
 

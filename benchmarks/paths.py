@@ -15,11 +15,12 @@ from importlib import import_module
 from typing import Any
 
 from benchmarks.countdown import Countdown
-from compactor import PID, Context, Process, Request, install, route, wire
-from compactor.frames import message_prefix
-from compactor.routes import RouteTable
-from compactor.server_connection import ServerConnection
-from compactor.wire import Backend
+from compactor import PID, Context, Process, Request, install, route
+from compactor.actor.routes import RouteTable
+from compactor.inbound.connection import ServerConnection
+from compactor.runtime import hot_path
+from compactor.runtime.hot_path import Backend
+from compactor.wire.encoder import message_prefix
 
 MESSAGES = 50  # fewer than a mailbox serves in one go, so that no clock is asked in between
 ENCODED = MESSAGES  # by the encoder's paths; the proof of the gate makes it more
@@ -56,14 +57,16 @@ def encode(backend: Backend) -> Iterator[Work]:
 
 @path
 def append(backend: Backend) -> Iterator[Work]:
-    """The same into a block of frames, as an outflow does it."""
-    append_message = import_module(f"{wire.PACKAGES[backend.kind]}.frames").append_message
+    """The same into a block of frames, as a send queue does it."""
+    encoder = import_module(f"{hot_path.PACKAGES[backend.kind]}.wire.encoder")
+    append_message, new_buffer, reuse = encoder.append_message, encoder.new_buffer, encoder.reuse
     prefix = message_prefix(SENDER, RECEIVER, "work")
 
     def work() -> None:
-        block = bytearray()
+        block = new_buffer()
         for _ in range(ENCODED):
             append_message(block, prefix, BODY)
+        reuse(block)
 
     yield work
 
@@ -80,7 +83,7 @@ def block_of(backend: Backend, *names: str) -> bytes:
 @path
 def decode(backend: Backend) -> Iterator[Work]:
     """A block of frames to heads and bodies, all with the same head."""
-    decoder = backend.FrameDecoder(80 * 1024, 1024 * 1024)
+    decoder = backend.RequestDecoder(80 * 1024, 1024 * 1024)
     block = block_of(backend, "work")
     yield lambda: decoder.feed(block)
 
@@ -88,7 +91,7 @@ def decode(backend: Backend) -> Iterator[Work]:
 @path
 def decode_mixed(backend: Backend) -> Iterator[Work]:
     """A block of frames to heads and bodies, each with another head than the one before."""
-    decoder = backend.FrameDecoder(80 * 1024, 1024 * 1024)
+    decoder = backend.RequestDecoder(80 * 1024, 1024 * 1024)
     block = block_of(backend, "work", "rest", "play")
     yield lambda: decoder.feed(block)
 
@@ -157,10 +160,23 @@ class Sink(Process):
     def work(self, from_pid: PID, body: bytes) -> None:
         self.batch.received()
 
+    def add(self, number: int) -> int:
+        self.batch.received()
+        return number
+
     @route("/page")
     def page(self, request: Request) -> str:
         self.batch.received()
         return "hello, world\n"
+
+
+class Echo(Process):
+    def __init__(self) -> None:
+        super().__init__("sink")
+
+    @install("work")
+    def work(self, from_pid: PID, body: bytes) -> None:
+        self.send(from_pid, "work", body)
 
 
 class Pump(Process):
@@ -170,6 +186,16 @@ class Pump(Process):
     def pump(self, sink: PID) -> None:
         for _ in range(MESSAGES):
             self.send(sink, "work", BODY)
+
+    def call(self, sink: PID) -> None:
+        dispatch = self.context.dispatch
+        for _ in range(MESSAGES):
+            dispatch(sink, "add", 1)
+
+    async def ask_all(self, sink: PID) -> None:
+        dispatch = self.context.dispatch
+        for _ in range(MESSAGES):
+            await dispatch(sink, "add", 1)
 
 
 class Mortal(Process):
@@ -206,11 +232,11 @@ class Transport(asyncio.Transport):
 @contextmanager
 def running(backend: Backend) -> Iterator[tuple[Context, asyncio.AbstractEventLoop]]:
     """A context of that backend, and the loop of this thread on which it runs."""
-    before, wire.chosen = wire.chosen, backend
+    before, hot_path.chosen = hot_path.chosen, backend
     try:
         context = Context(ip="127.0.0.1", port=0)
     finally:
-        wire.chosen = before
+        hot_path.chosen = before
     loop = asyncio.new_event_loop()
     loop.run_until_complete(context.__aenter__())
     try:
@@ -220,16 +246,70 @@ def running(backend: Backend) -> Iterator[tuple[Context, asyncio.AbstractEventLo
         loop.close()
 
 
-@path
-def mailbox(backend: Backend) -> Iterator[Work]:
-    """Local messages, from `Process.send` in a handler through the mailbox to a handler."""
+@contextmanager
+def pumping(backend: Backend, method: str = "pump", is_same: bool = True) -> Iterator[Work]:
+    """What a process has another one of its context do, until that has done it.
+
+    Args:
+        method: of `Pump`.
+        is_same: whether the receiver is named by the very pid that it has, or by an equal one.
+    """
     with running(backend) as (context, loop):
         batch = Batch(asyncio.Event())
-        sink, source = context.spawn(Sink(batch)), context.spawn(Pump())
+        pid, source = context.spawn(Sink(batch)), context.spawn(Pump())
+        sink = pid if is_same else PID.from_string(str(pid))
 
         async def one() -> None:
             batch.expect(MESSAGES)
-            context.dispatch(source, "pump", sink)
+            context.dispatch(source, method, sink)
+            await batch.is_done.wait()
+
+        yield lambda: loop.run_until_complete(one())
+
+
+@path
+def mailbox(backend: Backend) -> Iterator[Work]:
+    """Local messages, from `Process.send` in a handler through the mailbox to a handler."""
+    with pumping(backend) as work:
+        yield work
+
+
+@path
+def equal_pid(backend: Backend) -> Iterator[Work]:
+    """The same to a pid that came through text, as most pids that programs keep."""
+    with pumping(backend, is_same=False) as work:
+        yield work
+
+
+@path
+def dispatch(backend: Backend) -> Iterator[Work]:
+    """Calls of a method of another process, from a handler that does not look at their results."""
+    with pumping(backend, "call") as work:
+        yield work
+
+
+@path
+def awaited(backend: Backend) -> Iterator[Work]:
+    """Calls of a method of another process, from a handler that awaits the result of each."""
+    with pumping(backend, "ask_all") as work:
+        yield work
+
+
+@path
+def dispatch_elsewhere(backend: Backend) -> Iterator[Work]:
+    """Calls of a method of a process from another thread than that of its loop."""
+    with running(backend) as (context, loop):
+        batch = Batch(asyncio.Event())
+        sink = context.spawn(Sink(batch))
+        loop.run_until_complete(asyncio.sleep(0))
+        portal = context._portal
+
+        async def one() -> None:
+            batch.expect(MESSAGES)
+            own, portal.thread = portal.thread, -1  # as another thread sees it
+            for _ in range(MESSAGES):
+                context.dispatch(sink, "add", 1)
+            portal.thread = own
             await batch.is_done.wait()
 
         yield lambda: loop.run_until_complete(one())
@@ -257,7 +337,7 @@ def receiving(backend: Backend, block: bytes) -> Iterator[Work]:
     with socket.socket() as sock, running(backend) as (context, loop):
         batch = Batch(asyncio.Event())
         context.spawn(Sink(batch))
-        connection = ServerConnection(context._runtime.server, loop)
+        connection = ServerConnection(context._runtime.server.state, loop)
         connection.connection_made(Transport(sock))
 
         def work() -> None:
@@ -272,7 +352,7 @@ def receiving(backend: Backend, block: bytes) -> Iterator[Work]:
 
 @path
 def receive(backend: Backend) -> Iterator[Work]:
-    """The whole receive side: from a block of frames, through `Inbound`, to installed handlers."""
+    """The whole receive side: from a block of frames, through `Delivery`, to installed handlers."""
     with receiving(backend, block_of(backend, "work")) as work:
         yield work
 
@@ -293,7 +373,7 @@ def send(backend: Backend) -> Iterator[Work]:
         context.spawn(source)
         runtime, transport = context._runtime, Transport()
         peer = runtime.peer(RECEIVER.address)
-        peer.outflow.open(transport)
+        peer.send_queue.open(transport)
         frames = len(block_of(backend, "work"))
 
         def work() -> None:
@@ -304,4 +384,29 @@ def send(backend: Backend) -> Iterator[Work]:
             if transport.written != before + frames:
                 raise RuntimeError(f"{transport.written - before} of {frames} bytes were written")
 
+        yield work
+
+
+@path
+def round_trip(backend: Backend) -> Iterator[Work]:
+    """One message at a time: received, answered by its handler, and the answer written."""
+    with socket.socket() as sock, running(backend) as (context, loop):
+        context.spawn(Echo())
+        transport = Transport()
+        peer = context._runtime.peer(SENDER.address)  # kept here: a peer without frames is not
+        peer.send_queue.open(transport)
+        connection = ServerConnection(context._runtime.server.state, loop)
+        connection.connection_made(Transport(sock))
+        frame = backend.encode_message(message_prefix(SENDER, RECEIVER, "work"), BODY)
+
+        def work() -> None:
+            before = transport.written
+            for _ in range(MESSAGES):
+                connection.data_received(frame)
+                if transport.written == before:
+                    raise RuntimeError("an answer was not written at once")
+                before = transport.written
+
+        connection.data_received(frame)  # comes before its path is known, and takes a turn
+        loop.run_until_complete(asyncio.sleep(0))
         yield work

@@ -18,7 +18,7 @@ from benchmarks.harness import Contestant, Metric, Play, Scenario, Target, Value
 from benchmarks.meters import stopwatch, trips_of
 from benchmarks.traffic import BODY
 from compactor import PID
-from compactor.cli.bench_parts import Bare, BarePinger, Pinger, Ponger
+from compactor.cli.bench.roles import Bare, BarePinger, Pinger, Ponger
 
 FRAME = encode("pinger@127.0.0.1:50000", "ponger", "127.0.0.1:50001", "ping", BODY)
 

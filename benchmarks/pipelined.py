@@ -18,7 +18,7 @@ from benchmarks.meters import Meter
 from benchmarks.ping_pong import ECHO, FRAME, run_echo, run_ponger
 from benchmarks.traffic import BODY
 from compactor import PID, Process, install
-from compactor.cli.bench_parts import Bare
+from compactor.cli.bench.roles import Bare
 
 OUTSTANDING = (100, 1_000)
 Address = tuple[str, int]

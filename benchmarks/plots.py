@@ -1,4 +1,4 @@
-"""Results to pictures, PNG and SVG: throughput, latency, and what a crowd costs."""
+"""Results to pictures, PNG and SVG: peers, throughput, latency, and what a crowd costs."""
 
 from __future__ import annotations
 
@@ -34,16 +34,17 @@ def _plot(
     import matplotlib
 
     matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = name  # the same drawing is the same file
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    size = (5.5, 3.2) if draw is peers else (7, 4.5)  # in inches; small ones have large letters
+    figure, axes = pyplot.subplots(figsize=size, layout="constrained")
     draw(axes, result)
-    axes.grid(True, which="major", alpha=0.3)
-    axes.legend(fontsize="small")
     files = [folder / f"{name}.png", folder / f"{name}.svg"]
     for file in files:
-        metadata = {"Date": None} if file.suffix == ".svg" else None
-        figure.savefig(file, dpi=120, metadata=metadata)
+        is_svg = file.suffix == ".svg"
+        metadata = {"Date": None} if is_svg else None
+        figure.savefig(file, dpi=120, metadata=metadata, transparent=is_svg)
     pyplot.close(figure)
     return files
 
@@ -58,6 +59,28 @@ def _curves(axes: Any, result: Result, points: Points) -> None:
         if known:
             style = "-" if contestant in result.ours else "--"
             axes.plot(*zip(*known, strict=True), style, marker="o", label=contestant)
+    axes.grid(True, which="major", alpha=0.3)
+    axes.legend(fontsize="small")
+
+
+def peers(axes: Any, result: Result) -> None:
+    rates = {
+        contestant: median(values["rate"] for values in samples)
+        for contestant, samples in result.samples.items()
+        if contestant != "untuned sketch"  # a floor, which nobody uses
+    }
+    names = sorted(rates, key=lambda name: rates[name])
+    colors = ["C0" if name in result.ours else "C7" for name in names]
+    bars = axes.barh(names, [rates[name] for name in names], color=colors)
+    axes.bar_label(bars, [_short(rates[name]) for name in names], padding=4)
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    axes.set_xticks([])
+    axes.margins(x=0.2)
+    axes.set_title("Messages of 64 B per second, two OS processes", fontsize="medium")
+
+
+def _short(rate: float) -> str:
+    return f"{rate / 1e6:.2f} million" if rate >= 1e6 else f"{rate / 1e3:.3g} thousand"
 
 
 def throughput(axes: Any, result: Result) -> None:
@@ -82,6 +105,7 @@ def crowd(axes: Any, result: Result) -> None:
 
 
 PLOTS: tuple[tuple[str, str, Callable[[Any, Result], None]], ...] = (
+    ("peers", "one_way", peers),
     ("throughput", "bodies", throughput),
     ("latency", "ping_pong", latency),
     ("crowd", "crowd", crowd),

@@ -25,7 +25,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.counting import CannotCount, Counts, build, count
-from compactor import wire
+from compactor.runtime import hot_path
 
 BASELINE = Path(__file__).with_name("baseline.json")
 TOLERANCE = 0.04  # of a new row: twice what other hash seeds do, and far below what must not pass
@@ -88,7 +88,7 @@ def compare(kind: str, counts: Counts, rows: Mapping[str, Row]) -> set[str]:
 def check() -> int:
     """Compare with the baseline; 1 if a path takes more instructions than it tolerates."""
     baselines: dict[str, dict[str, Row]] = {}
-    for kind in wire.PACKAGES:
+    for kind in hot_path.PACKAGES:
         try:
             baselines[kind] = rows_of(kind)
         except (CannotCount, NoBaseline) as reason:
@@ -113,7 +113,7 @@ def renew(reason: str) -> int:
     """Make what is measured now the baseline for what is here; tolerances and other builds stay."""
     baseline = load()
     builds = {}
-    for kind in wire.PACKAGES:
+    for kind in hot_path.PACKAGES:
         try:
             builds[kind] = build(kind)
         except CannotCount as why:
@@ -203,7 +203,7 @@ def main() -> int:
     renewing = commands.add_parser("renew", help="make what is measured now the baseline")
     renewing.add_argument("--reason", required=True)
     proving = commands.add_parser("prove", help="show that the gate catches and does not flap")
-    proving.add_argument("--backend", choices=wire.PACKAGES, help="default: both")
+    proving.add_argument("--backend", choices=hot_path.PACKAGES, help="default: both")
     proving.add_argument("--runs", type=int, default=20, metavar="N", help="default: 20")
     proving.add_argument("--busy", type=int, default=2, metavar="N", help="busy processes beside")
     options = parser.parse_args()
@@ -211,7 +211,7 @@ def main() -> int:
         return check()
     if options.command == "renew":
         return renew(options.reason)
-    kinds = [options.backend] if options.backend else list(wire.PACKAGES)
+    kinds = [options.backend] if options.backend else list(hot_path.PACKAGES)
     return max(prove(kind, options.runs, options.busy) for kind in kinds)
 
 

@@ -5,43 +5,61 @@ Subclass :class:`Process`, install methods, :func:`spawn` it, and send messages 
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from compactor._version import __version__
-from compactor.acceleration import Speedups, speedups
+from compactor.actor.future import Future
+from compactor.actor.timers import Timer
 from compactor.context import Context
-from compactor.errors import CompactorError, Reason
-from compactor.http import Request, Response
-from compactor.messages import Future
-from compactor.metrics import DeadLetter
+from compactor.errors import AskFailed, AskTimeout, CompactorError, Reason, RemoteError
+from compactor.http.headers import ResponseHeaders
+from compactor.http.request import Request
+from compactor.http.response import Response
+from compactor.metrics.dead_letters import DeadLetter
+from compactor.metrics.metrics import Metrics
 from compactor.pid import PID
 from compactor.process import Process, ProtobufProcess
+from compactor.runtime.program import run_program
+from compactor.runtime.speedups import Speedups, speedups
 from compactor.settings import Settings
-from compactor.tls_settings import TlsSettings
+from compactor.tls.settings import TlsSettings
 
 __all__ = [
     "PID",
+    "AskFailed",
+    "AskTimeout",
     "CompactorError",
     "Context",
     "DeadLetter",
     "Future",
+    "Metrics",
     "Process",
     "ProtobufProcess",
     "Reason",
+    "RemoteError",
     "Request",
     "Response",
+    "ResponseHeaders",
     "Settings",
     "Speedups",
+    "Timer",
     "TlsSettings",
     "__version__",
+    "answer",
     "initialize",
     "install",
     "join",
     "route",
+    "run",
     "spawn",
     "speedups",
 ]
 
+_Result = TypeVar("_Result")
+
+answer = Process.answer
 install = Process.install
 route = Process.route
 
@@ -53,10 +71,10 @@ def initialize(delegate: str = "", **kw: Any) -> None:
 
     Args:
         delegate: id of the process that serves HTTP requests to unknown paths.
-        kw: what :class:`Context` takes; counts only when the context is made.
+        kw: what :class:`Context` takes.
 
     Raises:
-        RuntimeError: it exists and has another delegate.
+        RuntimeError: it exists, with another delegate or other arguments than those given.
     """
     global _context
     _context = Context.singleton(delegate=delegate, **kw)
@@ -83,3 +101,42 @@ def join() -> None:
     if _context is None:
         raise RuntimeError("there is no global context to join; initialize() or spawn() makes it")
     _context.join()
+
+
+def run(
+    main: Callable[[Context], Coroutine[Any, Any, _Result]],
+    *,
+    drain: float = 10.0,
+    **context_arguments: Any,
+) -> _Result | None:
+    """Run a program: a context, a loop of its own in the main thread, and a coroutine on it.
+
+    It ends well when ``main`` returns, and on SIGTERM and Control-C: ``main`` is cancelled, nothing
+    more is taken from outside, what waits in mailboxes is handled, finalizers run, and what was
+    sent last leaves.  A second Control-C cuts that short::
+
+        async def main(context):
+            context.spawn(Service("service"))
+            await asyncio.Event().wait()
+
+        if __name__ == "__main__":
+            compactor.run(main, port=5050)
+
+    Args:
+        main: an ``async`` function that is given the context.
+        drain: seconds in which ``main``, and what waits in mailboxes, may end.
+        context_arguments: what :class:`Context` takes.
+
+    Returns:
+        What ``main`` returns; None if a signal has cancelled it.
+
+    Raises:
+        SystemExit: with status 130, after a second Control-C.
+        RuntimeError: this is not the main thread, or a loop runs in it.
+        TypeError: ``main`` is no ``async`` function.
+        ValueError: ``drain`` is no number of seconds.
+    """
+    result: _Result | None = run_program(
+        functools.partial(Context, **context_arguments), main, drain
+    )
+    return result

@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
+from threading import get_ident
 from typing import Any, Literal, TypeVar
 
-from compactor import errors, wire
-from compactor.address import listen
-from compactor.errors import ContextError, InvalidMethod, InvalidProcess, ProcessError, Reason
-from compactor.frames import Body, check_name, content_of
-from compactor.legacy import LegacyState, port_of
-from compactor.lifecycle import LoopOwner
-from compactor.loop import Timer
-from compactor.mailbox import Mailbox
-from compactor.messages import Dispatch, Future
-from compactor.metrics import DeadLetter, Metrics
+from compactor import errors
+from compactor.actor.future import Future
+from compactor.actor.mailbox import Mailbox
+from compactor.errors import ContextError, InvalidProcess, NotOneProcess, ProcessError
+from compactor.inbound.listen import listen
+from compactor.metrics.dead_letters import DeadLetter
+from compactor.metrics.metrics import Metrics
 from compactor.pid import NOBODY, PID, Address, check_pid
 from compactor.process import Process
-from compactor.runtime import Runtime
+from compactor.runtime import hot_path
+from compactor.runtime.arguments import check_delegate, check_hook, check_loop
+from compactor.runtime.asking import ContextAsking
+from compactor.runtime.legacy import LegacyState, port_of
+from compactor.runtime.runtime import Runtime
+from compactor.runtime.singleton import singleton
+from compactor.runtime.spawning import spawn
+from compactor.runtime.timing import ContextTiming
+from compactor.runtime.waiting import ContextWaiting
 from compactor.settings import Settings
-from compactor.tls import load_tls
-from compactor.tls_settings import TlsSettings
+from compactor.tls.credentials import load_tls
+from compactor.tls.settings import TlsSettings
+from compactor.wire.encoder import Body, check_name, content_of
 
 Hook = TypeVar("Hook", bound=Callable[[DeadLetter], Any])
 PressureHook = TypeVar("PressureHook", bound=Callable[[Address, bool], Any])
 
 
-class Context(LoopOwner, LegacyState):
+class Context(ContextAsking, ContextTiming, ContextWaiting, LegacyState):
     """A listening (ip, port) and an event loop, on which processes are spawned.
 
     Every method may be called from any thread, from handlers too, and before the loop runs; none
@@ -54,6 +59,7 @@ class Context(LoopOwner, LegacyState):
 
     Raises:
         SettingsError: an argument or variable has a bad value, or a file of TLS is unusable.
+        TypeError, ValueError: the same, of ``delegate`` and ``loop``.
         SocketError: the address cannot be bound.
     """
 
@@ -66,7 +72,6 @@ class Context(LoopOwner, LegacyState):
     CONNECT_TIMEOUT_SECS = int(Settings.connect_timeout)
 
     _singleton: Context | None = None
-    _singleton_lock = threading.Lock()
 
     def __init__(
         self,
@@ -86,35 +91,33 @@ class Context(LoopOwner, LegacyState):
             advertise_ip=advertise_ip,
             advertise_port=advertise_port,
         )
-        self.delegate = delegate
+        self.delegate = check_delegate(delegate)
+        loop = check_loop(loop)
         self._tls = load_tls(tls)
         is_secure = self._tls is not None and not self._tls.settings.support_downgrade
         sock, (self.ip, self.port) = listen(self.settings, is_secure)
         address = (self.ip, self.port)
-        runtime = Runtime(address, self.settings, delegate, wire.chosen, self._tls)
+        runtime = Runtime(address, self.settings, self.delegate, hot_path.chosen, self._tls)
+        self._pid_of = runtime.backend.pid_of
+        self._handler_table = runtime.backend.handler_table
         super().__init__(runtime, sock, f"CompactorContext({self.ip}:{self.port})", loop)
+        registry = self._registry = runtime.registry
+        self._dispatcher = runtime.backend.Dispatcher(
+            registry.live, self._portal, registry.is_local, self._not_alive, self._ask
+        )
 
     @classmethod
     def singleton(cls, delegate: str = "", **kw: Any) -> Context:
         """The global context, made and started by the first call, and anew after it was stopped.
 
         Args:
-            delegate, kw: what ``Context`` takes; ``kw`` counts only when it is made.
+            delegate, kw: what ``Context`` takes.
 
         Raises:
-            RuntimeError: it exists and has another delegate.
+            RuntimeError: it exists, with another delegate or other arguments than those given.
         """
-        with cls._singleton_lock:
-            context = cls._singleton
-            if context is None or context._is_stopping:
-                context = cls._singleton = cls(delegate=delegate, **kw)
-                context.start()
-            elif context.delegate != delegate:
-                raise RuntimeError(
-                    "Attempting to construct different singleton context: it has delegate "
-                    f"{context.delegate!r}, not {delegate!r}"
-                )
-            return context
+        context: Context = singleton(cls, delegate, **kw)
+        return context
 
     def reload_tls(self) -> None:
         """Read keys, certificates and CAs anew, for the connections from now on.
@@ -136,12 +139,12 @@ class Context(LoopOwner, LegacyState):
         """The pid of the only process.
 
         Raises:
-            ContextError: there is none, or more than one; use ``process.pid``.
+            NotOneProcess: there is none, or more than one; use ``process.pid``.
         """
-        pids = [mailbox.pid for mailbox in list(self._runtime.live.values())]
+        pids = [mailbox.pid for mailbox in list(self._registry.live.values())]
         if len(pids) != 1:
             found = ", ".join(sorted(str(pid) for pid in pids[:5])) or "none"
-            raise ContextError(
+            raise NotOneProcess(
                 f"context.pid is the pid of the only process, but {self} has {len(pids)} "
                 f"({found}); use the pid of the process that you mean"
             )
@@ -155,30 +158,19 @@ class Context(LoopOwner, LegacyState):
         Raises:
             InvalidProcess: a live process has that name, or this one lives already.
             ContextStopped: the context was stopped.
+            ContextError: threads are greenlets, which the loop would block.
             TypeError: ``process`` is not a Process.
         """
         if not isinstance(process, Process):
             raise TypeError(f"only a Process can be spawned, got {process!r}")
-        self._check_usable()
-        if not hasattr(process, "name"):
-            raise InvalidProcess(f"{type(process).__name__} did not call Process.__init__(name)")
-        if _is_live(process):
-            raise InvalidProcess(f"{process} lives already; a process is spawned once at a time")
-        process.bind(self)
-        mailbox = None
-        try:
-            mailbox = self._runtime.claim(process)
-            initialization = process.initialize()
-        except BaseException:
-            process.__unbind__()
-            if mailbox is not None:
-                self._runtime.release(mailbox)
-                self._call(mailbox.abandon, Reason.TERMINATED)
-            raise
-        if initialization is not None and not isinstance(initialization, Coroutine):
-            initialization = None
-        self._call(self._runtime.start_process, mailbox, initialization)
-        return mailbox.pid
+        if (self._life.is_stopping or not self._life.is_started) and not self._is_draining_here:
+            self._check_startable()
+        return spawn(self, process)
+
+    def _hosts(self, process: Process) -> bool:
+        """Whether a process that was bound to this context lives."""
+        mailbox = self._registry.mailbox_of(process.pid)
+        return mailbox is not None and mailbox.process is process
 
     def terminate(self, pid: PID, inject: bool = True) -> None:
         """End a process; nothing happens if it has ended already.
@@ -190,15 +182,22 @@ class Context(LoopOwner, LegacyState):
         Raises:
             InvalidProcess: the pid belongs to another context.
         """
-        check_pid(pid)
-        if not self._runtime.is_local(pid):
-            raise InvalidProcess(f"{pid} does not live on {self}: only its own processes end here")
-        mailbox = self._runtime.mailbox_of(pid)
-        if mailbox is not None:
+        if type(pid) is not PID:
+            check_pid(pid)
+        mailbox = self._registry.mailbox_of(pid)
+        if mailbox is None:
+            if not self._registry.is_local(pid):
+                raise InvalidProcess(
+                    f"{pid} does not live on {self}: only its own processes end here"
+                )
+            return
+        if self._portal.thread == get_ident():
+            mailbox.terminate(inject)
+        else:
             self._call(mailbox.terminate, inject)
 
     def _not_alive(self, pid: PID) -> ContextError:
-        if not self._inbox.on_loop:  # handlers go on while a context ends
+        if not self._portal.on_loop:  # handlers go on while a context ends
             self._check_usable()
         return InvalidProcess(f"Unknown process {pid}: it does not live on {self}")
 
@@ -222,13 +221,13 @@ class Context(LoopOwner, LegacyState):
             TypeError, ValueError: the receiver, name or body cannot be sent.
         """
         check_pid(from_pid)
-        mailbox = self._runtime.mailbox_of(from_pid)
+        mailbox = self._registry.mailbox_of(from_pid)
         if mailbox is None:
             raise self._not_alive(from_pid)
         check_pid(to_pid)
         name = check_name(method)
         content = body if type(body) is bytes else content_of(body)
-        if self._inbox.on_loop:
+        if self._portal.on_loop:
             self._send(mailbox, to_pid, name, content)
         else:
             self._ask(self._send, mailbox, to_pid, name, content)
@@ -243,7 +242,11 @@ class Context(LoopOwner, LegacyState):
         """Let a process send the short way, past ``send`` unless that is somebody else's."""
         runtime = self._runtime
         outbox = mailbox.outbox = runtime.backend.Outbox(
-            mailbox, runtime.live, self._inbox, self.settings.max_mailbox_events, runtime.send
+            mailbox,
+            self._registry.live,
+            self._portal,
+            self.settings.max_mailbox_events,
+            runtime.send,
         )
         if type(self).send is Context.send and "send" not in vars(self):
             mailbox.process.__use_outbox__(outbox)
@@ -266,14 +269,16 @@ class Context(LoopOwner, LegacyState):
             ProcessError: a process cannot wait for itself.
         """
         check_pid(to)
-        if not self._inbox.is_served_here:
+        if not self._portal.is_served_here:
             raise ContextError(
                 "drained() is awaited on the context's loop: in a handler, or in what is dispatched"
             )
         if to == pid:
             raise ProcessError(f"{pid} would wait for itself, forever")
-        if not self._inbox.on_loop:
-            await self._inbox.caught_up()
+        if not self._portal.on_loop:  # some of what was sent is still on its way to the loop
+            caught_up = asyncio.Event()
+            self._portal.post(caught_up.set)
+            await caught_up.wait()
         await self._runtime.drained(to)
 
     def delegated(self, process: Process, name: str, from_pid: PID, body: bytes) -> None:
@@ -285,8 +290,11 @@ class Context(LoopOwner, LegacyState):
 
         Returns:
             The hook, so that this can decorate it.
+
+        Raises:
+            TypeError: it is no function, or an ``async`` one.
         """
-        self._runtime.metrics.hooks.append(hook)
+        self._runtime.metrics.hooks.append(check_hook(hook, "dead_letter"))
         return hook
 
     def on_backed_up(self, hook: PressureHook) -> PressureHook:
@@ -295,8 +303,11 @@ class Context(LoopOwner, LegacyState):
 
         Returns:
             The hook, so that this can decorate it.
+
+        Raises:
+            TypeError: it is no function, or an ``async`` one.
         """
-        self._runtime.metrics.backed_up_hooks.append(hook)
+        self._runtime.metrics.backed_up_hooks.append(check_hook(hook, "address, is_backed_up"))
         return hook
 
     @property
@@ -323,47 +334,7 @@ class Context(LoopOwner, LegacyState):
             InvalidMethod: the process has no such method.
             ContextStopped: the context was stopped.
         """
-        event = self._dispatch(pid, method, args)
-        self._ask(event.mailbox.put_event, event)
-        return event.future
-
-    def delay(self, amount: float, pid: PID, method: str | Callable[..., Any], *args: Any) -> Timer:
-        """Dispatch after a time; not at all if the process has ended by then.
-
-        Args:
-            amount: seconds; a time that is over already is no wait.
-            pid, method, args: what ``dispatch`` takes.
-
-        Returns:
-            A timer, whose ``cancel()`` calls it off from any thread.
-
-        Raises:
-            InvalidProcess, InvalidMethod, ContextStopped: as ``dispatch``, at once.
-            ValueError: ``amount`` is no number, or is infinite.
-        """
-        if not isinstance(amount, (int, float)) or not abs(amount) <= sys.float_info.max:
-            raise ValueError(f"a delay must be a finite number of seconds, got {amount!r}")
-        event = self._dispatch(pid, method, args)
-        timer = Timer(self._inbox, lambda: event.mailbox.put_event(event))
-        self._ask(self._start_timer, timer, max(amount, 0))
-        return timer
-
-    def _dispatch(
-        self, pid: PID, method: str | Callable[..., Any], args: tuple[Any, ...]
-    ) -> Dispatch:
-        check_pid(pid)
-        mailbox = self._runtime.mailbox_of(pid)
-        if mailbox is None:
-            raise self._not_alive(pid)
-        function = method if callable(method) else getattr(mailbox.process, method, None)
-        name = getattr(method, "__name__", None) or str(method)
-        if not callable(function):
-            raise InvalidMethod(f"Unknown method {name} on {pid}: {mailbox.process!r} has none")
-        return Dispatch(mailbox, name, function, args)
-
-    def _start_timer(self, timer: Timer, amount: float) -> None:
-        if not self._runtime.is_stopping:
-            timer.start(self._runtime.run_queue.loop, amount)
+        return self._dispatcher.dispatch(pid, method, args)
 
     # Links
 
@@ -381,29 +352,17 @@ class Context(LoopOwner, LegacyState):
         """
         check_pid(pid)
         check_pid(to)
-        if self._runtime.mailbox_of(pid) is None:
+        if self._registry.mailbox_of(pid) is None:
             raise self._not_alive(pid)
-        self._ask(self._runtime.link, pid, to, reconnect)
+        self._ask(self._runtime.watches.link, pid, to, reconnect)
 
     def disconnect(self, pid: PID) -> None:
         """Cut the connection to the address of a pid; linkers of all pids there see an exit."""
         check_pid(pid)
-        self._call(self._disconnect, pid)
-
-    def _disconnect(self, pid: PID) -> None:
-        peer = self._runtime.peers.get(pid.address)
-        if peer is not None:
-            peer.disconnect()
+        self._call(self._runtime.disconnect, pid.address)
 
     def __str__(self) -> str:
         return f"Context({self.ip}:{self.port})"
 
     def __repr__(self) -> str:
         return f"<{self}>"
-
-
-def _is_live(process: Process) -> bool:
-    if not process.is_bound:
-        return False
-    mailbox = process.context._runtime.mailbox_of(process.pid)
-    return mailbox is not None and mailbox.process is process

@@ -16,6 +16,9 @@ _FORBIDDEN = re.compile(r"[\x00-\x20\x7f@\ud800-\udfff]")
 # receiver would decode into something else, is escaped.
 _RAW_IN_PATH = "()@:!$&'*,;=~"
 
+_addresses: set[Address] = set()  # that passed: a program meets few, over and over
+_MAX_ADDRESSES = 1024
+
 _BLANKS = " \t\r\n\f\v"  # not what else str.strip() takes: an id may begin with it
 
 
@@ -27,9 +30,11 @@ def check_id(id_: object) -> str:
         ValueError: it holds blanks, control characters or ``@``: pids travel in HTTP headers,
             where libprocess cuts them at the first blank and splits them at the first ``@``.
     """
+    if type(id_) is str and id_.isprintable() and " " not in id_ and "@" not in id_:
+        return id_  # as nearly all are; of what does not print, most may stand in an id
     if not isinstance(id_, str):
         raise TypeError(f"a process id must be a str, got {id_!r}")
-    id_ = str.__str__(id_)  # str() and f-strings print a member of a str Enum otherwise
+    id_ = str.__str__(id_)  # else str() and f-strings print the name of an enum's member
     found = _FORBIDDEN.search(id_)
     if found:
         raise ValueError(f"process id {id_!r} must not contain {found.group()!r}")
@@ -41,16 +46,35 @@ def escape_id(id_: str) -> str:
     return quote(id_, safe=_RAW_IN_PATH)
 
 
-@functools.lru_cache(maxsize=1024)
-def _check_address(ip: str, port: int) -> None:
+def _checked_address(ip: object, port: object) -> tuple[str, int]:
+    """The parts of an address, as plain ones, if they are of one; it is remembered."""
+    if not isinstance(ip, str):
+        raise TypeError(f"the ip of a PID must be a str, got {ip!r}")
+    if not isinstance(port, int) or isinstance(port, bool):
+        raise TypeError(f"the port of a PID must be an int, got {port!r}")
+    ip, port = str.__str__(ip), int(port)  # enums print the names of members
     if _FORBIDDEN.search(ip) or not ip or "[" in ip or "/" in ip:
         raise ValueError(f"{ip!r} is not an IP address or host name")
     if not 0 <= port <= 65535:
         raise ValueError(f"port {port} is not from 0 to 65535")
+    if len(_addresses) >= _MAX_ADDRESSES:
+        _addresses.clear()
+    _addresses.add((ip, port))
+    return ip, port
+
+
+class _Parts:
+    """What a pid keeps, as long as it can be set."""
+
+    __slots__ = ("__weakref__", "id", "ip", "port")
+
+    ip: str
+    port: int
+    id: str
 
 
 @functools.total_ordering
-class PID:
+class PID(_Parts):
     """The address of one process; immutable, hashable and ordered by (ip, port, id).
 
     Args:
@@ -66,12 +90,7 @@ class PID:
         5051
     """
 
-    __slots__ = ("_hash", "id", "ip", "port")
-
-    ip: str
-    port: int
-    id: str
-    _hash: int
+    __slots__ = ()
 
     @classmethod
     def from_string(cls, pid: str) -> PID:
@@ -97,16 +116,12 @@ class PID:
             raise ValueError(f"Invalid PID: {pid!r}: {error}") from None
 
     def __init__(self, ip: str, port: int, id_: str) -> None:
-        if not isinstance(ip, str):
-            raise TypeError(f"the ip of a PID must be a str, got {ip!r}")
-        if not isinstance(port, int) or isinstance(port, bool):
-            raise TypeError(f"the port of a PID must be an int, got {port!r}")
-        _check_address(ip, port)
-        put = object.__setattr__
-        put(self, "ip", ip)
-        put(self, "port", port)
-        put(self, "id", check_id(id_))
-        put(self, "_hash", hash((ip, port, id_)))
+        if type(port) is not int or type(ip) is not str or (ip, port) not in _addresses:
+            ip, port = _checked_address(ip, port)
+        id_ = check_id(id_)
+        _put_ip(self, ip)
+        _put_port(self, port)
+        _put_id(self, id_)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -120,6 +135,8 @@ class PID:
 
     def as_url(self, endpoint: str | None = None) -> str:
         """Return ``http://ip:port/id[/endpoint]``, the id escaped where a path needs it."""
+        if endpoint is not None and not isinstance(endpoint, str):
+            raise TypeError(f"the endpoint of a URL must be a str, got {endpoint!r}")
         url = f"http://{self.host}/{escape_id(self.id)}"
         return f"{url}/{endpoint}" if endpoint else url
 
@@ -130,7 +147,7 @@ class PID:
         raise AttributeError(f"a PID is immutable: cannot delete {name!r}")
 
     def __hash__(self) -> int:
-        return self._hash
+        return hash((self.ip, self.port, self.id))
 
     def __eq__(self, other: object) -> bool:
         return self is other or (
@@ -155,6 +172,22 @@ class PID:
         return f"PID({self.ip}, {self.port}, {self.id})"
 
 
+# The slots by themselves, past ``__setattr__``; several times as fast as ``object.__setattr__``.
+_put_ip, _put_port, _put_id = (vars(_Parts)[slot].__set__ for slot in ("ip", "port", "id"))
+
+_new = _Parts.__new__
+
+
+def pid_of(ip: str, port: int, id_: str) -> PID:
+    """A pid of parts that are plain and have been checked, which takes a third of ``PID``."""
+    pid: Any = _new(_Parts)
+    pid.ip = ip
+    pid.port = port
+    pid.id = id_
+    pid.__class__ = PID  # nothing can be set any more
+    return pid  # type: ignore[no-any-return]
+
+
 NOBODY = PID("0.0.0.0", 0, "")
 """The empty pid: the sender of a message that names none, as in libprocess."""
 
@@ -166,4 +199,11 @@ def check_pid(pid: Any) -> None:
         TypeError: it is something else.
     """
     if not isinstance(pid, PID):
-        raise TypeError(f"expected a PID such as PID('192.0.2.7', 5050, 'master'), got {pid!r}")
+        help_ = ""
+        if isinstance(pid, str):
+            help_ = "; PID.from_string makes one of text"
+        elif isinstance(getattr(pid, "pid", None), PID):
+            help_ = "; give its pid, which it has as .pid"
+        raise TypeError(
+            f"expected a PID such as PID('192.0.2.7', 5050, 'master'), got {pid!r}{help_}"
+        )

@@ -2,64 +2,35 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, KeysView
-from types import MethodType
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
+from compactor.actor.asking import Asking, ProtobufAsking
+from compactor.actor.class_checks import check_class
+from compactor.actor.handlers import (
+    ANSWER_ATTRIBUTE,
+    INSTALL_ATTRIBUTE,
+    ROUTE_ATTRIBUTE,
+    HandlerTable,
+    Method,
+    bound,
+    handler_table,
+    mark,
+)
+from compactor.actor.process_owner import ProcessOwner, ShortWay
+from compactor.actor.protobuf import (
+    message_name,
+    parser_of,
+    parsing,
+    type_name,
+)
+from compactor.actor.timing import Timing
 from compactor.errors import ProcessError, UnboundProcess
-from compactor.frames import Body, check_name
-from compactor.handlers import INSTALL_ATTRIBUTE, ROUTE_ATTRIBUTE, Method, handler_table, mark
 from compactor.pid import PID, check_id
-from compactor.protobuf import message_name, parser_of, parsing, parsing_call, without_parsing
-from compactor.routes import Call
+from compactor.wire.encoder import Body, check_name
 
 
-class ContextLike(Protocol):
-    """What a process asks of its context."""
-
-    ip: str
-    port: int
-
-    def send(self, from_pid: PID, to_pid: PID, method: str, body: Body | None = None) -> None: ...
-    def link(self, pid: PID, to: PID, reconnect: bool = False) -> None: ...
-    def terminate(self, pid: PID, inject: bool = True) -> None: ...
-    def delegated(self, process: Any, name: str, from_pid: PID, body: bytes) -> None: ...
-    async def drained(self, pid: PID, to: PID) -> None: ...
-
-
-class Outbox(Protocol):
-    """The short way to send."""
-
-    def send(self, to: PID, name: str, body: Body | None) -> bool: ...
-
-
-def bind_handler(process: Process, name: str) -> Call | None:
-    """The call that hands a message named ``name`` to ``process``, or None.
-
-    An attribute of the instance that shadows an installed method is not looked at.
-    """
-    messages = handler_table(type(process)).messages
-    if name not in messages:
-        return None  # ``handle_message`` sees it; nothing remembers a name that a peer made up
-    if type(process).handle_message is not Process.handle_message:
-        return functools.partial(process.handle_message, name)
-    attribute, message_type = messages[name]
-    method = getattr(type(process), attribute)
-    if message_type is None:
-        return MethodType(method, process)
-    return parsing_call(MethodType(without_parsing(method), process), message_type)
-
-
-def bind_route(process: Process, route: str) -> Callable[[Any], Any]:
-    """The call that hands a request to the route of ``process`` with that path."""
-    if type(process).handle_http is not Process.handle_http:
-        return functools.partial(process.handle_http, route)
-    attribute = handler_table(type(process)).routes[route]
-    return MethodType(getattr(type(process), attribute), process)
-
-
-class Process:
+class Process(Asking, Timing):
     """An actor: it handles one event at a time, and is reached by its pid.
 
     Subclass it, install methods, and spawn it on a :class:`compactor.Context`::
@@ -69,8 +40,8 @@ class Process:
             def ping(self, from_pid, body):
                 self.send(from_pid, "pong", body)
 
-    Handlers, routes and dispatched methods may be ``async def``: the next event waits until such
-    a one is done, and ``terminate`` cancels it.
+    Handlers, routes and dispatched methods may be ``async def``.  The next event waits until that
+    one is done; ``terminate`` cancels it.
 
     Args:
         name: the id of its pid.
@@ -87,16 +58,22 @@ class Process:
 
     # Names without a leading "__" belong to subclasses: pesos and others use many.
     __context: Any = None
-    __outbox: Outbox | None = None
+    __outbox: ShortWay | None = None
     __pid: PID | None = None
     __delegates: dict[str, PID] | None = None
+    __table: HandlerTable | None = None
+    __checked: str | None = None  # the name that can stand in a pid
+
+    def __init_subclass__(cls, **kw: Any) -> None:
+        super().__init_subclass__(**kw)
+        check_class(cls, Process)
 
     @classmethod
     def route(cls, path: str) -> Callable[[Method], Method]:
         """Decorate a method to serve HTTP requests to ``/<id><path>``, whatever their method.
 
-        The method takes a :class:`compactor.http.Request`; it returns ``str``, ``bytes``, a
-        JSON-able value or a :class:`compactor.http.Response`, or calls ``request.write``.
+        The method takes a :class:`compactor.Request`; it returns ``str``, ``bytes``, a
+        JSON-able value or a :class:`compactor.Response`, or calls ``request.write``.
 
         Raises:
             ValueError: ``path`` does not start with ``/``, or ends with it.
@@ -119,8 +96,24 @@ class Process:
         name = check_name(mbox)
         return lambda function: mark(function, INSTALL_ATTRIBUTE, (name, None))
 
+    @classmethod
+    def answer(cls, mbox: str) -> Callable[[Method], Method]:
+        """Decorate a method to answer messages named ``mbox``: what it returns is the answer.
+
+        The method takes ``from_pid`` and ``body``, and returns bytes, or None for none; it may be
+        ``async``.  What it raises is a :class:`compactor.errors.RemoteError` where it was asked.
+        To a message that was sent, and not asked, there is no answer.
+
+        Raises:
+            TypeError, ValueError: no message can have that name.
+        """
+        name = check_name(mbox)
+        return lambda function: mark(
+            mark(function, INSTALL_ATTRIBUTE, (name, None)), ANSWER_ATTRIBUTE, name
+        )
+
     def __init__(self, name: str) -> None:
-        self.name = check_id(name)
+        self.name = self.__checked = check_id(name)
         if not name:
             raise ValueError("the name of a process must not be empty: no message would reach it")
 
@@ -154,42 +147,62 @@ class Process:
     @property
     def route_paths(self) -> KeysView[str]:
         """The paths of all routes."""
-        return handler_table(type(self)).routes.keys()
+        return self.__handlers__().routes.keys()
 
     @property
     def message_names(self) -> KeysView[str]:
         """The names of all messages that are handled."""
-        return handler_table(type(self)).messages.keys()
+        return self.__handlers__().messages.keys()
 
     def iter_routes(self) -> Iterator[tuple[str, Callable[..., Any]]]:
         """Yield (path, bound method) of every route."""
-        for path, attribute in handler_table(type(self)).routes.items():
-            yield path, MethodType(getattr(type(self), attribute), self)
+        for path, method in self.__handlers__().routes.items():
+            yield path, bound(method, self)
 
     def iter_handlers(self) -> Iterator[tuple[str, Callable[..., Any]]]:
         """Yield (message name, bound method) of every installed method."""
-        for name, (attribute, _) in handler_table(type(self)).messages.items():
-            yield name, MethodType(getattr(type(self), attribute), self)
+        for name, (method, _) in self.__handlers__().messages.items():
+            yield name, bound(method, self)
 
-    def bind(self, context: ContextLike) -> None:
+    def bind(self, context: ProcessOwner) -> PID:
         """Tie this process to a context; ``spawn`` does it.
 
+        Returns:
+            The pid that it has from now on.
+
         Raises:
+            ProcessError: it lives already, or has no name.
             TypeError: ``context`` is no context.
         """
-        if not (hasattr(context, "ip") and hasattr(context, "send") and hasattr(context, "link")):
-            raise TypeError(f"Can only bind to a Context, got {type(context)}")
-        if not hasattr(self, "name"):
-            raise ProcessError(f"{type(self).__name__} did not call Process.__init__(name)")
-        self.__pid = PID(context.ip, context.port, self.name)
+        if self.__context is not None and self.__context._hosts(self):
+            raise ProcessError(f"{self} lives already; a process is spawned once at a time")
+        try:
+            pid_of, table_of = context._pid_of, context._handler_table
+        except AttributeError:
+            raise TypeError(f"Can only bind to a Context, got {type(context)}") from None
+        try:
+            name = self.name
+        except AttributeError:
+            raise ProcessError(
+                f"{type(self).__name__} did not call Process.__init__(name)"
+            ) from None
+        if name is not self.__checked:
+            name = check_id(name)
+        pid = self.__pid = pid_of(context.ip, context.port, name)
         self.__context = context
         self.__outbox = None
+        self.__table = table_of(type(self))
+        return pid
 
     def __unbind__(self) -> None:
         """Undo ``bind``, after ``initialize`` has failed."""
-        self.__pid = self.__context = self.__outbox = None
+        self.__pid = self.__context = self.__outbox = self.__table = None
 
-    def __use_outbox__(self, outbox: Outbox) -> None:
+    def __handlers__(self) -> HandlerTable:
+        """What its class handled when this process was spawned; before that, handles now."""
+        return self.__table or handler_table(type(self))
+
+    def __use_outbox__(self, outbox: ShortWay) -> None:
         """Try ``outbox`` first with every message; the context calls this."""
         self.__outbox = outbox
 
@@ -210,10 +223,10 @@ class Process:
 
     def handle_message(self, name: str, from_pid: PID, body: bytes) -> Any:
         """Handle one message; override it to see every message of the process."""
-        table = handler_table(type(self))
-        if name in table.messages:
-            attribute, message_type = table.messages[name]
-            call = MethodType(getattr(type(self), attribute), self)
+        messages = self.__handlers__().messages
+        if name in messages:
+            method, message_type = messages[name]
+            call = bound(method, self)
             if message_type is not None:
                 return call(from_pid, parser_of(message_type)(body))
             return call(from_pid, body)
@@ -222,8 +235,7 @@ class Process:
 
     def handle_http(self, route: str, handler: Any, *args: Any, **kw: Any) -> Any:
         """Serve one HTTP request; override it to see every request of the process."""
-        attribute = handler_table(type(self)).routes[route]
-        return MethodType(getattr(type(self), attribute), self)(handler, *args, **kw)
+        return bound(self.__handlers__().routes[route], self)(handler, *args, **kw)
 
     def initialize(self) -> Any:
         """Called on spawning, on the caller's thread, before any event.
@@ -254,7 +266,8 @@ class Process:
             UnboundProcess: this process has not been spawned.
             TypeError, ValueError: the receiver, name or body cannot be sent.
         """
-        if self.__outbox is None or not self.__outbox.send(to, method, body):
+        outbox = self.__outbox
+        if outbox is None or not outbox.send(to, method, body):
             if self.__context is None:
                 raise UnboundProcess("Cannot send from unbound process.")
             self.__context.send(self.__pid, to, method, body)
@@ -306,7 +319,7 @@ class Process:
         return f"<{type(self).__name__} {self.__pid or getattr(self, 'name', 'without a name')}>"
 
 
-class ProtobufProcess(Process):
+class ProtobufProcess(ProtobufAsking, Process):
     """A process whose messages are protocol buffers, named by their full type name.
 
     Example::
@@ -317,7 +330,7 @@ class ProtobufProcess(Process):
                 self.send(from_pid, ResponseMessage(id=message.id))
     """
 
-    __outbox: Outbox | None = None
+    __outbox: ShortWay | None = None
 
     @classmethod
     def install(cls, message_type: Any) -> Callable[[Method], Method]:
@@ -329,20 +342,25 @@ class ProtobufProcess(Process):
         Raises:
             TypeError: ``message_type`` is not a generated message type.
         """
-        descriptor = getattr(message_type, "DESCRIPTOR", None)
-        if descriptor is None or not hasattr(message_type, "FromString"):
-            raise TypeError(
-                f"ProtobufProcess.install takes a protobuf message type, got {message_type!r}"
-            )
-
-        parse = parser_of(message_type)
-        name = str(message_type.DESCRIPTOR.full_name)
+        name, parse = type_name(message_type), parser_of(message_type)
 
         def wrap(function: Method) -> Method:
             handler: Method = parsing(function, parse)
             return mark(handler, INSTALL_ATTRIBUTE, (name, message_type))
 
         return wrap
+
+    @classmethod
+    def answer(cls, message_type: Any) -> Callable[[Method], Method]:
+        """Decorate a method to answer messages of a protocol buffer type.
+
+        The method takes ``from_pid`` and the parsed message, and returns a protocol buffer.
+
+        Raises:
+            TypeError: ``message_type`` is not a generated message type.
+        """
+        install = cls.install(message_type)
+        return lambda function: mark(install(function), ANSWER_ATTRIBUTE, type_name(message_type))
 
     def send(self, to: PID, message: Any) -> None:  # type: ignore[override]
         """Send a protocol buffer.
@@ -361,7 +379,7 @@ class ProtobufProcess(Process):
         if self.__outbox is None or not self.__outbox.send(to, name, body):
             super().send(to, name, body)
 
-    def __use_outbox__(self, outbox: Outbox) -> None:
+    def __use_outbox__(self, outbox: ShortWay) -> None:
         super().__use_outbox__(outbox)
         if super().send.__func__ is Process.send:  # type: ignore[attr-defined]
             self.__outbox = outbox  # nobody stands in between

@@ -12,10 +12,11 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 from compactor.errors import SettingsError
+from compactor.wire.browsers import ANY, HOST, ORIGIN
 
 _MIB = 1024 * 1024
 _MAX_COUNT = 2**62  # compiled code counts in signed words
-_ADDRESS = ("ip", "port", "advertise_ip", "advertise_port")
+ADDRESS = ("ip", "port", "advertise_ip", "advertise_port")
 
 
 def setting(default: Any, reason: str) -> Any:
@@ -91,6 +92,16 @@ class Settings:
     max_pipelined_bytes: int = setting(
         8 * _MIB, "bodies and headers of those requests beyond which it is not read either"
     )
+    max_unread_bytes: int = setting(
+        64 * _MIB, "answers that one peer has not read, beyond which one more cuts the connection"
+    )
+    max_unread_bytes_in_all: int = setting(
+        256 * _MIB,
+        "the same of all peers; beyond it, those are cut that have read none for longest",
+    )
+    unread_timeout: float = setting(
+        60.0, "in which a peer with unread answers reads none of them and is cut; nginx's default"
+    )
     max_parked_bytes: int = setting(
         64 * _MIB, "frames waiting for one destination; more become dead letters"
     )
@@ -101,7 +112,10 @@ class Settings:
         10_000, "events in one mailbox beyond which the sockets that feed it are not read"
     )
     mailbox_high_water_bytes: int = setting(
-        8 * _MIB, "messages over 4 KiB in one mailbox beyond which those sockets are not read"
+        8 * _MIB, "what is over 4 KiB in one mailbox, beyond which those sockets are not read"
+    )
+    mailbox_high_water_bytes_in_all: int = setting(
+        128 * _MIB, "the same in all mailboxes, 16 of them full; beyond it, the same for any of it"
     )
     max_mailbox_events: int = setting(
         1_000_000, "events in one mailbox beyond which local sends become dead letters"
@@ -109,16 +123,36 @@ class Settings:
     max_processes: int = setting(
         1_000_000, "live processes, each of at least 500 bytes; more cannot be spawned"
     )
+    max_remote_links: int = setting(
+        1_000_000, "processes here that others watch, counted for each of them at 70 bytes"
+    )
     connect_timeout: float = setting(
         10.0, "name lookup and connecting; C++ leaves it to the kernel, about two minutes"
     )
     peer_timeout: float = setting(
         60.0, "silence of a peer's machine; a switch restarts faster, Mesos waits 75 s for an agent"
     )
+    notice_interval: float = setting(
+        15.0, "silence towards linkers; proxies cut what is silent for 30 to 60 s"
+    )
     linger: float = setting(1.0, "what stop() gives parked messages and started answers to leave")
+    slow_handler: float = setting(
+        0.1,
+        "a handler that holds the loop for longer is reported; 0 for none; asyncio's in debug mode",
+    )
+
+    ask_timeout: float = setting(30.0, "an answer that takes longer is no longer waited for")
 
     require_peer_address_ip_match: bool = setting(
-        False, "messages must come from the IP address of their sender; C++ checks that as little"
+        False,
+        "messages must come from the IP address of their sender; off in C++, too",
+    )
+    allowed_hosts: tuple[str, ...] = setting(
+        (),
+        "names by which browsers may call this context, '*' for any; a page can make up its own",
+    )
+    allowed_origins: tuple[str, ...] = setting(
+        (), "whose web pages may send messages and change things, '*' for all; nobody's by default"
     )
     warn_unprotected: bool = setting(
         True, "warn, once in a program, when others than this host can connect without TLS"
@@ -137,17 +171,19 @@ class Settings:
         if self.advertise_ip is not None:
             advertised = _check_ip("advertise_ip", self.advertise_ip, unspecified=False)
             object.__setattr__(self, "advertise_ip", advertised)
-        for given in (f for f in fields(self) if f.name not in _ADDRESS):
+        for given in (f for f in fields(self) if f.name not in ADDRESS):
             value = getattr(self, given.name)
             if isinstance(given.default, bool):
                 if type(value) is not bool:
                     raise SettingsError(f"{given.name}={value!r} must be True or False")
+            elif isinstance(given.default, tuple):
+                object.__setattr__(self, given.name, _check_texts(given.name, value))
             elif isinstance(given.default, int):
                 if type(value) is not int or not 0 < value <= _MAX_COUNT:
                     raise SettingsError(
                         f"{given.name}={value!r} must be a number above 0, whole, and at most 2**62"
                     )
-            else:
+            elif given.name != "slow_handler" or type(value) not in (int, float) or value != 0:
                 check_seconds(given.name, value)
 
     def describe(self) -> list[Setting]:
@@ -172,6 +208,8 @@ class Settings:
         """
         if base is not None and not isinstance(base, cls):
             raise TypeError(f"settings must be a compactor.Settings, got {base!r}")
+        if environ is not None and not isinstance(environ, Mapping):
+            raise TypeError(f"environ must be a mapping of variables to values, got {environ!r}")
         environ = os.environ if environ is None else environ
         values: dict[str, Any] = {}
         for name, setting, parse in _VARIABLES:
@@ -197,6 +235,23 @@ def _check_range(name: str, number: int, low: int, high: int) -> int:
     if not low <= number <= high:
         raise SettingsError(f"{name}={number!r} must be from {low} to {high}")
     return number
+
+
+_TEXTS = {
+    "allowed_hosts": (HOST, "the host names without port, such as 'box.example.com', or '*'"),
+    "allowed_origins": (ORIGIN, "the origins such as 'https://ui.example.com', 'null' or '*'"),
+}
+
+
+def _check_texts(name: str, value: Any) -> tuple[str, ...]:
+    pattern, rule = _TEXTS[name]
+    if not isinstance(value, (tuple, list, set, frozenset)):
+        raise SettingsError(f"{name}={value!r} must be a tuple of {rule}")
+    texts = tuple(text.lower() if isinstance(text, str) else text for text in value)
+    for text in texts:
+        if text != ANY and not (isinstance(text, str) and pattern.fullmatch(text)):
+            raise SettingsError(f"{name}: {text!r} must be one of {rule}")
+    return texts
 
 
 def check_seconds(name: str, value: Any) -> None:

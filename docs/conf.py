@@ -6,12 +6,13 @@ from compactor import __version__
 
 project = "compactor"
 author = "the compactor authors"
+copyright = f"{author}. Apache License 2.0"
 release = version = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
@@ -23,4 +24,7 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["compactor.css"]
+html_extra_path = ["llms.txt"]
 html_title = f"compactor {release}"

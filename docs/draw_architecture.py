@@ -14,70 +14,71 @@ from xml.sax.saxutils import escape
 PAGE = Path(__file__).with_name("architecture.md")
 DRAWING = Path(__file__).with_name("architecture.svg")
 
-WIDTH = 1180
-LABEL_WIDTH = 178
-BOX_WIDTH, BOX_HEIGHT, GAP, MARGIN = 188, 74, 10, 16
-BOXES_PER_ROW = 5
-TEXT_COLUMNS = 28  # characters of the small text that fit into a box
+WIDTH, MARGIN, GAP = 1180, 16, 8
+LABEL_WIDTH = 40  # the number of a floor
+HEAD, LINE = 40, 16  # heights: of a room's name and purpose, and of a row of its files
+FILE_WIDTH = 148  # a column of files
+LETTER = 5.6  # width of the small text
 SHADES = ("#eef2f7", "#f7f9fc")
 WAYS = {"in": "#2563eb", "out": "#c2410c"}
 
 
 class Room(NamedTuple):
-    """One module: its floor, its path below ``compactor/`` and what it owns."""
+    """What stands on a floor: a folder or a file below ``compactor/``, and what it is for."""
 
     floor: int
-    module: str
-    owns: str
+    name: str
+    purpose: str
 
 
-def tables(text: str) -> tuple[dict[int, str], list[Room]]:
-    """The names of the floors, and the rooms, from the page's two tables."""
-    floors = {
-        int(number): name
-        for number, name in re.findall(r"^\| (\d+) \| ([^|`]+?) \|$", text, re.MULTILINE)
-    }
-    rooms = [
-        Room(int(number), module, owns)
-        for number, module, owns in re.findall(
-            r"^\| (\d+) \| `([^`|]+)` \| ([^|]+?) \|$", text, re.MULTILINE
-        )
-    ]
-    return floors, rooms
+def tables(text: str) -> tuple[dict[str, int], dict[str, str]]:
+    """The floor of each room, and what each file owns."""
+    return {room.name: room.floor for room in _rooms(text)}, _files(text)
+
+
+def _rooms(text: str) -> list[Room]:
+    found = re.findall(r"^\| (\d+) \| `([^`|]+)` \| ([^|]+?) \|$", text, re.MULTILINE)
+    return [Room(int(floor), name, purpose) for floor, name, purpose in found]
+
+
+def _files(text: str) -> dict[str, str]:
+    return dict(re.findall(r"^\| `([^`|]+\.py)` \| ([^|]+?) \|$", text, re.MULTILINE))
 
 
 def ways(text: str) -> dict[str, set[str]]:
-    """The modules that stand in the paragraphs on the way in and the way out."""
+    """The files that stand in the paragraphs on the way in and the way out."""
     found = {}
     for way in WAYS:
         paragraph = re.search(rf"^\*\*{way.title()}\.\*\*(.*?)\n\n", text, re.MULTILINE | re.DOTALL)
-        found[way] = set(re.findall(r"`(\w+\.py)`", paragraph[1] if paragraph else ""))
+        found[way] = set(re.findall(r"`([\w/]+\.py)`", paragraph[1] if paragraph else ""))
     return found
 
 
 def draw(text: str) -> str:
     """The drawing of a page as SVG."""
-    floors, rooms = tables(text)
-    passed = ways(text)
+    rooms, files, passed = _rooms(text), _files(text), ways(text)
     shapes: list[str] = []
     y = MARGIN + 34
-    for floor in sorted(floors, reverse=True):
+    for floor in sorted({room.floor for room in rooms}, reverse=True):
         here = [room for room in rooms if room.floor == floor]
-        rows = -(-len(here) // BOXES_PER_ROW)
-        height = rows * (BOX_HEIGHT + GAP) + GAP
-        shapes += _band(floor, floors[floor], y, height)
-        for number, room in enumerate(here):
-            row, column = divmod(number, BOXES_PER_ROW)
-            left = LABEL_WIDTH + column * (BOX_WIDTH + GAP)
-            top = y + GAP + row * (BOX_HEIGHT + GAP)
-            shapes += _box(room, left, top, [way for way in WAYS if room.module in passed[way]])
-        y += height + 4
+        inside = [[name for name in files if name.startswith(room.name)] for room in here]
+        inside = [[] if len(names) < 2 else names for names in inside]
+        widths = _widths([len(names) for names in inside])
+        columns = [max(1, int((width - 12) // FILE_WIDTH)) for width in widths]
+        rows = max(-(-len(names) // wide) for names, wide in zip(inside, columns, strict=True))
+        height = HEAD + rows * LINE + (8 if rows else 0)
+        shapes += _band(floor, y, height + 2 * GAP)
+        left = MARGIN + LABEL_WIDTH
+        for room, names, width, wide in zip(here, inside, widths, columns, strict=True):
+            shapes += _box(room, names, left, y + GAP, width, height, wide, passed)
+            left += width + GAP
+        y += height + 2 * GAP + 4
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + MARGIN}" '
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + MARGIN:g}" '
             "font-family=\"system-ui, 'Segoe UI', Helvetica, Arial, sans-serif\">",
             "<title>The floors and rooms of compactor</title>",
-            f'<rect width="{WIDTH}" height="{y + MARGIN}" fill="#ffffff"/>',
+            f'<rect width="{WIDTH}" height="{y + MARGIN:g}" fill="#ffffff"/>',
             *_legend(),
             *shapes,
             "</svg>",
@@ -86,55 +87,72 @@ def draw(text: str) -> str:
     )
 
 
+def _widths(counts: list[int]) -> list[float]:
+    """How wide the rooms of a floor are: the more files, the wider."""
+    free = WIDTH - 2 * MARGIN - LABEL_WIDTH - GAP * len(counts)
+    shares = [max(count, 4) ** 0.8 for count in counts]
+    return [round(free * share / sum(shares), 1) for share in shares]
+
+
 def _legend() -> list[str]:
     y = MARGIN + 16
     return [
         _text(MARGIN, y, "compactor: imports point downwards only", 15, "#0f172a", "bold"),
-        *_tag("in", WIDTH - 416, y - 11),
-        _text(WIDTH - 382, y, "bytes on their way in", 12, "#334155"),
-        *_tag("out", WIDTH - 228, y - 11),
-        _text(WIDTH - 188, y, "messages on their way out", 12, "#334155"),
+        *_dot("in", WIDTH - 396, y - 4),
+        _text(WIDTH - 386, y, "bytes on their way in", 12, "#334155"),
+        *_dot("out", WIDTH - 208, y - 4),
+        _text(WIDTH - 198, y, "messages on their way out", 12, "#334155"),
     ]
 
 
-def _band(floor: int, name: str, y: int, height: int) -> list[str]:
-    shapes = [
-        f'<rect x="8" y="{y}" width="{WIDTH - 16}" height="{height}" rx="8" '
-        f'fill="{SHADES[floor % 2]}"/>',
-        _text(22, y + 38, str(floor), 26, "#94a3b8", "bold"),
-    ]
-    for number, line in enumerate(textwrap.wrap(name, 17)):
-        shapes.append(_text(48, y + 26 + 16 * number, line, 12.5, "#334155"))
-    return shapes
-
-
-def _box(room: Room, left: int, top: int, passed: list[str]) -> list[str]:
-    shapes = [
-        f'<rect x="{left}" y="{top}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="6" '
-        'fill="#ffffff" stroke="#cbd5e1"/>',
-        _text(left + 10, top + 20, room.module, 13, "#0f172a", "bold"),
-    ]
-    lines = textwrap.wrap(room.owns.replace("`", ""), TEXT_COLUMNS, max_lines=3, placeholder=" …")
-    for number, line in enumerate(lines):
-        shapes.append(_text(left + 10, top + 36 + 14 * number, line, 11, "#475569"))
-    right = left + BOX_WIDTH - 8
-    for way in reversed(passed):
-        right -= _tag_width(way)
-        shapes += _tag(way, right, top + 8)
-        right -= 4
-    return shapes
-
-
-def _tag_width(way: str) -> int:
-    return 12 + 7 * len(way)
-
-
-def _tag(way: str, left: int, top: int) -> list[str]:
+def _band(floor: int, y: float, height: float) -> list[str]:
     return [
-        f'<rect x="{left}" y="{top}" width="{_tag_width(way)}" height="15" rx="7.5" '
-        f'fill="{WAYS[way]}"/>',
-        _text(left + 6, top + 11.5, way, 10.5, "#ffffff", "bold"),
+        f'<rect x="8" y="{y:g}" width="{WIDTH - 16}" height="{height:g}" rx="8" '
+        f'fill="{SHADES[floor % 2]}"/>',
+        _text(22, y + 36, str(floor), 24, "#94a3b8", "bold"),
     ]
+
+
+def _box(
+    room: Room,
+    files: list[str],
+    left: float,
+    top: float,
+    width: float,
+    height: float,
+    columns: int,
+    passed: dict[str, set[str]],
+) -> list[str]:
+    (purpose,) = textwrap.wrap(
+        room.purpose.replace("`", ""), int((width - 20) / LETTER), max_lines=1, placeholder=" …"
+    )
+    shapes = [
+        f'<rect x="{left:g}" y="{top:g}" width="{width:g}" height="{height:g}" rx="6" '
+        'fill="#ffffff" stroke="#cbd5e1"/>',
+        _text(left + 10, top + 18, room.name, 13.5, "#0f172a", "bold"),
+        _text(left + 10, top + 33, purpose, 11, "#475569"),
+    ]
+    if not files:
+        shapes += _dots(room.name, left + width - 12, top + 14, passed)
+    step = (width - 12) / columns
+    for number, name in enumerate(files):
+        row, column = divmod(number, columns)
+        x, y = left + 18 + column * step, top + HEAD + 12 + row * LINE
+        stem = name.removeprefix(room.name).removesuffix(".py")
+        shapes.append(_text(x + 8, y, stem, 11.5, "#1e293b"))
+        shapes += _dots(name, x, y - 4, passed)
+    return shapes
+
+
+def _dots(name: str, x: float, y: float, passed: dict[str, set[str]]) -> list[str]:
+    shapes: list[str] = []
+    for number, way in enumerate(way for way in WAYS if name in passed[way]):
+        shapes += _dot(way, x - 8 * number, y)
+    return shapes
+
+
+def _dot(way: str, x: float, y: float) -> list[str]:
+    return [f'<circle cx="{x:g}" cy="{y:g}" r="3.5" fill="{WAYS[way]}"/>']
 
 
 def _text(x: float, y: float, text: str, size: float, colour: str, weight: str = "normal") -> str:

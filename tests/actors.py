@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import queue
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -14,14 +15,41 @@ SomeProcess = TypeVar("SomeProcess", bound=Process)
 
 _watchers = itertools.count(1)
 
-TIMEOUT = 5.0  # seconds until something that should have happened at once counts as missing
+TIMEOUT = 20.0  # seconds until something that should have happened at once counts as missing
+
+
+class Patience:
+    """Time that is waited in steps.  One that takes longer, as the machine was paused or busy with
+    others, counts as little more than itself.
+
+    Attributes:
+        step: seconds to wait before ``is_over`` is asked the next time.
+    """
+
+    def __init__(self, seconds: float, step: float = 0.1) -> None:
+        self.step = min(step, seconds)
+        self._left = seconds
+        self._asked = time.monotonic()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all of it has been waited."""
+        now = time.monotonic()
+        self._left -= min(now - self._asked, 2 * self.step)
+        self._asked = now
+        return self._left <= 0
 
 
 class Events:
-    """What happened, in order: handlers put, tests take."""
+    """What happened, in order: handlers put, tests take.
+
+    Attributes:
+        taken: the last items that were.
+    """
 
     def __init__(self) -> None:
         self._items: queue.Queue[Any] = queue.Queue()
+        self.taken: deque[Any] = deque(maxlen=10)
 
     def put(self, item: Any) -> None:
         """Record ``item``."""
@@ -29,10 +57,15 @@ class Events:
 
     def take(self, timeout: float = TIMEOUT) -> Any:
         """The oldest item that was not taken; fails if none comes."""
-        try:
-            return self._items.get(timeout=timeout)
-        except queue.Empty:
-            raise AssertionError(f"nothing happened within {timeout} s") from None
+        patience = Patience(timeout)
+        while True:
+            try:
+                item = self._items.get(timeout=patience.step)
+            except queue.Empty:
+                assert not patience.is_over, f"nothing happened within {timeout} s"
+            else:
+                self.taken.append(item)
+                return item
 
     def take_many(self, count: int) -> list[Any]:
         """The ``count`` oldest items that were not taken."""
@@ -74,10 +107,10 @@ def settle(*processes: Process) -> None:
 
 def wait_until(condition: Callable[[], object]) -> None:
     """Wait for what no event tells."""
-    deadline = time.monotonic() + TIMEOUT
+    patience = Patience(TIMEOUT, step=0.005)
     while not condition():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.005)
+        assert not patience.is_over, "it did not come about in time"
+        time.sleep(patience.step)
 
 
 def end(process: Process, inject: bool = True) -> None:
@@ -103,3 +136,10 @@ def take_letter(letters: Events) -> DeadLetter:
     letter = letters.take()
     assert isinstance(letter, DeadLetter)
     return letter
+
+
+def duration(call: Callable[[], Any]) -> float:
+    """The seconds that a call takes."""
+    begin = time.monotonic()
+    call()
+    return time.monotonic() - begin

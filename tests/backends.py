@@ -1,16 +1,17 @@
-"""The kinds of the hot path that the suite runs on, and whether its extensions fit its sources."""
+"""The kinds of the hot path that the suite runs on, and where they are missing."""
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import os
-import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from compactor import wire
-from compactor.wire import Backend
+from compactor.runtime import hot_path
+from compactor.runtime.hot_path import Backend
 
 ROOT = Path(__file__).parents[1]
 
@@ -20,7 +21,7 @@ def why_missing(kind: str) -> str:
     if kind != "python" and os.environ.get("COMPACTOR_NO_SPEEDUPS", "") not in ("", "0"):
         return "COMPACTOR_NO_SPEEDUPS is set"
     try:
-        wire.backend(kind)
+        hot_path.backend(kind)
     except ImportError as error:
         return f"compactor is installed without its extensions: {error}"
     return ""
@@ -28,12 +29,12 @@ def why_missing(kind: str) -> str:
 
 def kinds() -> list[str]:
     """The kinds that can be tested in this program; ``python`` first."""
-    return [kind for kind in wire.PACKAGES if not why_missing(kind)]
+    return [kind for kind in hot_path.PACKAGES if not why_missing(kind)]
 
 
 def backends() -> list[Backend]:
     """The backends that can be tested in this program; that of Python first."""
-    return [wire.backend(kind) for kind in kinds()]
+    return [hot_path.backend(kind) for kind in kinds()]
 
 
 def both() -> tuple[Backend, Backend]:
@@ -41,7 +42,7 @@ def both() -> tuple[Backend, Backend]:
     reason = why_missing("cython")
     if reason:
         pytest.skip(reason)
-    return wire.backend("python"), wire.backend("cython")
+    return hot_path.backend("python"), hot_path.backend("cython")
 
 
 def outcome(call: Any, *args: Any) -> tuple[str, Any]:
@@ -54,27 +55,41 @@ def outcome(call: Any, *args: Any) -> tuple[str, Any]:
 
 EACH_KIND = [
     pytest.param(kind, marks=pytest.mark.skipif(bool(reason), reason=reason or "there"))
-    for kind in wire.PACKAGES
+    for kind in hot_path.PACKAGES
     for reason in [why_missing(kind)]
 ]
 """Parameters: each kind, skipped with the reason where it is missing."""
 
 
-def stale() -> str:
-    """What is wrong with extensions that were built in the source tree; empty if nothing is.
+PAIRS = (("asyncio", "python"), ("uvloop", "cython"))
+"""Loop and backend: the two combinations in which each is met, and which users have most."""
 
-    They are used as they are, whatever their sources have become since.
+
+def is_chosen(item: pytest.Item) -> bool:
+    """Whether a test is to run in its combination of loop and backend.
+
+    All four are for tests marked ``each_combination``, and for all tests where
+    ``COMPACTOR_TEST_COMBINATIONS`` is ``all`` or a loop or a backend is missing.
     """
-    if why_missing("cython") or not (ROOT / "setup.py").is_file():
-        return ""
-    frames: Any = wire.backend("cython").encode_message.__self__  # a builtin's module
-    if not Path(frames.__file__).is_relative_to(ROOT / "compactor"):
-        return ""
-    wanted = runpy.run_path(str(ROOT / "setup.py"), run_name="setup")["source_digest"]()
-    built = getattr(frames, "SOURCES", "unknown")
-    if built == wanted:
-        return ""
+    combination = tuple(_params(item).get(name) for name in ("new_loop", "backend"))
     return (
-        f"the extensions in compactor/_speedups were built from other sources (digest {built}) "
-        f"than those beside them ({wanted}); run: python setup.py build_ext --inplace"
+        None in combination
+        or combination in PAIRS
+        or item.get_closest_marker("each_combination") is not None
+        or os.environ.get("COMPACTOR_TEST_COMBINATIONS") == "all"
+        or bool(why_missing("cython"))
+        or not _has_uvloop()
     )
+
+
+@functools.cache
+def _has_uvloop() -> bool:
+    try:
+        return importlib.util.find_spec("uvloop") is not None
+    except ModuleNotFoundError:  # it is hidden
+        return False
+
+
+def _params(item: pytest.Item) -> dict[str, Any]:
+    callspec = getattr(item, "callspec", None)  # tests without parameters have none
+    return callspec.params if callspec is not None else {}

@@ -8,15 +8,21 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
 
-from compactor import Context, Process, wire
-from compactor.wire import Backend
+from compactor import Context, Metrics, Process
+from compactor.cli.source_tree import stale
+from compactor.outbound import remote_links
+from compactor.runtime import hot_path
+from compactor.runtime.hot_path import Backend
 from tests.actors import TIMEOUT, Receiver
-from tests.backends import EACH_KIND, stale
+from tests.backends import EACH_KIND, is_chosen, why_missing
+from tests.ports import own_port
+from tests.telling import tell, watch
 from tests.tls_fixture import Certificates
 
 try:
@@ -24,13 +30,100 @@ try:
 except ImportError:
     collect_ignore = ["test_benchmarks.py"]  # their floors are made of httptools
 
+# Tests start hundreds of programs; each would compile all that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
+KEPT_TOGETHER = {"tests/test_build.py", "tests/test_errors_page.py"}
+MOST_PROCESSES = 8  # tests of the time that something takes suffer from more
 
-def pytest_configure() -> None:
+
+def cores() -> int:
+    """How many this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Run no test on extensions that do not fit their sources."""
-    if wrong := stale():
+    if hasattr(config, "workerinput"):  # the process that has started this one has looked
+        return
+    if not why_missing("cython") and (wrong := stale()):
         raise pytest.UsageError(wrong)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Run the whole suite in twice as many processes as there are cores, unless ``-n`` says
+    otherwise: tests wait for more than half of their time.
+    """
+    option = config.option
+    # What takes some seconds in one process takes longer to begin in several.
+    is_short = option.markexpr == "smoke"
+    is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not is_short
+    is_watched = option.collectonly or option.usepdb or option.capture == "no"
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ  # is one of those processes, or started by one
+    if is_watched or is_worker or not (is_whole and config.pluginmanager.hasplugin("xdist")):
+        return
+    if option.numprocesses is None and option.dist == "no":
+        option.numprocesses = min(2 * cores(), MOST_PROCESSES)
+        option.dist = "loadscope"
+
+
+def scope_of(nodeid: str) -> str:
+    """Tests of one scope run in one process: each by itself, or with those of its file."""
+    file = nodeid.partition("::")[0]
+    return file if file in KEPT_TOGETHER else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep tests together that share what is expensive.  With groups of xdist 3.8 it is made in
+    every process: pytest 9.2 no longer asks for the names that these put the groups in.
+    """
+    if config.option.dist != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return scope_of(nodeid)
+
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out combinations of backend and loop that tell nothing more about most tests."""
+    for item in items:
+        if " at 0x" in item.nodeid:  # each process of a run would call it something else
+            raise pytest.UsageError(f"the name of a test contains an address: {item.nodeid}")
+    left_out = [item for item in items if not is_chosen(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        gone = set(left_out)
+        items[:] = [item for item in items if item not in gone]
+
+
+_began = pytest.StashKey[float]()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Remember when a test began."""
+    item.stash[_began] = time.monotonic()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Have a test that failed tell what its contexts know."""
+    report = yield
+    if report.failed:
+        report.sections.append((f"Contexts at the end of {report.when}", tell(item.stash[_began])))
+    return report
 
 
 @pytest.fixture(autouse=True)
@@ -47,11 +140,41 @@ def loopback_and_no_thread_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     assert not [thread for thread in left if thread.is_alive()]
 
 
+@pytest.fixture(autouse=True)
+def links_keep_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link goes ahead of the messages behind it, however busy the machine is.
+
+    Without this what is sent behind a link leaves half a second later at the latest, and the peer
+    hears of the link when its process may be gone.
+    """
+    monkeypatch.setattr(remote_links, "_MAX_HOLD", TIMEOUT)
+
+
+@pytest.fixture
+def links_are_not_waited_for(links_keep_their_place: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages wait behind a link for hardly any time: the peer is silent on purpose."""
+    monkeypatch.setattr(remote_links, "_MAX_HOLD", 0.02)
+
+
+@pytest.fixture
+def tells_slow_handlers() -> None:
+    """A test is about slow handlers; in others they are those of a busy machine."""
+
+
+@pytest.fixture(autouse=True)
+def no_line_for_slow_handlers(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tests of what is logged are not about how busy the machine is."""
+    if "tells_slow_handlers" not in request.fixturenames:
+        monkeypatch.setattr(Metrics, "slow_handler", lambda *_: None)
+
+
 @pytest.fixture(params=EACH_KIND)
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Backend:
     """Each backend; it is also what new contexts use."""
-    found = wire.backend(request.param)
-    monkeypatch.setattr(wire, "chosen", found)
+    found = hot_path.backend(request.param)
+    monkeypatch.setattr(hot_path, "chosen", found)
     return found
 
 
@@ -70,9 +193,9 @@ def make_context(new_loop: LoopFactory) -> Iterator[Callable[..., Context]]:
     made: list[Context] = []
 
     def make(**kw: Any) -> Context:
-        context = Context(**{"ip": "127.0.0.1", "port": 0, "loop": new_loop(), **kw})
+        context = Context(**{"ip": "127.0.0.1", "port": own_port(), "loop": new_loop(), **kw})
         context.start()
-        made.append(context)
+        made.append(watch(context))
         return context
 
     yield make
@@ -124,7 +247,7 @@ def pair(make_context: Callable[..., Context]) -> tuple[Receiver, Receiver]:
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
     """A foreign peer: a socket that accepts, and is no compactor."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
+    with socket.create_server(("127.0.0.1", own_port())) as sock:
         sock.settimeout(TIMEOUT)
         yield sock
 
@@ -138,19 +261,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture
 def deaf_port() -> Iterator[int]:
-    """A port of 127.0.0.1 that answers nobody: Linux drops what a full backlog cannot take.
-
-    Nobody else gets it on another address of loopback; servers that reuse addresses can.
-    """
+    """A port of 127.0.0.1 that answers nobody: Linux drops what a full backlog cannot take."""
     if sys.platform != "linux":
         pytest.skip("only Linux leaves connections unanswered while a backlog is full")
     with contextlib.ExitStack() as opened:
-        kept, full = opened.enter_context(socket.socket()), opened.enter_context(socket.socket())
-        for sock in (kept, full):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        kept.bind(("0.0.0.0", 0))
-        full.bind(("127.0.0.1", kept.getsockname()[1]))
-        full.listen(0)
+        full = opened.enter_context(socket.create_server(("127.0.0.1", own_port()), backlog=0))
         for _ in range(8):
             filler = opened.enter_context(socket.socket())
             filler.setblocking(False)

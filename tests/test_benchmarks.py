@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
+import itertools
 import json
 import os
 import shutil
 import sys
 from math import isnan
+from pathlib import Path
 
 import pytest
 
 from benchmarks import counting, one_way, ratios, regression
-from benchmarks.__main__ import SCENARIOS
+from benchmarks.__main__ import SCENARIOS, measure
 from benchmarks.backends import OURS, PURE, PURE_ENVIRON, backends
 from benchmarks.children import ChildFailed, Children
 from benchmarks.harness import Contestant, Metric, Scenario, Target, run
@@ -19,7 +22,8 @@ from benchmarks.meters import percentiles, rate_of
 from benchmarks.paths import PATHS
 from benchmarks.report import as_json, results_of, rows_of, summary, table
 from benchmarks.traffic import SIZES, load_of
-from compactor import wire
+from compactor import _clock as clock
+from compactor.runtime import hot_path
 from tests.interop.programs import Unavailable
 
 
@@ -210,30 +214,31 @@ def test_committed_ratios_are_of_rows_that_there_are():
         assert floor in floors
 
 
-@pytest.mark.parametrize("kind", wire.PACKAGES)
+@pytest.mark.parametrize("kind", hot_path.PACKAGES)
 @pytest.mark.parametrize("name", ["receive", "request"])
 def test_path_works_on_a_machine_that_is_slow(name, kind, monkeypatch):
     """The time of a turn is over before the block is served."""
     try:
-        backend = wire.backend(kind)
+        backend = hot_path.backend(kind)
     except ImportError:
         pytest.skip("there are no extensions here")
-    monkeypatch.setattr(sys.modules[backend.Inbound.__module__], "TURN_SECONDS", -1.0)
+    a_second_each = map(float, itertools.count()).__next__
+    monkeypatch.setattr(clock, "now", a_second_each)
     with PATHS[name](backend) as work:
         work()
         work()
 
 
-@pytest.mark.parametrize("kind", wire.PACKAGES)
+@pytest.mark.parametrize("kind", hot_path.PACKAGES)
 @pytest.mark.parametrize("name", PATHS)
 def test_path_works_more_than_once(name, kind):
     try:
-        backend = wire.backend(kind)
+        backend = hot_path.backend(kind)
     except ImportError:
         pytest.skip("there are no extensions here")
-    before = wire.chosen
+    before = hot_path.chosen
     with PATHS[name](backend) as work:
-        assert wire.chosen is before
+        assert hot_path.chosen is before
         work()
         work()
 
@@ -247,7 +252,7 @@ def test_gate_fails_only_what_got_slower_than_its_tolerance():
 
 
 def test_baseline_knows_every_path_and_the_reason_for_its_figures():
-    assert set(regression.load()) == set(wire.PACKAGES)
+    assert set(regression.load()) == set(hot_path.PACKAGES)
     for builds in regression.load().values():
         for baseline in builds.values():
             assert baseline["reason"]
@@ -313,8 +318,7 @@ def test_renewing_keeps_tolerances_and_other_builds_and_says_why(monkeypatch, tm
 @pytest.mark.skipif(not shutil.which("valgrind"), reason="valgrind is not installed")
 @pytest.mark.timeout(300)  # under valgrind Python starts slowly
 def test_counts_are_those_of_the_path_and_see_a_slower_encoder():
-    counted = counting.count("python", ["encode", "send"])
-    slower = counting.count("python", ["encode", "send"], slowdown=0.1)
+    counted, slower = counting.counts("python", ["encode", "send"], [0.0, 0.1])
     assert list(counted) == ["encode", "send"]
     assert 500 < counted["encode"] < counted["send"] < 50_000
     assert 1.08 < slower["encode"] / counted["encode"] < 1.12
@@ -328,3 +332,15 @@ def test_callgrind_that_fails_is_an_error_and_no_figure(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(counting.CannotCount, match="valgrind ended with 3: it broke"):
         counting.count("python")
+
+
+def test_a_source_tree_without_extensions_says_so_once(monkeypatch, capsys):
+    def missing(kind):
+        raise ImportError(f"no {kind} here")
+
+    monkeypatch.setattr(hot_path, "backend", missing)
+    measure(argparse.Namespace(quick=True, smoke=False, rounds=1, only=["nothing"]))
+    said = capsys.readouterr().err
+    assert said.count("There are no compiled extensions here") == 1
+    if (Path(hot_path.__file__).parents[2] / "setup.py").is_file():
+        assert "python setup.py build_ext --inplace" in said

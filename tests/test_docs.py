@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing import NamedTuple
 
 import pytest
 
+import compactor
 from compactor import Reason, Settings
 from compactor.settings import _VARIABLES
 
@@ -163,8 +165,8 @@ def test_example_runs(example, tmp_path):
     assert done.stderr == ""
 
 
-def test_getting_started_has_the_examples_of_the_first_compactor_word_for_word():
-    text = (ROOT / "docs" / "getting-started.md").read_text("utf-8")
+def test_migration_page_has_the_examples_of_the_first_compactor_word_for_word():
+    text = (ROOT / "docs" / "migrating.md").read_text("utf-8").partition("## The first examples")[2]
     examples = "".join(block["text"] for block in BLOCK.finditer(text))
     assert hashlib.sha256(examples.encode()).hexdigest() == FIRST_EXAMPLES
 
@@ -172,10 +174,13 @@ def test_getting_started_has_the_examples_of_the_first_compactor_word_for_word()
 def test_there_is_something_to_run():
     assert {program.place.split(":")[0] for program in PROGRAMS} >= {
         "README.md",
+        "api.md",
         "contexts.md",
         "getting-started.md",
         "http.md",
+        "index.md",
         "links.md",
+        "migrating.md",
         "processes.md",
         "protobuf.md",
         "tls.md",
@@ -205,10 +210,65 @@ def test_variables_are_listed_with_their_arguments(page):
     assert rows == [(name, field) for name, field, _ in _VARIABLES]
 
 
+def test_every_bound_has_its_line_among_the_limits():
+    page = (ROOT / "docs" / "guarantees.md").read_text("utf-8").partition("## Bounds")[2]
+    rows = re.findall(r"^\| (`.*`) \| .* \|$", page, re.MULTILINE)
+    listed = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    bounds = [x.name for x in Settings().describe() if type(x.default) in (int, float)]
+    assert sorted(listed) == sorted(set(bounds) - {"port"})
+
+
+def test_landing_page_begins_with_twelve_lines_of_code_that_say_what_they_print():
+    first = programs(ROOT / "docs" / "index.md")[0]
+    assert len([line for line in first.source.splitlines() if line]) == 12
+    assert "async def" in first.source
+    assert first.output
+
+
+def test_comparison_has_the_figures_of_the_performance_page():
+    page = (ROOT / "docs" / "comparison.md").read_text("utf-8")
+    measured = (ROOT / "docs" / "performance.md").read_text("utf-8")
+    tables = "".join(re.findall(r"^\|.*\|$", page, re.MULTILINE))
+    figures = re.findall(r"\| ([\d.,]+)(?: msg/s| us)? (?=\|)", tables)
+    assert len(figures) > 10
+    for figure in figures:
+        assert re.search(rf"(?<![\d.,]){re.escape(figure)}(?!\d|[.,]\d)", measured), figure
+
+
+def test_llms_txt_lists_each_page():
+    """As https://llmstxt.org describes: a title, a summary, and lists of links."""
+    text = (ROOT / "docs" / "llms.txt").read_text("utf-8")
+    assert re.match(r"# compactor\n\n> \S.*\n\n", text)
+    listed = re.findall(r"^- \[[^]]+\]\(_sources/([\w-]+\.md)\.txt\): \S", text, re.MULTILINE)
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"changes.md"}
+    assert len(listed) == len(pages)
+    assert set(listed) == pages
+
+
+def test_each_public_class_has_an_example_in_the_reference():
+    parts = (ROOT / "docs" / "api.md").read_text("utf-8").split("\n## ")[1:]
+    described = {"__version__"}
+    described |= {name for name in compactor.__all__ if hasattr(compactor.errors, name)} - {
+        "Reason"
+    }
+    for part in parts:
+        assert "```python" in part, part.splitlines()[0]
+        directives = r"^\.\. (?:autoclass|autofunction|function):: compactor\.(\w+)\b"
+        described.update(re.findall(directives, part, re.MULTILINE))
+    assert described == set(compactor.__all__)
+
+
 def test_every_reason_is_explained():
     pages = "".join((ROOT / "docs" / name).read_text("utf-8") for name in ("links.md", "flow.md"))
     for reason in Reason:
         assert f"| `{reason}` |" in pages
+
+
+def test_the_reference_names_what_there_is():
+    names = re.findall(r"^\.\. auto\w+:: (\S+)$", (ROOT / "docs/api.md").read_text(), re.MULTILINE)
+    assert names
+    for name in names:
+        pkgutil.resolve_name(name)
 
 
 def test_links_between_pages_lead_somewhere():

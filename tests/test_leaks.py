@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from compactor import PID, Context, Process, wire
-from compactor.frames import message_prefix
-from compactor.wire import Backend
+from compactor import PID, Context, Process
+from compactor.runtime import hot_path
+from compactor.runtime.hot_path import Backend
+from compactor.wire.encoder import message_prefix
 from tests.actors import TIMEOUT, Receiver, dead_letters, end, settle, wait_until
 from tests.backends import outcome
 from tests.raw import SENDER, frame, read_answer, read_until_end
-from tests.test_decoder import ACCEPTED, REFUSED
+from tests.wire.test_decoder import ACCEPTED, REFUSED
 
 pytestmark = pytest.mark.skipif(
     not getattr(sys, "getallocatedblocks", int)(), reason="nothing counts the blocks of memory"
@@ -93,8 +94,8 @@ def test_a_leak_of_one_object_in_a_thousand_messages_would_be_seen(size: int) ->
 
 def good(backend: Backend) -> Callable[[], None]:
     """Encodes and decodes a chunk of messages, whole and in pieces, on one connection."""
-    frames: Any = import_module(f"{wire.PACKAGES[backend.kind]}.frames")
-    decoder = backend.FrameDecoder(80 * 1024, 1 << 20)
+    frames: Any = import_module(f"{hot_path.PACKAGES[backend.kind]}.wire.encoder")
+    decoder = backend.RequestDecoder(80 * 1024, 1 << 20)
     body = b"x" * 64
     stream = bytearray()
 
@@ -111,18 +112,20 @@ def good(backend: Backend) -> Callable[[], None]:
 
 def bad(backend: Backend) -> Callable[[], None]:
     """Feeds all that is refused, each on a connection of its own, and values of wrong types."""
-    frames: Any = import_module(f"{wire.PACKAGES[backend.kind]}.frames")
+    frames: Any = import_module(f"{hot_path.PACKAGES[backend.kind]}.wire.encoder")
     streams = [*REFUSED.values(), *(stream for stream, _ in ACCEPTED.values())]
 
     def work() -> None:
         for number, stream in enumerate(streams):
             for at in (len(stream), len(stream) // 2):
-                decoder = backend.FrameDecoder(80 * 1024, 1 << 20)
+                decoder = backend.RequestDecoder(80 * 1024, 1 << 20)
                 decoder.feed(stream[:at])
                 decoder.feed(stream[at:])
                 assert (decoder.error is not None) is (number < len(REFUSED))
-        unfinished = backend.FrameDecoder(80 * 1024, 1 << 20)
-        unfinished.feed(b"POST /a HTTP/1.1\r\nContent-Length: 5000\r\n\r\n" + bytes(4000))
+        unfinished = backend.RequestDecoder(80 * 1024, 1 << 20)
+        unfinished.feed(
+            b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n" + bytes(4000)
+        )
         for wrong in (None, 5, "text", [b"x"]):
             outcome(unfinished.feed, wrong)
             outcome(backend.encode_message, PREFIX, wrong)
@@ -155,7 +158,7 @@ def test_values_that_pass_through_keep_their_reference_counts(backend: Backend) 
     body, path, line = b"b" * 100, b"/counted/message", b"X-Counted: 1"
     routes = {"/counted": body}
     buffer = bytearray()
-    frames: Any = import_module(f"{wire.PACKAGES[backend.kind]}.frames")
+    frames: Any = import_module(f"{hot_path.PACKAGES[backend.kind]}.wire.encoder")
 
     def pass_through() -> None:
         buffer.clear()
@@ -164,13 +167,13 @@ def test_values_that_pass_through_keep_their_reference_counts(backend: Backend) 
         backend.encode_response(path, path, [line], body)
         backend.split_path(path)
         backend.match_route(routes, "counted/more")
-        decoder = backend.FrameDecoder(1000, 1000)
+        decoder = backend.RequestDecoder(1000, 1000)
         decoder.feed(backend.encode_message(head, body))
         outcome(decoder.feed, routes)
         outcome(backend.encode_message, head, routes)
 
     pass_through()
-    values: list[Any] = [head, body, path, line, routes, buffer, backend.FrameDecoder]
+    values: list[Any] = [head, body, path, line, routes, buffer, backend.RequestDecoder]
     before = [sys.getrefcount(value) for value in values]
     for _ in range(1000):
         pass_through()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import enum
 import pickle
+import weakref
 from typing import Any
 
 import pytest
@@ -11,8 +13,25 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from compactor import PID, Process
+from compactor.actor.routes import split_path
 from compactor.pid import NOBODY, check_id
-from compactor.routes import split_path
+
+
+class Place(str, enum.Enum):
+    IP = "192.0.2.7"
+    ID = "slave(1)"
+
+
+class Port(int, enum.Enum):
+    PORT = 5051
+
+
+def test_members_of_enums_stand_for_their_values() -> None:
+    pid = PID(Place.IP, Port.PORT, Place.ID)
+
+    assert str(pid) == "slave(1)@192.0.2.7:5051"
+    assert pid.as_url() == "http://192.0.2.7:5051/slave(1)"
+    assert [type(part) for part in (pid.ip, pid.port, pid.id)] == [str, int, str]
 
 
 def test_pid_parses_what_it_prints() -> None:
@@ -196,3 +215,11 @@ def test_parsing_raises_nothing_but_value_error(text: str) -> None:
 def test_no_process_may_have_an_empty_name() -> None:
     with pytest.raises(ValueError, match="must not be empty"):
         Process("")
+
+
+def test_pids_can_be_weakly_referenced() -> None:
+    pid = PID("127.0.0.1", 5050, "a")
+    known = weakref.WeakKeyDictionary({pid: "known"})
+
+    assert known[PID("127.0.0.1", 5050, "a")] == "known"
+    assert weakref.ref(pid)() is pid

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -15,6 +17,7 @@ from tests.actors import TIMEOUT, Events, Receiver, dead_letters, end, settle, s
 ContextFactory = Callable[..., Context]
 
 
+@pytest.mark.smoke
 def test_spawn_returns_the_pid_that_the_process_has(context: Context) -> None:
     process = Process("name")
 
@@ -167,6 +170,28 @@ def test_same_id_can_live_on_two_contexts(make_context: ContextFactory) -> None:
     assert one.spawn(Process("name")) != other.spawn(Process("name"))
 
 
+@pytest.mark.parametrize("name", ["a b", "a@b", None, 5])
+def test_a_name_that_was_changed_is_checked_again(context: Context, name: Any) -> None:
+    process = Process("name")
+    process.name = name
+
+    with pytest.raises((TypeError, ValueError), match="process id"):
+        context.spawn(process)
+
+    process.name = "another"
+    assert context.spawn(process).id == "another"
+
+
+def test_a_bind_that_returns_nothing_is_one_of_0_3_0(context: Context) -> None:
+    class Bound(Process):
+        def bind(self, context: Any) -> None:  # type: ignore[override]
+            super().bind(context)
+
+    process = Bound("bound")
+
+    assert context.spawn(process) == process.pid == PID(context.ip, context.port, "bound")
+
+
 def test_id_can_be_used_again_after_its_process_ended(sender: Process, there: Context) -> None:
     first, second = spawned(there, Receiver("name")), Receiver("name")
     sender.send(first.pid, "message", b"1")
@@ -278,3 +303,13 @@ def test_process_spawns_another_from_a_handler(context: Context) -> None:
     parent.send(parent.pid, "go")
 
     assert child.received.take() == (parent.pid, b"hello")
+
+
+def test_tools_can_look_at_all_attributes_of_what_has_no_pid(context: Context) -> None:
+    for thing, missing in ((Process("unbound"), {"pid", "context"}), (context, {"pid"})):
+        found = {name for name, _ in inspect.getmembers(thing)}
+        assert not missing & found
+        assert found >= {"send", "link"}
+        mock.create_autospec(thing)
+        with pytest.raises((UnboundProcess, Context.Error)):
+            _ = thing.pid

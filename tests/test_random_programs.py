@@ -13,8 +13,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compactor import PID, Context, DeadLetter, Process, install, wire
-from compactor.wire import Backend
+from compactor import PID, Context, DeadLetter, Process, install
+from compactor.runtime import hot_path
+from compactor.runtime.hot_path import Backend
 from tests.actors import TIMEOUT, Events, wait_until
 from tests.backends import backends, both
 
@@ -46,12 +47,12 @@ programs = st.lists(
 @contextlib.contextmanager
 def context_of(backend: Backend) -> Iterator[Context]:
     """A started context on a backend."""
-    chosen = wire.chosen
-    wire.chosen = backend
+    chosen = hot_path.chosen
+    hot_path.chosen = backend
     try:
         context = Context(ip="127.0.0.1", port=0)
     finally:
-        wire.chosen = chosen
+        hot_path.chosen = chosen
     context.start()
     try:
         yield context
@@ -116,7 +117,7 @@ class World:
 
     def is_quiet(self) -> bool:
         """Whether nothing is left to do; only on the loop this has an answer."""
-        return not any(mailbox.queue for mailbox in self.context._runtime.live.values())
+        return not any(mailbox.queue for mailbox in self.context._runtime.registry.live.values())
 
 
 class Actor(Process):
@@ -167,7 +168,7 @@ def run_in_one_context(backend: Backend, program: Sequence[Sequence[Any]]) -> li
         context.dispatch(root.pid, start).result(TIMEOUT)
         wait_until(lambda: context.dispatch(root.pid, world.is_quiet).result(TIMEOUT))
         metrics = context.metrics
-        counts = (metrics.handler_failures, sorted(context._runtime.live))
+        counts = (metrics.handler_failures, sorted(context._runtime.registry.live))
         return [*world.trace, counts]
 
 

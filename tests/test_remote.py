@@ -12,14 +12,19 @@ import threading
 import time
 from collections.abc import Callable
 
+import pytest
+
 from compactor import PID, Context, Process, Reason, Settings, install
 from tests.actors import TIMEOUT, Receiver, dead_letters, spawned, take_letter
 from tests.raw import dead_port, pid_at, read_bytes
+
+pytestmark = pytest.mark.each_combination
 
 MakeContext = Callable[..., Context]
 Pair = tuple[Receiver, Receiver]
 
 
+@pytest.mark.smoke
 def test_an_unlinked_burst_arrives_whole_and_in_order(pair: Pair) -> None:
     here, there = pair
     for n in range(20_000):
@@ -63,6 +68,7 @@ def test_host_names_can_be_dialled(make_context: MakeContext) -> None:
     assert sender.exits.take()[0] == by_name
 
 
+@pytest.mark.smoke
 def test_a_large_body_arrives(pair: Pair) -> None:
     here, there = pair
     body = bytes(range(256)) * 40_000
@@ -70,6 +76,7 @@ def test_a_large_body_arrives(pair: Pair) -> None:
     assert there.received.take() == (here.pid, body)
 
 
+@pytest.mark.smoke
 def test_a_peer_receives_the_frame_of_libprocess_over_one_connection(
     context: Context, listener: socket.socket
 ) -> None:
@@ -90,6 +97,7 @@ def test_a_peer_receives_the_frame_of_libprocess_over_one_connection(
         assert read_bytes(connection, len(expected)) == expected
 
 
+@pytest.mark.smoke
 def test_a_connect_that_failed_is_tried_again_by_the_next_send(make_context: MakeContext) -> None:
     here_context, port = make_context(), dead_port()
     letters, here = dead_letters(here_context), spawned(here_context, Receiver("here"))
@@ -112,7 +120,7 @@ def test_what_is_parked_for_a_peer_that_does_not_read_is_bounded(
         here.send(pid_at(listener), "message", bytes(10_000))
     assert take_letter(letters).reason is Reason.OVERFLOW
     (peer,) = context._runtime.peers.values()
-    assert peer.outflow.size <= 1 << 20
+    assert peer.send_queue.size <= 1 << 20
 
 
 ECHO = """

@@ -13,14 +13,10 @@ import pytest
 
 from compactor import Context, Settings
 from compactor.errors import SettingsError, SocketError
+from tests.ports import own_port
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
+@pytest.mark.smoke
 def test_defaults_are_those_of_libprocess() -> None:
     settings = Settings.from_environ({})
 
@@ -139,6 +135,7 @@ def test_bad_argument_is_an_error_that_names_argument_and_value(argument: str, v
         "max_parked_bytes",
         "mailbox_high_water",
         "mailbox_high_water_bytes",
+        "mailbox_high_water_bytes_in_all",
         "max_mailbox_events",
         "max_pipelined",
         "connect_timeout",
@@ -184,7 +181,7 @@ def test_settings_are_frozen() -> None:
 def test_context_binds_what_the_environment_says(
     monkeypatch: pytest.MonkeyPatch, make_context: Callable[..., Context]
 ) -> None:
-    port = _free_port()
+    port = own_port()
     monkeypatch.setenv("LIBPROCESS_PORT", str(port))
 
     context = make_context(ip=None, port=None)
@@ -216,13 +213,12 @@ def test_get_ip_port_tells_what_would_be_bound(monkeypatch: pytest.MonkeyPatch) 
 
 def test_bad_environment_binds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIBPROCESS_ADVERTISE_PORT", "0")
-    port = _free_port()
+    port = own_port()
 
     with pytest.raises(SettingsError):
         Context(ip="127.0.0.1", port=port)
 
-    with socket.socket() as again:
-        again.bind(("127.0.0.1", port))
+    socket.create_server(("127.0.0.1", port)).close()
 
 
 def test_port_in_use_is_an_error_that_names_it_and_what_helps(context: Context) -> None:

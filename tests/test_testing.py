@@ -11,8 +11,14 @@ from compactor import Context
 from compactor.errors import SettingsError
 from compactor.testing import EphemeralContextTestCase, ephemeral_context
 from tests.actors import Receiver
+from tests.ports import own_port
 
 pytestmark = pytest.mark.usefixtures("backend")
+
+
+@pytest.fixture(autouse=True)
+def _port_that_nobody_takes_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIBPROCESS_PORT", str(own_port()))
 
 
 def _is_gone(context: Context) -> bool:
@@ -20,6 +26,7 @@ def _is_gone(context: Context) -> bool:
         return not context.is_alive() and probe.connect_ex((context.ip, context.port)) != 0
 
 
+@pytest.mark.smoke
 def test_ephemeral_context_is_started_and_ends_with_its_block() -> None:
     with ephemeral_context() as context:
         assert context.is_alive()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from compactor import TlsSettings
-from compactor.certificates import Certified, make_authority, make_certificate
+from compactor.tls.dev_certificates import Certified, make_authority, make_certificate
 
 
 class Certificates:

@@ -8,14 +8,14 @@ from contextlib import ExitStack
 import pytest
 
 from benchmarks.paths import PATHS, Work
-from compactor import wire
+from compactor.runtime import hot_path
 
 
-@pytest.fixture(params=wire.PACKAGES)
+@pytest.fixture(params=hot_path.PACKAGES)
 def work_of(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Work]]:
     """Opens a path of each backend by its name, and closes it after the test."""
     try:
-        backend = wire.backend(request.param)
+        backend = hot_path.backend(request.param)
     except ImportError as error:
         pytest.skip(f"there are no extensions here: {error}")
     with ExitStack() as stack:

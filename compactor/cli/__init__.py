@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Run the command line; without click, say what to install."""
     try:
-        from compactor.cli.commands import compactor
+        from compactor.cli.group import compactor
     except ModuleNotFoundError as error:
         if error.name != "click":
             raise

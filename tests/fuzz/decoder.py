@@ -21,10 +21,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from compactor.wire import Backend
+    from compactor.runtime.hot_path import Backend
 
 # compactor is imported late, for atheris can trace only what it sees imported.
-TRACED = ["compactor.decoder", "compactor.heads", "compactor.fields", "compactor.pid"]
+TRACED = [
+    "compactor.wire.body_decoder",
+    "compactor.wire.head_pattern",
+    "compactor.wire.request_decoder",
+    "compactor.wire.request_head",
+    "compactor.wire.fields",
+    "compactor.pid",
+]
 
 MAX_BYTES = 8192
 
@@ -101,14 +108,17 @@ def made_up(rng: random.Random) -> Iterator[bytes]:
 
 
 def fuzz_blindly(backends: Sequence[Backend], seconds: float, seed: int, failures: Path) -> int:
-    """Compare inputs that are made up from a seed; return how many, all alike."""
-    end = time.monotonic() + seconds
+    """Compare inputs that are made up from a seed; return how many, all alike.
+
+    All from which a guided run starts come first, however long that takes.
+    """
+    end, least = time.monotonic() + seconds, len(seeds())
     count = 0
     for data in made_up(random.Random(seed)):
         with written_if_it_fails(data, failures):
             compare(backends, data)
         count += 1
-        if time.monotonic() > end:
+        if count > least and time.monotonic() > end:
             break
     return count
 

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from compactor.wire import Backend
+from compactor.runtime.hot_path import Backend
 from tests.backends import outcome
-from tests.test_decoder import ACCEPTED, REFUSED
+from tests.wire.test_decoder import ACCEPTED, REFUSED
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 
-LIMITS = [(80 * 1024, 1 << 20, 1 << 20), (400, 64, 1000), (64, 1, 5), (120, 5, 64)]
-"""Bounds of a head, a body, and a body that is inflated."""
+LIMITS = [(80 * 1024, 1 << 20), (400, 64), (64, 1), (120, 5)]
+"""Bounds of a head and of a body."""
 
 HEAD = (
     *("method", "path", "query", "headers", "sender"),
-    *("wants_answer", "keep_alive", "length", "gzip", "is_link"),
+    *("wants_answer", "keep_alive", "connection", "expects", "length", "coding", "is_link"),
 )
 """What a head says."""
 
@@ -33,6 +33,8 @@ STREAMS = [
     *REFUSED.values(),
     *(POST + b"Content-Length: %d\r\n\r\n" % n for n in (10**18 - 1, 10**18, 10**19 - 1)),
     POST + b"Transfer-Encoding: chunked\r\n\r\nfffffffffffffff\r\n",
+    b"PUT /a HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
+    b"GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /a HTTP/1.0\r\n\r\n",
     POST + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(GZIPPED) + GZIPPED,
 ]
 """What was recorded, and what tests say is accepted or refused."""
@@ -60,12 +62,13 @@ def edited(stream: bytes, edits: Sequence[tuple[int, int, bytes]]) -> bytes:
 
 def read(decoder: Any, piece: bytes) -> Any:
     """Give bytes to a decoder as a socket does that fills the places of bodies itself."""
-    while decoder.missing and decoder.can_lend and piece:
-        place = decoder.lend()
+    body = decoder.body
+    while body.missing and body.can_lend and piece:
+        place = body.lend()
         count = min(len(place), len(piece))
         place[:count] = piece[:count]
         piece = piece[count:]
-        if decoder.filled(count) is not (not decoder.missing):
+        if body.filled(count) is not (not body.missing):
             raise AssertionError("a decoder does not know whether a body is complete")
     return decoder.feed(piece)
 
@@ -77,7 +80,7 @@ LENDING = [(False,), (True,), (True, False)]
 def seen(
     backend: Backend,
     pieces: Sequence[Any],
-    limits: tuple[int, int, int],
+    limits: tuple[int, int],
     lending: Sequence[bool] = (False,),
     in_steps: bool = False,
 ) -> list[Any]:
@@ -87,7 +90,7 @@ def seen(
         in_steps: give the next piece after one step, whether the decoder has more or not; it
             tells the rest after the last.
     """
-    decoder = backend.FrameDecoder(*limits)
+    decoder = backend.RequestDecoder(*limits)
     trace = []
     for number, piece in enumerate([*pieces, b""] if in_steps else pieces):
         if lending[number % len(lending)]:
@@ -101,5 +104,5 @@ def seen(
             value = (heads, value[1::2], [type(body) for body in value[1::2]])
         error = decoder.error
         said = (type(error), str(error), error.status) if error is not None else None
-        trace.append((result, value, said, (decoder.unfinished, decoder.missing)))
+        trace.append((result, value, said, (decoder.unfinished, decoder.body.missing)))
     return trace

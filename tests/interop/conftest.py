@@ -12,11 +12,13 @@ from typing import Any, NoReturn
 import pytest
 
 from compactor import Context
+from tests.ports import own_port
+from tests.telling import watch
 
 from . import legacy_fixture, mesos_fixture
 from .legacy_fixture import Legacy
 from .mesos_fixture import Cluster, Mesos
-from .programs import TIMEOUT, Program, Unavailable, free_port
+from .programs import TIMEOUT, Program, Unavailable
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -32,9 +34,10 @@ def new_context(new_loop: LoopFactory) -> Iterator[Callable[..., Context]]:
     """What makes contexts; they are stopped at the end."""
     made: list[tuple[Context, asyncio.AbstractEventLoop]] = []
 
-    def make(port: int = 0, **kw: Any) -> Context:
+    def make(port: int | None = None, **kw: Any) -> Context:
         loop = new_loop()
-        made.append((Context(ip="127.0.0.1", port=port, loop=loop, **kw), loop))
+        port = own_port() if port is None else port
+        made.append((watch(Context(ip="127.0.0.1", port=port, loop=loop, **kw)), loop))
         return made[-1][0]
 
     yield make
@@ -70,7 +73,7 @@ def mesos_cluster(mesos: Mesos, tmp_path: Path) -> Iterator[Callable[..., Cluste
         more: Mapping[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> Cluster:
-        port = port or free_port()
+        port = port or own_port()
         program = mesos.run("local", tmp_path / f"cluster{len(started)}", port, more=more)
         started.append(Cluster(program, port, tls))
         started[-1].wait_until_ready()
@@ -81,10 +84,26 @@ def mesos_cluster(mesos: Mesos, tmp_path: Path) -> Iterator[Callable[..., Cluste
         cluster.program.kill()
 
 
+@pytest.fixture(scope="session")
+def _clusters() -> Iterator[list[Cluster]]:
+    """Those that tests of this run share, the living one last."""
+    started: list[Cluster] = []
+    yield started
+    for cluster in started:
+        cluster.program.kill()
+
+
 @pytest.fixture
-def cluster(mesos_cluster: Callable[..., Cluster]) -> Cluster:
-    """A running master with an agent."""
-    return mesos_cluster()
+def cluster(
+    mesos: Mesos, _clusters: list[Cluster], tmp_path_factory: pytest.TempPathFactory
+) -> Cluster:
+    """A running master with an agent; tests share it, until one kills it."""
+    if not _clusters or not _clusters[-1].program.is_alive:
+        port = own_port()
+        program = mesos.run("local", tmp_path_factory.mktemp("cluster"), port)
+        _clusters.append(Cluster(program, port))
+        _clusters[-1].wait_until_ready()
+    return _clusters[-1]
 
 
 @pytest.fixture

@@ -30,6 +30,10 @@ class Peer(Process):
         say("GOT", "echo", from_pid, binascii.hexlify(body).decode())
         self.send(from_pid, "echoed", body)
 
+    @Process.install("fail")
+    def fail(self, from_pid, body):
+        raise ValueError("as it was told to")
+
     @Process.install("note")
     def note(self, from_pid, body):
         say("GOT", "note", from_pid, binascii.hexlify(body).decode())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from compactor import PID, Context, Reason
+import pytest
+
+from compactor import PID, AskFailed, Context, Reason
 from compactor.process import Process
 
 from .events import Events
-from .programs import Program
+from .programs import TIMEOUT, Program
 
 ALL_BYTES = bytes(range(256))
 
@@ -88,6 +90,7 @@ def test_link_to_it_stays_until_it_is_killed(context: Context, legacy_peer: Lega
     ours.send(theirs, "echo", b"x")
     ours.events.expect("echoed")
     ours.send(theirs, "unknown")  # it answers 405, to an id it does not know too
+    ours.send(theirs, "fail")  # it answers 500
     ours.send(theirs, "echo", b"y")
     ours.events.expect("echoed")
     assert ours.events.seen("exited") == []
@@ -133,3 +136,15 @@ def test_new_one_is_reached_after_the_first_was_killed(
     assert ours.events.expect("echoed") == (theirs, b"again")
     peer.kill()
     assert ours.events.expect("exited")[0] == theirs
+
+
+def test_it_is_asked_and_answers(context: Context, legacy_peer: LegacyPeer) -> None:
+    peer = legacy_peer()
+    theirs = PID.from_string(peer.expect("PID")[0])
+    for body in (b"question", ALL_BYTES):
+        question = context.ask(theirs, "echo", body)
+        assert peer.expect("GOT")[2] == body.hex()
+        assert question.result(TIMEOUT) == body
+    with pytest.raises(AskFailed) as failed:
+        context.ask(theirs, "unknown").result(TIMEOUT)
+    assert failed.value.reason is Reason.REJECTED

@@ -10,11 +10,12 @@ import pytest
 
 from compactor import PID, Context, Reason
 from compactor.process import ProtobufProcess
+from tests.ports import own_port
 
 from . import protos
 from .events import Events
 from .mesos_fixture import POLL_SECONDS, Cluster
-from .programs import TIMEOUT, free_port
+from .programs import TIMEOUT
 
 
 def framework_info(**more: Any) -> Any:
@@ -34,6 +35,10 @@ class Framework(ProtobufProcess):
     def reregister(self, master: PID, framework_id: str) -> None:
         info = framework_info(id={"value": framework_id})
         self.send(master, protos.ReregisterFrameworkMessage(framework=info, failover=False))
+
+    async def enquire(self, master: PID, role: str) -> Any:
+        request = protos.RegisterFrameworkMessage(framework=framework_info(role=role))
+        return await self.ask(master, request, reply=protos.FrameworkErrorMessage)
 
     def decline(self, master: PID, offer: Any) -> None:
         call = protos.Call(framework_id=offer.framework_id, type=protos.Call.DECLINE)
@@ -104,6 +109,13 @@ def test_framework_registers_with_the_master(context: Context, cluster: Cluster)
     assert (known["name"], known["pid"], known["active"]) == ("compactor", str(pid), True)
 
 
+def test_the_master_answers_what_it_is_asked(context: Context, cluster: Cluster) -> None:
+    framework = context.spawn(Framework())
+    for role in ("/first", "/second"):
+        answer = context.dispatch(framework, "enquire", PID.from_string(cluster.master), role)
+        assert f"'{role}'" in answer.result(TIMEOUT).message
+
+
 def test_declined_offer_is_made_again(context: Context, cluster: Cluster) -> None:
     framework, master, _ = started(context, cluster)
     from_pid, (first,) = framework.events.expect("offers")
@@ -151,7 +163,7 @@ def test_framework_survives_kill_9_of_the_master(
     assert pid == master
     assert reason in (Reason.CLOSED, Reason.RESET)
 
-    cluster = mesos_cluster(cluster.port if is_same_address else free_port())
+    cluster = mesos_cluster(cluster.port if is_same_address else own_port())
     new_master = PID.from_string(cluster.master)
     framework.link(new_master)
     framework.reregister(new_master, framework_id)
@@ -173,8 +185,9 @@ def test_killed_master_is_reported_to_a_linker_that_never_sent(
     framework, master = Framework(), PID.from_string(cluster.master)
     context.spawn(framework)
     framework.link(master)
-    framework.link(PID("127.0.0.1", cluster.port, "nobody"))
-    framework.events.expect("exited")  # so the connection exists
+    wait_until(lambda: master.address in context._runtime.peers)
+    links = context._runtime.peers[master.address].links
+    wait_until(lambda: links._is_foreign)
     cluster.program.kill()
     assert framework.events.expect("exited")[0] == master
 
@@ -188,6 +201,7 @@ def test_link_to_the_master_stays_and_does_the_master_no_harm(
         framework.link(master)
     # What the master answers about the links comes before what it answers about this one.
     framework.link(nobody)
+    context.send(framework.pid, nobody, "message")
     assert framework.events.expect("exited")[0] == nobody
     framework.reconcile(master, framework_id, ["task"])
     framework.events.expect("update")
@@ -196,15 +210,15 @@ def test_link_to_the_master_stays_and_does_the_master_no_harm(
     assert cluster.framework(framework_id)["active"]
 
 
-def test_link_to_an_unknown_id_at_the_master_reports_no_such_process(
+def test_an_unknown_id_at_the_master_is_reported_with_the_first_message(
     context: Context, cluster: Cluster
 ) -> None:
     framework, master, framework_id = started(context, cluster)
     nobody = PID("127.0.0.1", cluster.port, "nobody(1)")
-    framework.link(nobody)
-    assert framework.events.expect("exited") == (nobody, Reason.NO_PROCESS)
-    framework.link(nobody)
-    assert framework.events.expect("exited") == (nobody, Reason.NO_PROCESS)
+    for _ in range(2):
+        framework.link(nobody)
+        context.send(framework.pid, nobody, "message")
+        assert framework.events.expect("exited") == (nobody, Reason.NO_PROCESS)
     framework.reconcile(master, framework_id, ["task"])
     framework.events.expect("update")
     assert cluster.program.is_alive

@@ -129,7 +129,7 @@ def read(program: subprocess.Popen[str]) -> dict[str, Any]:
 
 def latencies(to: PID, connections: int, rounds: int) -> list[float]:
     """Seconds until each of some requests is answered, on connections of their own, sorted."""
-    request = b"GET /web/ping HTTP/1.1\r\n\r\n"
+    request = b"GET /web/ping HTTP/1.1\r\nHost: x\r\n\r\n"
     seconds = []
     with contextlib.ExitStack() as opened:
         socks = [

@@ -17,10 +17,12 @@ import time
 from collections.abc import Callable, Iterator
 
 from compactor import PID, Context, Process, Request, Settings, install, route
+from compactor.wire import notices
 
 _BATCH_BYTES = 1 << 20  # that are sent in one go, at least
 _AGENT = b"User-Agent: libprocess/x@127.0.0.1:1\n"
 
+_NOTHING = gzip.compress(b"")
 _COMPRESSED = gzip.compress(bytes(1 << 23))
 
 
@@ -29,18 +31,47 @@ def _message_with(body: bytes, field: bytes = b"") -> bytes:
     return head + body
 
 
+_STREAM = b"x" * 32  # the name of the hog's notices
+_THE_STREAM = b"HTTP/1.1 200 OK\r\nCompactor-Notices: 15\r\n\r\n"
+
 MANY: dict[str, Callable[[int], bytes]] = {
     "messages": lambda number: b"POST /web/message HTTP/1.1\n%b\n" % _AGENT,
-    "requests to a route": lambda number: b"GET /web/page HTTP/1.1\n\n",
-    "requests to nobody": lambda number: b"GET / HTTP/1.1\n\n",
-    "requests, no two alike": lambda number: b"GET /%x HTTP/1.1\n\n" % number,
+    "requests to a route": lambda number: b"GET /web/page HTTP/1.1\nHost: x\n\n",
+    "requests to nobody": lambda number: b"GET / HTTP/1.1\nHost: x\n\n",
+    "requests, no two alike": lambda number: b"GET /%x HTTP/1.1\nHost: x\n\n" % number,
     "messages, no two alike": lambda number: b"POST /web/%x HTTP/1.1\n%b\n" % (number, _AGENT),
     "messages without sense": lambda number: b"POST /%%%x HTTP/1.1\n%b\n" % (number, _AGENT),
     "links, no two alike": lambda number: (
-        b"POST /%x/link HTTP/1.1\nCompactor-Link: 1\n%b\n" % (number, _AGENT)
+        b"POST /%x/link HTTP/1.1\nCompactor-Link: %b\n%b\n" % (number, _STREAM, _AGENT)
     ),
     "heads of many fields": lambda number: (
-        b"GET /%x HTTP/1.1\n%b\n" % (number, b"a:\n" * Settings.max_header_fields)
+        b"GET /%x HTTP/1.1\nHost: x\n%b\n" % (number, b"a:\n" * Settings.max_header_fields)
+    ),
+    "paths of many segments": lambda number: (
+        b"GET /web/%b HTTP/1.1\nHost: x\n\n" % (b"a/" * 40_000)
+    ),
+    "paths of many escapes": lambda number: b"GET /%b HTTP/1.1\nHost: x\n\n" % (b"%41" * 26_000),
+    "queries of many arguments": lambda number: (
+        b"GET /web/query?%b HTTP/1.1\nHost: x\n\n" % (b"a=%41&" * 13_000)
+    ),
+    "queries of one argument": lambda number: (
+        b"GET /web/query?a=%b HTTP/1.1\nHost: x\n\n" % (b"%41" * 26_000)
+    ),
+    "long header lists": lambda number: (
+        b"GET /web/page HTTP/1.1\nHost: x\nConnection: %b\n\n" % (b"close-," * 11_000)
+    ),
+    "folded fields": lambda number: (
+        b"GET /web/page HTTP/1.1\nHost: x\na: b\n%b\n" % (b" %b\n" % (b"c" * 75) * 900)
+    ),
+    "long ids of senders": lambda number: (
+        b"POST /web/message HTTP/1.1\nLibprocess-From: %x%b@127.0.0.1:1\n\n"
+        % (number, b"a" * 80_000)
+    ),
+    "long ids of links": lambda number: (
+        b"POST /%b/link HTTP/1.1\nCompactor-Link: %b\n%b\n" % (b"%ff" * 26_000, _STREAM, _AGENT)
+    ),
+    "many gzip members": lambda number: _message_with(
+        _NOTHING * 50_000, b"Content-Encoding: gzip\n"
     ),
     "small chunks": lambda number: (
         b"POST /web/message HTTP/1.1\nTransfer-Encoding: chunked\n%b\n%b0\r\n\r\n"
@@ -66,13 +97,23 @@ ANSWERS: dict[str, Callable[[int], bytes]] = {
 }
 """What is answered, asked or not, on a connection of the server's own."""
 
-KINDS = (*MANY, *ANSWERS)
+NOTICES: dict[str, Callable[[int], bytes]] = {
+    "notices": lambda number: _THE_STREAM if not number else b"exited x%x none\n" % number,
+    "notices without sense": lambda number: _THE_STREAM if not number else b"a\n\n",
+}
+"""What is told, to a server that has linked."""
+
+KINDS = (*MANY, *ANSWERS, *NOTICES)
 
 
 class Web(Process):
     @route("/page")
     def page(self, request: Request) -> str:
         return "page"
+
+    @route("/query")
+    def query(self, request: Request) -> str:
+        return str(len(request.query))
 
     @install("message")
     def message(self, from_pid: object, body: bytes) -> None:
@@ -81,6 +122,10 @@ class Web(Process):
     @install("call")
     def call(self, from_pid: PID, body: bytes) -> None:
         self.send(from_pid, "hello")
+
+    @install("watch")
+    def watch(self, from_pid: PID, body: bytes) -> None:
+        self.link(from_pid)
 
 
 def be_server() -> None:
@@ -94,14 +139,21 @@ def be_server() -> None:
 
 def be_hog(kind: str, port: int) -> None:
     """Send as much as is taken, and read the answers; a connection that is cut off is replaced."""
-    batches = _batches((MANY | ANSWERS)[kind])
+    batches = _batches((MANY | ANSWERS | NOTICES)[kind])
     listener = socket.create_server(("127.0.0.1", 0))
+    asked = socket.create_connection(("127.0.0.1", port))
+    asked.sendall(notices.request("127.0.0.1", "@127.0.0.1:1", _STREAM.decode()))
+    threading.Thread(target=_read, args=(asked,), daemon=True).start()
     while True:
         connection = socket.create_connection(("127.0.0.1", port))
-        if kind in ANSWERS:
+        if kind not in MANY:
+            name = b"call" if kind in ANSWERS else b"watch"
             agent = b"libprocess/x@127.0.0.1:%d" % listener.getsockname()[1]
-            connection.sendall(b"POST /web/call HTTP/1.1\nUser-Agent: %b\n\n" % agent)
+            connection.sendall(b"POST /web/%b HTTP/1.1\nUser-Agent: %b\n\n" % (name, agent))
             connection, _ = listener.accept()
+        if kind in NOTICES:
+            messages, connection = connection, listener.accept()[0]
+            threading.Thread(target=_read, args=(messages,), daemon=True).start()
         threading.Thread(target=_read, args=(connection,), daemon=True).start()
         try:
             for number, batch in enumerate(batches):
@@ -145,7 +197,7 @@ def _times(port: int, seconds: float) -> Iterator[float]:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         end = time.perf_counter() + seconds
         while (begun := time.perf_counter()) < end:
-            client.sendall(b"GET /web/page HTTP/1.1\r\n\r\n")
+            client.sendall(b"GET /web/page HTTP/1.1\r\nHost: x\r\n\r\n")
             client.recv(4096)
             yield time.perf_counter() - begun
             time.sleep(0.005)

@@ -16,7 +16,7 @@ import threading
 import time
 from typing import Any
 
-from compactor import PID, Context, DeadLetter, Process, Settings, install
+from compactor import PID, Context, DeadLetter, Process, Settings, _clock, install
 
 _output = threading.Lock()
 
@@ -106,7 +106,7 @@ def let_the_wall_clock_jump() -> None:
     """Have every look at the wall clock find it a day before or behind."""
     days = itertools.cycle((86_400.0, 0.0, -86_400.0))
     real = time.time
-    time.time = lambda: real() + next(days)
+    time.time = _clock.date = lambda: real() + next(days)
 
 
 def main(given: str) -> None:

@@ -13,6 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from tests.ports import own_port
 from tests.reliability.hosts import Host
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +31,7 @@ class Program:
     def __init__(self, host: Host | None = None, prefix: tuple[str, ...] = (), **options: Any):
         self.ip = host.ip if host else "127.0.0.1"
         command = [*(host.prefix if host else ()), *prefix, sys.executable, "-W", "ignore", "-m"]
-        given = json.dumps({"ip": self.ip, **options})
+        given = json.dumps({"ip": self.ip, "port": own_port(), **options})
         self._process = subprocess.Popen(
             [*command, "tests.reliability.node", given],
             stdin=subprocess.PIPE,

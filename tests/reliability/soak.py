@@ -31,7 +31,7 @@ NONSENSE = (
     b"POST /node0/message HTTP/1.1\r\nLibprocess-From: a@[::1]:1\r\nContent-Length: 9\r\n\r\nhalf",
     b"POST /x HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     b"GET /" + b"x" * 100_000,
-    b"GET /node0/page HTTP/1.1\r\n\r\n" * 200,
+    b"GET /node0/page HTTP/1.1\r\nHost: x\r\n\r\n" * 200,
 )
 SLACK = {"memory": (1.1, 3.0), "descriptors": (1.2, 5), "tasks": (1.2, 5), "threads": (1.0, 1)}
 """What may have been added: a factor, for what breathes with the load, and a constant."""
@@ -169,7 +169,7 @@ class Soak:
         node = self._node()
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", node.pid.port)
-            writer.write(b"GET /node0/page HTTP/1.1\r\nConnection: close\r\n\r\n")
+            writer.write(b"GET /node0/page HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             answer = await reader.read()
             writer.close()
             assert answer.endswith(b"a page") or node.context.is_stopping, answer

@@ -22,6 +22,7 @@ from hypothesis.stateful import (
 
 from compactor import PID, Context, Reason
 from tests.actors import Receiver, wait_until
+from tests.ports import own_port
 
 HOSTS = 3
 NAMES = ("a", "b")
@@ -51,8 +52,8 @@ class LinkModel(RuleBasedStateMachine):
             context.join(10)
 
     def _start(self, host: int) -> None:
-        context = self.contexts[host] = Context(ip="127.0.0.1", port=self.ports.get(host, 0))
-        self.ports[host] = context.port
+        port = self.ports.setdefault(host, own_port())
+        self.contexts[host] = Context(ip="127.0.0.1", port=port)
         for name in NAMES:
             self._spawn(host, name)
 
@@ -70,7 +71,7 @@ class LinkModel(RuleBasedStateMachine):
 
     def _wait_for_end(self, pid: PID, host: int) -> None:
         """A process ends on its loop's thread, a moment after it was asked to."""
-        wait_until(lambda: self.contexts[host]._runtime.mailbox_of(pid) is None)
+        wait_until(lambda: self.contexts[host]._runtime.registry.mailbox_of(pid) is None)
 
     def _gone(self, pids: set[PID], reasons: tuple[Reason, ...], only: int | None = None) -> None:
         """Pids are gone, for all linkers or those on one host: their exits are due."""
@@ -149,7 +150,7 @@ class LinkModel(RuleBasedStateMachine):
             return
         pids = {self._pid(host, name) for name in NAMES}
         server = context._runtime.server
-        context._inbox.call(server.abort)
+        context._portal.call(server.abort)
         for other in range(HOSTS):
             if other != host:
                 self._gone(pids, (Reason.CLOSED, Reason.RESET), only=other)
@@ -160,7 +161,7 @@ class LinkModel(RuleBasedStateMachine):
         """Wait until every context has done what it was asked for."""
         for context in self.contexts.values():
             done = threading.Event()
-            context._inbox.call(done.set)
+            context._portal.call(done.set)
             assert done.wait(5)
 
     @invariant()

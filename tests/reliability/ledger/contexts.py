@@ -9,8 +9,10 @@ import socket
 import time
 from typing import Any
 
-from compactor import PID, Context, Process, Settings, install, wire
+from compactor import PID, Context, DeadLetter, Process, Settings, install
+from compactor.runtime import hot_path
 from tests.backends import kinds
+from tests.ports import own_port
 from tests.reliability.ledger.book import MODULUS, Book
 from tests.reliability.ledger.relay import Relay
 
@@ -45,11 +47,10 @@ class Host:
         self.context: Context | None = None
         self.nodes: list[Node] = []
         self.names = [f"n{number}.{index}" for index in range(run.random.randint(1, 3))]
-        self.sock = socket.create_server(("127.0.0.1", 0))  # keeps its port for the first life
-        self.port = int(self.sock.getsockname()[1])
+        self.port = own_port()
         self.relay: Relay | None = None
         if run.random.random() < 0.5:
-            self.relay = Relay(socket.create_server(("127.0.0.1", 0)))
+            self.relay = Relay(socket.create_server(("127.0.0.1", own_port())))
             self.relay.target = self.port
 
     @property
@@ -67,7 +68,6 @@ class Host:
             mailbox_high_water_bytes=pick((50_000, 2**23)),
             max_mailbox_events=pick((20, 10**6, 10**6)),
         )
-        self.sock.close()
         port = self.relay.port if self.relay else None
         context = self.context = Context(
             ip="127.0.0.1", port=self.port, advertise_port=port, settings=settings
@@ -77,17 +77,22 @@ class Host:
         else:
             await context.__aenter__()
         book = self.run.book
-        context.on_dead_letter(lambda it: book.letter(str(it.reason), it.size, it.name))
-        runtime = context._runtime
-        lost = runtime.peer_lost
 
-        def peer_lost(peer: Any, reason: Any) -> None:
-            target = self.run.host_at(peer.address[1])
+        def letter(it: DeadLetter) -> None:
+            if it.sender is not None:  # else a peer tells what it has reported itself
+                book.letter(str(it.reason), it.size, it.name)
+
+        context.on_dead_letter(letter)
+        watches = context._runtime.watches
+        lost = watches.lost
+
+        def peer_lost(address: Any, reason: Any) -> None:
+            target = self.run.host_at(address[1])
             if target is not None:
                 book.changes(self.number, target)
-            lost(peer, reason)
+            lost(address, reason)
 
-        runtime.peer_lost = peer_lost  # type: ignore[method-assign]
+        watches.lost = peer_lost  # type: ignore[method-assign]
         book.comes_up(self.number)
         for name in self.names:
             self.spawn(name)
@@ -134,7 +139,7 @@ class Run:
 
     async def play(self) -> None:
         """Start everything, do random things, and see that every message is accounted for."""
-        chosen, wire.chosen = wire.chosen, wire.backend(self.backend)
+        chosen, hot_path.chosen = hot_path.chosen, hot_path.backend(self.backend)
         try:
             for host in self.hosts:
                 if host.relay is not None:
@@ -144,7 +149,7 @@ class Run:
                 await self._do_something()
             await self._settle()
         finally:
-            wire.chosen = chosen
+            hot_path.chosen = chosen
             for host in self.hosts:
                 await host.stop()
             for host in self.hosts:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from compactor import PID, Context, DeadLetter, Process, install
+from tests.ports import own_port
 from tests.reliability.ledger.book import MODULUS, Book
 from tests.reliability.ledger.contexts import PATIENCE, SIZES
 
@@ -47,7 +48,8 @@ class Node(Process):
 
 def lettered(letter: DeadLetter) -> None:
     """Say what was reported."""
-    say("letter", str(letter.reason), letter.size, letter.name)
+    if letter.sender is not None:  # else a peer tells what it has reported itself
+        say("letter", str(letter.reason), letter.size, letter.name)
 
 
 class Host:
@@ -56,7 +58,7 @@ class Host:
     def __init__(self, number: int, run: Run) -> None:
         self.number = number
         self.run = run
-        self.port = 0
+        self.port = own_port()
         self.pid = ""
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
@@ -69,7 +71,6 @@ class Host:
         )
         assert process.stdout is not None
         _, self.pid = json.loads(process.stdout.readline())
-        self.port = int(self.pid.rpartition(":")[2])
         self._reader = threading.Thread(target=self._read, args=(process,), daemon=True)
         self._reader.start()
         self.run.book.comes_up(self.number)
@@ -191,14 +192,14 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     context = Context(ip="127.0.0.1", port=int(sys.argv[1]))
     context.on_dead_letter(lettered)
-    runtime = context._runtime
-    lost = runtime.peer_lost
+    watches = context._runtime.watches
+    lost = watches.lost
 
-    def peer_lost(peer: Any, reason: Any) -> None:
-        say("lost", peer.address[1], time.monotonic())
-        lost(peer, reason)
+    def peer_lost(address: Any, reason: Any) -> None:
+        say("lost", address[1], time.monotonic())
+        lost(address, reason)
 
-    runtime.peer_lost = peer_lost  # type: ignore[method-assign]
+    watches.lost = peer_lost  # type: ignore[method-assign]
     node = Node("node")
     say("started", str(context.spawn(node)))
     for line in sys.stdin:

@@ -1,0 +1,12 @@
+from compactor._speedups.wire.request_head cimport Head as CHead
+
+
+cdef class Exchange:
+    cdef object _call
+    cdef object _request
+    cdef readonly object response
+    cdef public object answered
+    cdef public Py_ssize_t early
+
+    cpdef serve(self, mailbox)
+    cdef object _respond(self, response)

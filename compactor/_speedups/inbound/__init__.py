@@ -1,0 +1,1 @@
+"""Compiled: what stands on the hot path in ``compactor.inbound``."""

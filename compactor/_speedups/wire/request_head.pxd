@@ -1,0 +1,38 @@
+cimport cython
+
+
+cdef class Head:
+    # What is asked for.
+    cdef readonly str method
+    cdef readonly bytes path
+    cdef readonly bytes query
+    cdef readonly str path_text
+    cdef readonly str query_text
+    cdef readonly tuple headers
+
+    # Who asks.
+    cdef readonly object sender
+    cdef readonly object browser
+    cdef readonly bint is_link
+    cdef readonly bint is_plain
+    cdef readonly bint is_special
+
+    # How it is answered.
+    cdef readonly bint wants_answer
+    cdef readonly bint keep_alive
+    cdef readonly bytes connection
+
+    # The body.
+    cdef readonly bint expects
+    cdef readonly Py_ssize_t length
+    cdef readonly bytes coding
+
+    cdef readonly Py_ssize_t size
+
+
+@cython.locals(head=Head)
+cpdef Head parse_head(bytes block)
+
+cdef _set_connection(Head head, dict last, bint is_old)
+cdef _set_sender(Head head, dict last, bint is_old)
+cdef _set_body(Head head, dict last, bint is_old)

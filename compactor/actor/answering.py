@@ -1,0 +1,87 @@
+"""What an ``@answer`` method does with a message: its result goes to whoever has asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from compactor.actor.asks import FAILED, TEMPORARY, failure_of, no_answer
+from compactor.actor.protobuf import message_name
+from compactor.actor.routes import Call
+from compactor.errors import Reason
+from compactor.pid import PID
+from compactor.wire.encoder import content_of
+
+
+def answering(process: Any, name: str, call: Callable[[PID, Any], Any]) -> Call:
+    """The call that has a message handled, and answers it if it was asked.
+
+    Args:
+        process: whose handler it is.
+        name: of the message, and of its answer.
+        call: takes who has asked, as far as that is known, and the body.
+    """
+
+    def handle(from_pid: PID, body: Any) -> Any:
+        if not from_pid.id.startswith(TEMPORARY):
+            return call(from_pid, body)  # sent, not asked: nobody waits for the result
+        answer = _Answer(process, name, from_pid)
+        try:
+            result = call(process.context._asker_of(from_pid), body)
+            if isinstance(result, Coroutine):
+                return _finish(answer, result)
+            answer.give(result)
+        except Exception as error:
+            answer.fail(error)
+        except BaseException as error:
+            answer.fail(error)
+            raise
+        return None
+
+    return handle
+
+
+async def _finish(answer: _Answer, coroutine: Coroutine[Any, Any, Any]) -> None:
+    try:
+        answer.give(await coroutine)
+    except asyncio.CancelledError:
+        answer.send(FAILED, no_answer(Reason.TERMINATED))
+        raise
+    except Exception as error:
+        answer.fail(error)
+    except BaseException as error:
+        answer.fail(error)
+        raise
+
+
+class _Answer:
+    """The answer to one message.
+
+    Args:
+        process: answers.
+        name: of the message.
+        to: the temporary sender that waits.
+    """
+
+    __slots__ = ("_name", "_process", "_to")
+
+    def __init__(self, process: Any, name: str, to: PID) -> None:
+        self._process = process
+        self._name = name
+        self._to = to
+
+    def give(self, result: Any) -> None:
+        """Answer with what a handler has returned."""
+        if hasattr(result, "DESCRIPTOR"):
+            self.send(message_name(result), result.SerializeToString())
+        else:
+            self.send(self._name, b"" if result is None else content_of(result))
+
+    def fail(self, error: BaseException) -> None:
+        """Answer that the handler has raised."""
+        self.send(FAILED, failure_of(error))
+
+    def send(self, name: str, body: bytes) -> None:
+        """Send what is answered."""
+        self._process.context._answer(self._process.pid, self._to, name, body)

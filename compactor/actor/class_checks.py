@@ -1,0 +1,90 @@
+"""Mistakes in a class of processes that nobody would notice before a message is lost to them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from compactor.actor.handlers import ANSWER_ATTRIBUTE, INSTALL_ATTRIBUTE, ROUTE_ATTRIBUTE, marks
+from compactor.actor.protobuf import without_parsing
+
+_METHODS = (staticmethod, classmethod)
+
+
+def check_class(cls: type[Any], root: type[Any]) -> None:
+    """Look at the handlers that the body of a class installs, and those of its mixins.
+
+    A method installed under the name of another one of the same body is a warning.
+
+    Args:
+        root: the base of all classes that are looked at when they are made.
+
+    Raises:
+        TypeError: a handler or route can be no such thing; the text says what would be right.
+    """
+    for base in cls.__mro__:
+        if base is cls or not issubclass(base, root):
+            _check_body(cls, base)
+
+
+def _check_body(cls: type[Any], base: type[Any]) -> None:
+    owners: dict[tuple[str, str], Any] = {}
+    for attribute, value in list(vars(base).items()):
+        where = f"{base.__qualname__}.{attribute}"
+        for kind, name in _names(value):
+            _check_handler(where, value, kind, name)
+            other = owners.setdefault((kind, name), value)
+            if other is value or base is not cls:
+                continue
+            if marks(value, ANSWER_ATTRIBUTE) or marks(other, ANSWER_ATTRIBUTE):
+                raise TypeError(f"{where} and another method above it both answer {name!r}")
+            warnings.warn(
+                f"{where} is installed as {name!r}, as another method above it, which is never "
+                "called; leave one of them out",
+                stacklevel=4,  # the class statement
+            )
+
+
+def _names(value: Any) -> Iterator[tuple[str, str]]:
+    """Under which names and paths a value is installed."""
+    for name, _ in marks(value, INSTALL_ATTRIBUTE) or ():
+        yield INSTALL_ATTRIBUTE, name
+    for path in marks(value, ROUTE_ATTRIBUTE) or ():
+        yield ROUTE_ATTRIBUTE, path
+
+
+def _check_handler(where: str, value: Any, kind: str, name: str) -> None:
+    value = without_parsing(value)
+    function = value.__func__ if isinstance(value, _METHODS) else value
+    is_route = kind == ROUTE_ATTRIBUTE
+    what = f"{where} {'serves' if is_route else 'handles'} {name!r}"
+    if inspect.isasyncgenfunction(function) or (
+        inspect.isgeneratorfunction(function) and not is_route
+    ):
+        raise TypeError(f"{what}, but has a 'yield', so its body would not run: use 'await'")
+    given = ["a request"] if is_route else ["from_pid", "body"]
+    places = len(given) + _is_given_self(value)
+    try:
+        signature = inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return  # nobody can tell
+    try:
+        signature.bind(*[None] * places)
+    except TypeError:
+        raise TypeError(
+            f"{what} and is given {' and '.join(given)}, but takes {_signature_text(signature)}"
+        ) from None
+
+
+def _is_given_self(value: Any) -> bool:
+    if isinstance(value, functools.partial) and sys.version_info < (3, 14):
+        return False  # 3.13 has a __get__ there, which binds nothing yet
+    return hasattr(type(value), "__get__") and not isinstance(value, staticmethod)
+
+
+def _signature_text(signature: inspect.Signature) -> str:
+    return "nothing" if not signature.parameters else f"({', '.join(signature.parameters)})"

@@ -1,0 +1,161 @@
+"""What a class handles: the marks that decorators leave, and the table made of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+ROUTE_ATTRIBUTE = "__route__"
+INSTALL_ATTRIBUTE = "__mailbox__"
+ANSWER_ATTRIBUTE = "__answers__"
+
+TABLE_ATTRIBUTE = "_compactor_handlers"
+# Modules of classes that have no handlers.
+_UNCHANGING = ("builtins", "compactor.process", "compactor.actor.asking", "compactor.actor.timing")
+
+
+class HandlerTable(NamedTuple):
+    """What a class handles.
+
+    Attributes:
+        messages: message name to (what the class has to handle it, protobuf type or None).
+        routes: route path to what the class has to serve it.
+        answers: the names among them whose results go to whoever has asked.
+        exited_takes_reason: whether its ``exited`` takes a reason besides the pid.
+    """
+
+    messages: dict[str, tuple[Any, Any]]
+    routes: dict[str, Any]
+    answers: frozenset[str]
+    exited_takes_reason: bool
+
+
+class _Known:
+    """The table of a class, and what it was made of: the classes, and the attributes of each.
+
+    The class keeps one, whatever becomes of the table, so that keeping it changes nothing.
+    """
+
+    __slots__ = ("made_of", "mro", "table", "version")
+
+    def __init__(self) -> None:
+        self.mro: tuple[type, ...] = ()
+        self.made_of: Sequence[tuple[Mapping[str, Any], dict[str, Any]]] = ()
+        self.table: HandlerTable
+        self.version = 0  # of the class, where the compiled twin has seen one
+
+
+_NOTHING = _Known()
+
+
+def mark(function: Method, attribute: str, value: Any) -> Method:
+    """Add to the names that a method is installed under, or to the paths that it serves.
+
+    Raises:
+        TypeError: it is no method.
+    """
+    if inspect.isclass(function) or not (
+        callable(function) or isinstance(function, (staticmethod, classmethod))
+    ):
+        raise TypeError(f"only methods can be installed or serve routes, not {function!r}")
+    try:
+        setattr(function, attribute, (*(marks(function, attribute) or ()), value))
+    except (AttributeError, TypeError):
+        raise TypeError(
+            f"only methods can be installed or serve routes, not {function!r}"
+        ) from None
+    return function
+
+
+def marks(value: Any, attribute: str) -> Any:
+    """The names or paths that decorators have left on what a class has; None if there are none."""
+    found = getattr(value, attribute, None)
+    if found is None and isinstance(value, (staticmethod, classmethod)):
+        return marks(value.__func__, attribute)
+    return found
+
+
+def bound(value: Any, owner: Any) -> Callable[..., Any]:
+    """What ``owner.method`` is if its class has ``value`` there, whatever the instance has."""
+    get = getattr(type(value), "__get__", None)
+    method: Callable[..., Any] = value if get is None else get(value, owner, type(owner))
+    return method
+
+
+def handler_table(cls: type[Any]) -> HandlerTable:
+    """The handlers of a process class, its bases and mixins, as they are now; an override wins.
+
+    An override that is decorated itself is installed under its own names only; one that is not
+    keeps those of the method that it overrides.  Only if a class was changed is a table made anew.
+    """
+    known: _Known = getattr(cls, TABLE_ATTRIBUTE, _NOTHING)  # may be that of a base
+    if known.mro is cls.__mro__:
+        try:
+            for attributes, before in known.made_of:
+                if attributes != before:
+                    break
+            else:
+                return known.table
+        except Exception:  # of a comparison of two values, so there is a new one
+            pass
+    else:
+        known = _Known()
+        setattr(cls, TABLE_ATTRIBUTE, known)
+    mro = cls.__mro__
+    made_of = [(vars(c), dict(vars(c))) for c in mro if c.__module__ not in _UNCHANGING]
+    # Another thread may look at any time, and goes by the last two.
+    known.table = _collect_handlers(cls)
+    known.made_of = made_of
+    known.mro = mro
+    return known.table
+
+
+def _collect_handlers(cls: type[Any]) -> HandlerTable:
+    messages: dict[str, tuple[str, Any]] = {}
+    routes: dict[str, str] = {}
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        for attribute, value in list(vars(base).items()):
+            found[attribute] = value
+            installed = marks(value, INSTALL_ATTRIBUTE)
+            routed = marks(value, ROUTE_ATTRIBUTE)
+            if installed is not None or routed is not None or value is None:
+                messages = {n: m for n, m in messages.items() if m[0] != attribute}
+                routes = {p: a for p, a in routes.items() if a != attribute}
+            messages.update((name, (attribute, kind)) for name, kind in installed or ())
+            routes.update((path, attribute) for path in routed or ())
+    # The exited that every process has does nothing; what shadows it in an instance, such as the
+    # mocks of tests, is called as in 0.3.0.
+    is_overridden = sum("exited" in vars(base) for base in cls.__mro__) > 1
+    return HandlerTable(
+        {name: (found[attribute], kind) for name, (attribute, kind) in messages.items()},
+        {path: found[attribute] for path, attribute in routes.items()},
+        frozenset(
+            name
+            for name, (attribute, _) in messages.items()
+            if marks(found[attribute], ANSWER_ATTRIBUTE)
+        ),
+        is_overridden and _takes_reason(found["exited"]),
+    )
+
+
+def _takes_reason(exited: Any) -> bool:
+    """Whether ``exited`` is called with a reason: ``exited(self, pid, reason)`` can be.
+
+    Wrappers count as what they wrap.  One that does not tell what that is, and takes whatever it
+    is given, is called as in 0.3.0: with the pid alone.
+    """
+    expected = 3
+    if isinstance(exited, (staticmethod, classmethod)):
+        exited = bound(exited, None)
+        expected = 2
+    signature = inspect.signature(exited)
+    try:
+        signature.bind(*[None] * expected)
+    except TypeError:
+        return False
+    named = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(kind.kind in named for kind in signature.parameters.values()) > expected - 2

@@ -1,0 +1,33 @@
+"""``MailboxOwner``: what a mailbox asks of, and reports to, the runtime of its context."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from compactor.actor.backlog import Backlog
+from compactor.actor.entries import Entry
+from compactor.actor.routes import Call
+from compactor.actor.slices import Slices
+from compactor.errors import Reason
+from compactor.pid import PID
+
+
+class MailboxOwner(Protocol):
+    """Who has the mailbox.
+
+    Attributes:
+        low_water: what a mailbox holds at most when its sockets are read again.
+        backlog: counts the bytes of what is large, in all mailboxes.
+        slices: does the reports of what a mailbox will not serve.
+    """
+
+    low_water: int
+    backlog: Backlog
+    slices: Slices
+
+    def bind(self, process: Any, name: str) -> Call | None: ...
+    def handler_failed(self, mailbox: Any, entry: Entry, error: BaseException) -> None: ...
+    def message_dropped(
+        self, mailbox: Any, sender: PID, name: str | None, size: int, reason: Reason
+    ) -> None: ...
+    def process_ended(self, mailbox: Any) -> None: ...

@@ -1,0 +1,1 @@
+"""``compactor bench``: compactor next to a bare event loop, in OS processes that take turns."""

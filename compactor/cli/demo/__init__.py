@@ -1,0 +1,1 @@
+"""``compactor demo``: a leader that loses a follower, each in an OS process of its own."""

@@ -1,0 +1,93 @@
+"""``Exchange``: one HTTP request on its way, and its answer on the way back."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from compactor.errors import Reason, RemoteProtocolError
+from compactor.http.awaited import drive, finish, result_of
+from compactor.http.request import Request
+from compactor.http.response import Response
+
+from ..wire.request_head import Head
+
+_FAILED = Response.error(500)  # made while there is memory for it
+
+
+class Exchange:
+    """A request to a route: the event of its process, and the place of its answer.
+
+    Args:
+        call: what the request is given to.
+        head, body: the request.
+        peer: (ip, port) of who made it.
+
+    Attributes:
+        response: the answer, once it is there; ``str`` and ``bytes`` stand for themselves.
+        answered: called then with this exchange, if somebody waits for it.
+        early: bytes of the answer, if it waits behind others that are not there yet.
+    """
+
+    __slots__ = ("_call", "_request", "answered", "early", "response")
+
+    def __init__(
+        self, call: Callable[[Request], Any], head: Head, body: bytes, peer: tuple[str, int]
+    ) -> None:
+        self._call = call
+        self._request = Request(
+            head.method, head.path_text, head.query_text, head.headers, body, peer
+        )
+        self.response: Response | str | bytes | None = None
+        self.answered: Callable[[Exchange], None] | None = None
+        self.early = 0
+
+    def _respond(self, response: Response | str | bytes) -> None:
+        """Give the answer; a second one is ignored."""
+        if self.response is None:
+            self.response = response
+            if self.answered is not None:
+                self.answered(self)
+
+    def serve(self, mailbox: Any) -> Any:
+        try:
+            result = self._call(self._request)
+            if isinstance(result, (str, bytes)) and self._request.draft is None:
+                if not result.isascii() and isinstance(result, str):
+                    result.encode()  # raises if it cannot be sent, as a part of a path
+                self._respond(result)
+                return None
+            if inspect.isgenerator(result):
+                result = drive(result)
+            elif result is not None and hasattr(result, "add_done_callback"):
+                result = result_of(result)  # of a route that tornado has made a coroutine
+            if isinstance(result, Coroutine):
+                return finish(self, result, mailbox)
+            self.answer(result)
+        except BaseException as error:
+            self.fail(error)
+        return None
+
+    def fail(self, error: BaseException) -> None:
+        """Answer 400 or the like to what the client did wrong, and 500 to what the route did."""
+        if isinstance(error, RemoteProtocolError):
+            self._respond(Response.error(error.status, str(error)))
+        else:
+            if isinstance(error, MemoryError):
+                self._respond(_FAILED)
+                if self.answered is not None:  # there was an answer, and no memory to tell of it
+                    self.answered(self)
+            else:
+                self._respond(Response.error(500))
+            raise error
+
+    def answer(self, result: Any) -> None:
+        """Give what the route has returned."""
+        self._respond(self._request.answer(result))
+
+    def discard(self, reason: Reason) -> None:
+        self._respond(Response.error(500, f"The process has ended: {reason}."))
+
+    def __str__(self) -> str:
+        return f"request {self._request.method} {self._request.uri}"

@@ -1,0 +1,220 @@
+"""``Request``: what a route is given, and what 0.3.0's routes did with their tornado handler."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, Final
+
+from compactor.errors import RemoteProtocolError
+from compactor.http.headers import Headers, ResponseHeaders
+from compactor.http.response import Response, check_status, to_json
+from compactor.wire.escapes import unescaped_as_far_as_possible as unescaped
+
+HTML: Final = "text/html; charset=UTF-8"
+
+_REQUIRED: Final = object()  # no default was given
+_MAX_ARGUMENTS = 1000  # of a query: a millisecond's work
+
+
+class NotJson(RemoteProtocolError, ValueError):
+    """The client sent a body that is not JSON."""
+
+
+class Draft:
+    """An answer that a route puts together piece by piece, as in 0.3.0."""
+
+    __slots__ = ("headers", "pieces", "status")
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.status = 200
+        self.headers = ResponseHeaders()
+
+    def response(self) -> Response:
+        """All of it."""
+        self.headers.setdefault("Content-Type", HTML)
+        return Response(b"".join(self.pieces), self.status, headers=self.headers)
+
+
+class Request:
+    """One HTTP request to a route.
+
+    Routes of compactor 0.3.0 were handed a tornado handler; what they used of it (``write``,
+    ``set_status``, ``set_header``, ``add_header``, ``get_argument``, ``finish``, ``request``) works
+    here too.
+
+    Attributes:
+        method: e.g. ``GET``.
+        path: the raw path of the target, ``/id/route``.
+        query_string: what follows the ``?``, raw.
+        body: the content, inflated if it came as gzip or deflate.
+        peer: (ip, port) of the other end of the connection.
+        draft: the answer that ``write`` and its companions have begun, if they were called.
+    """
+
+    __slots__ = (
+        "_arguments",
+        "_fields",
+        "_headers",
+        "body",
+        "draft",
+        "method",
+        "path",
+        "peer",
+        "query_string",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        query_string: str = "",
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        body: bytes = b"",
+        peer: tuple[str, int] = ("", 0),
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.query_string = query_string
+        self._fields = headers
+        self._headers: Headers | None = None
+        self._arguments: list[tuple[bytes, bytes]] | None = None
+        self.body = body
+        self.peer = peer
+        self.draft: Draft | None = None
+
+    @property
+    def headers(self) -> Headers:
+        """The headers by name, whatever its case."""
+        if self._headers is None:
+            self._headers = Headers(self._fields)
+        return self._headers
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query, percent-decoded; of duplicates the last wins, a missing value is empty.
+
+        Raises:
+            RemoteProtocolError: it has more than 1000 arguments; answered with 400.
+        """
+        return {
+            name.decode(errors="replace"): value.decode(errors="replace")
+            for name, value in self._query_items()
+        }
+
+    def _query_items(self) -> list[tuple[bytes, bytes]]:
+        if self._arguments is None:
+            query = self.query_string.encode("utf-8", "surrogateescape").replace(b"+", b" ")
+            if query.count(b"&") >= _MAX_ARGUMENTS:
+                raise RemoteProtocolError(f"the query has more than {_MAX_ARGUMENTS} arguments")
+            pairs = [part.partition(b"=") for part in query.split(b"&") if part]
+            self._arguments = [(unescaped(name), unescaped(value)) for name, _, value in pairs]
+        return self._arguments
+
+    def json(self) -> Any:
+        """The body parsed as JSON.
+
+        Raises:
+            NotJson: it is not JSON; a ``ValueError``, answered with 400 if it is not caught.
+        """
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError) as error:
+            raise NotJson(f"the body is not JSON: {error}") from None
+
+    # What 0.3.0's routes called on their tornado handler.
+
+    @property
+    def request(self) -> Request:
+        """This request itself, where tornado's handler kept its."""
+        return self
+
+    @property
+    def uri(self) -> str:
+        """Path and query, as the client sent them."""
+        return f"{self.path}?{self.query_string}" if self.query_string else self.path
+
+    @property
+    def arguments(self) -> dict[str, list[bytes]]:
+        """All query arguments, each with the list of its values.
+
+        Raises:
+            RemoteProtocolError: there are more than 1000; answered with 400.
+        """
+        found: dict[str, list[bytes]] = {}
+        for name, value in self._query_items():
+            found.setdefault(name.decode(errors="replace"), []).append(value)
+        return found
+
+    def get_argument(self, name: str, default: Any = _REQUIRED, strip: bool = True) -> Any:
+        """The last value of a query argument, without the blanks around it if ``strip``.
+
+        Raises:
+            RemoteProtocolError: it is missing and no default was given; answered with 400.
+        """
+        value = self.query.get(name)
+        if value is None:
+            if default is _REQUIRED:
+                raise RemoteProtocolError(f"the query argument {name!r} is missing")
+            return default
+        return value.strip() if strip else value
+
+    def _begun(self) -> Draft:
+        if self.draft is None:
+            self.draft = Draft()
+        return self.draft
+
+    def write(self, chunk: Any) -> None:
+        """Add ``str``, ``bytes`` or a JSON-able ``dict`` to the answer."""
+        draft = self._begun()
+        if isinstance(chunk, dict):
+            chunk = to_json(chunk)
+            draft.headers.setdefault("Content-Type", "application/json; charset=UTF-8")
+        if isinstance(chunk, str):
+            chunk = chunk.encode()
+        if not isinstance(chunk, (bytes, bytearray, memoryview)):
+            raise TypeError(f"write() takes str, bytes or dict, got {chunk!r}")
+        draft.pieces.append(bytes(chunk))
+
+    def set_status(self, status: int, reason: str | None = None) -> None:
+        """Set the status of the answer; ``reason`` is ignored."""
+        self._begun().status = check_status(status)
+
+    def set_header(self, name: str, value: Any) -> None:
+        """Set a header of the answer."""
+        self._begun().headers[name] = str(value)
+
+    def add_header(self, name: str, value: Any) -> None:
+        """Add a header to the answer, besides those of that name, such as ``Set-Cookie``."""
+        self._begun().headers.add(name, str(value))
+
+    def finish(self, chunk: Any = None) -> None:
+        """Add a last piece to the answer, which leaves when the route returns."""
+        if chunk is not None:
+            self.write(chunk)
+
+    def answer(self, returned: Any) -> Response:
+        """The response of a route: what it returned, with what it has written or set.
+
+        A ``Response`` is answered as it is.  What was written stands against anything else, as
+        in 0.3.0.
+
+        Raises:
+            TypeError, ValueError: JSON has no form for ``returned``.
+            LocalProtocolError: a status or header that cannot be sent.
+        """
+        draft = self.draft or Draft()
+        if returned is None or (draft.pieces and not isinstance(returned, Response)):
+            response = draft.response()
+        else:
+            response = Response.of(returned)
+            if response is not returned:
+                response.status = draft.status
+                response.headers.update(draft.headers)
+            response.check()
+        response.check_length(self.method)
+        return response
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.uri}>"

@@ -1,0 +1,126 @@
+"""``UnusualMessages``: messages that take more than a lookup of their path, on one connection.
+
+They are links, those with a large head, those whose path is not known yet, those whose sender is
+judged, and those that web pages send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from compactor.actor.asks import TEMPORARY
+from compactor.actor.entries import LARGE, unhandled
+from compactor.actor.routes import split_path
+from compactor.errors import Reason, RemoteProtocolError
+from compactor.http.status import STOPPING
+from compactor.inbound.delivery import Delivery
+from compactor.inbound.link_answers import LinkAnswers
+from compactor.inbound.response_queue import ResponseQueue
+from compactor.inbound.sender_policy import SenderRule
+from compactor.inbound.server_state import ServerState
+from compactor.pid import PID, Address
+from compactor.wire.request_head import Head
+
+_MAX_SENDERS = 1024  # that one peer was found to write for, and need not be judged again
+
+
+_ANSWER = b"/" + TEMPORARY.encode()  # how the paths of answers to asks begin
+
+
+class UnusualMessages:
+    """Judges them, takes them to their mailboxes, and answers them.
+
+    Args:
+        state: that of the server.
+        transport, peer, delivery, responses, links: those of the connection.
+    """
+
+    __slots__ = ("_delivery", "_links", "_peer", "_responses", "_state", "_transport")
+
+    def __init__(
+        self,
+        state: ServerState,
+        transport: asyncio.Transport,
+        peer: Address,
+        delivery: Delivery,
+        responses: ResponseQueue,
+        links: LinkAnswers,
+    ) -> None:
+        self._state = state
+        self._transport = transport
+        self._peer = peer
+        self._delivery = delivery
+        self._responses = responses
+        self._links = links
+
+    def take(self, head: Head, sender: PID, body: bytes) -> None:
+        """Have a message be handled, or say why not."""
+        owner, rule = self._state.owner, self._state.sender_rule
+        try:
+            if rule is not None and not self._may_write_for(rule, sender, head, body):
+                return
+            if head.is_link:
+                self._links.watch(head)
+                return
+            if head.path.startswith(_ANSWER) and owner.asks.answered(*split_path(head.path), body):
+                self._responses.answer(202, b"", head)
+                return
+            if self._state.is_draining:
+                owner.undelivered.not_taken(head, body, Reason.STOPPED)
+                self._links.refused(*split_path(head.path), Reason.REJECTED)
+                self._responses.answer(503, STOPPING, head)
+                return
+            target = owner.routes.resolve(head.path)
+        except RemoteProtocolError as error:
+            what = "sent a message that cannot be delivered"
+            owner.metrics.not_understood(self._peer, what, error)
+            self._links.refused("", head.path_text, Reason.REJECTED)
+            self._responses.answer(400, str(error).encode(), head)
+            return
+        if target is None:
+            self._not_taken(head, body, Reason.NO_PROCESS)
+            self._responses.answer(404, b"404 Not Found.", head)
+            return
+        mailbox, call, name = target
+        call = call or unhandled(mailbox.process, name)
+        if head.size > LARGE:  # of which its sender, and its name, may be nearly all
+            mailbox.put_large(call, sender, body, head.size + len(body))
+        else:
+            mailbox.put_message(call, sender, body)
+        self._delivery.hold_if_full(mailbox)
+        self._responses.answer(202, b"", head)
+
+    def refuses_browser(self, head: Head, body: bytes) -> bool:
+        """Whether the web page that a message or request comes from may not send it.
+
+        If so, that is the answer.
+        """
+        assert head.browser is not None
+        is_message = head.sender is not None
+        why = self._state.browser_rule.refusal(head.browser, head.method, is_message)
+        if why is None:
+            return False
+        if is_message:
+            self._not_taken(head, body, Reason.SENDER_REFUSED)
+        self._state.owner.metrics.request_refused(self._peer[0], why)
+        self._responses.answer(403, f"{why}\n".encode(), head)
+        return True
+
+    def _may_write_for(self, rule: SenderRule, sender: PID, head: Head, body: bytes) -> bool:
+        """Whether the peer may; if not, that is the answer."""
+        senders = self._delivery.senders
+        if senders is not None and sender in senders:
+            return True
+        refusal = rule.refusal(sender, self._transport)
+        if refusal is not None:
+            self._not_taken(head, body, Reason.SENDER_REFUSED)
+            self._responses.answer(400, refusal.encode(), head)
+            return False
+        if senders is None or len(senders) >= _MAX_SENDERS:
+            senders = self._delivery.senders = set()
+        senders.add(sender)
+        return True
+
+    def _not_taken(self, head: Head, body: bytes, reason: Reason) -> None:
+        self._state.owner.undelivered.not_taken(head, body, reason)
+        self._links.refused(*split_path(head.path), reason)

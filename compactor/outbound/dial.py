@@ -1,0 +1,224 @@
+"""Dialling: from an address to an open connection, plain or TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import socket
+from collections.abc import Callable
+from typing import TypeVar
+
+from compactor.net.resolver import resolve
+from compactor.pid import Address
+from compactor.tls.credentials import Tls
+from compactor.tls.failures import TlsError, describe
+from compactor.tls.transport import TlsTransport
+
+SomeProtocol = TypeVar("SomeProtocol", bound=asyncio.Protocol)
+
+
+async def dial(
+    loop: asyncio.AbstractEventLoop,
+    address: Address,
+    make: Callable[[], SomeProtocol],
+    timeout: float,
+    tls: Tls | None,
+) -> SomeProtocol:
+    """Connect to a host, and connect a protocol to that.
+
+    Args:
+        loop: the running loop.
+        address: IP address or host name, and port.
+        make: makes the protocol.
+        timeout: seconds for name lookup and connecting; a handshake has its own.
+        tls: certificates and rules; None for plain connections.
+
+    Raises:
+        asyncio.TimeoutError: it took too long.
+        TlsError: connected, but there is no TLS, and no downgrade is allowed.
+        OSError, UnicodeError: it cannot be connected, or broke at once.
+    """
+    if tls is None:
+        return await _open(loop, address, make, timeout)
+    place = f"{address[0]}:{address[1]}"
+    try:
+        protocol = await _dial_tls(loop, address, make, timeout, tls)
+    except TlsError as error:
+        if not tls.settings.support_downgrade:
+            tls.failed(place, f"no TLS with {place}", error)
+            raise
+        tls.failed(place, f"no TLS with {place}, so it is dialled plainly", error)
+        return await _open(loop, address, make, timeout)
+    tls.succeeded(place)
+    return protocol
+
+
+async def _dial_tls(
+    loop: asyncio.AbstractEventLoop,
+    address: Address,
+    make: Callable[[], SomeProtocol],
+    timeout: float,
+    tls: Tls,
+) -> SomeProtocol:
+    name = tls.verifier.name_to_verify(address[0])
+    shaken: asyncio.Future[Exception | None] = loop.create_future()
+
+    def done(secure: TlsTransport, error: Exception | None) -> None:
+        if not shaken.done():  # else nobody waits any more
+            shaken.set_result(error)
+
+    def make_secure() -> TlsTransport:
+        return TlsTransport(
+            loop,
+            tls.dialling,
+            False,
+            name,
+            tls.settings.handshake_timeout,
+            tls.verifier.check_of(server_side=False),
+            done,
+        )
+
+    secure = await _open(loop, address, make_secure, timeout)
+    try:
+        error = await shaken
+        if error is not None:
+            raise TlsError(describe(error))
+        if secure.is_closing():  # a protocol above would never hear of it
+            raise ConnectionResetError("the connection broke right behind the handshake")
+    except BaseException:
+        secure.abort()
+        raise
+    protocol = make()
+    secure.open(protocol)
+    return protocol
+
+
+async def _open(
+    loop: asyncio.AbstractEventLoop,
+    address: Address,
+    make: Callable[[], SomeProtocol],
+    timeout: float,
+) -> SomeProtocol:
+    """Connect to a host, and connect a protocol to that; when cancelled, there is no connection.
+
+    A protocol of uvloop whose ``create_connection`` was cancelled late never hears of its end.
+    """
+    connecting = loop.create_task(_connect(loop, address, loop.time() + timeout))
+    sock = await _within(timeout, connecting)
+    attaching = loop.create_task(_attach(loop, sock, make))
+    # All tasks of a loop may be cancelled, before they run, when it ends.
+    attaching.add_done_callback(lambda task: sock.close() if task.cancelled() else None)
+    try:
+        _, protocol = await asyncio.shield(attaching)
+    except asyncio.CancelledError:
+        attaching.add_done_callback(_drop_connection)
+        raise
+    return protocol
+
+
+async def _connect(
+    loop: asyncio.AbstractEventLoop, address: Address, until: float
+) -> socket.socket:
+    """A socket that is connected to the first address of a host that accepts.
+
+    Each address has its share of the time: one that answers nothing leaves some for the others.
+
+    Raises:
+        OSError, asyncio.TimeoutError, UnicodeError: none does; the error of the last.
+    """
+    host, port = address
+    try:
+        ipaddress.ip_address(host)
+        hosts = [host]
+    except ValueError:
+        hosts = await resolve(host, port)
+    error: Exception = socket.gaierror(f"{host} has no address")
+    for tried, candidate in enumerate(hosts):
+        share = (until - loop.time()) / (len(hosts) - tried)
+        try:
+            connecting = loop.create_task(_connect_socket(loop, candidate, port))
+            return await _within(share, connecting)
+        except (OSError, asyncio.TimeoutError) as failure:
+            error = failure
+    raise error
+
+
+async def _within(seconds: float, connecting: asyncio.Task[socket.socket]) -> socket.socket:
+    """The socket of a task; without one, when time is up or this is cancelled, none stays open.
+
+    ``asyncio.wait_for`` may not see that it was cancelled.
+
+    Raises:
+        OSError, asyncio.TimeoutError, UnicodeError: as the task, and when time is up.
+    """
+    try:
+        await asyncio.wait([connecting], timeout=seconds)
+        if not connecting.done():
+            raise asyncio.TimeoutError
+    except BaseException:
+        connecting.add_done_callback(_drop_socket)
+        connecting.cancel()
+        raise
+    return connecting.result()
+
+
+async def _connect_socket(loop: asyncio.AbstractEventLoop, ip: str, port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET)
+    try:
+        sock.setblocking(False)
+        if isinstance(loop, asyncio.BaseEventLoop):
+            await loop.sock_connect(sock, (ip, port))
+        else:
+            await _connect_on_uvloop(loop, sock, (ip, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _connect_on_uvloop(
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, address: Address
+) -> None:
+    """What uvloop's ``sock_connect`` does, without the threads that look up even numbers."""
+    try:
+        sock.connect(address)
+        return
+    except BlockingIOError:
+        pass
+    writable = asyncio.Event()
+    loop.add_writer(sock, writable.set)
+    try:
+        await writable.wait()
+    finally:
+        loop.remove_writer(sock)
+    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, f"connecting to {address} failed: {os.strerror(code)}")
+
+
+async def _attach(
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, make: Callable[[], SomeProtocol]
+) -> tuple[asyncio.Transport, SomeProtocol]:
+    try:
+        transport, protocol = await loop.create_connection(make, sock=sock)
+    except BaseException:
+        sock.close()
+        raise
+    if transport.is_closing() and not isinstance(transport, asyncio.Transport):
+        # It broke in this moment.  uvloop has closed the descriptor, but not told the socket, which
+        # would close whatever has that number when it is collected.
+        sock.detach()
+    return transport, protocol
+
+
+def _drop_socket(connecting: asyncio.Task[socket.socket]) -> None:
+    """Nobody waits for it any more."""
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().close()
+
+
+def _drop_connection(attaching: asyncio.Task[tuple[asyncio.Transport, SomeProtocol]]) -> None:
+    """Nobody waits for it any more."""
+    if not attaching.cancelled() and attaching.exception() is None:
+        attaching.result()[0].abort()

@@ -1,0 +1,38 @@
+"""Handlers and routes bound to a process: the calls that it is handed messages and requests by."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from compactor.actor.answering import answering
+from compactor.actor.handlers import bound
+from compactor.actor.protobuf import parsing_call, without_parsing
+from compactor.actor.routes import Call
+from compactor.process import Process
+
+
+def bind_handler(process: Process, name: str) -> Call | None:
+    """The call that hands a message named ``name`` to ``process``, or None.
+
+    An attribute of the instance that shadows an installed method is not looked at.
+    """
+    messages = process.__handlers__().messages
+    if name not in messages:
+        return None  # ``handle_message`` sees it; nothing remembers a name that a peer made up
+    method, message_type = messages[name]
+    if type(process).handle_message is not Process.handle_message:
+        call: Call = functools.partial(process.handle_message, name)
+    elif message_type is None:
+        call = bound(method, process)
+    else:
+        call = parsing_call(bound(without_parsing(method), process), message_type)
+    return answering(process, name, call) if name in process.__handlers__().answers else call
+
+
+def bind_route(process: Process, route: str) -> Callable[[Any], Any]:
+    """The call that hands a request to the route of ``process`` with that path."""
+    if type(process).handle_http is not Process.handle_http:
+        return functools.partial(process.handle_http, route)
+    return bound(process.__handlers__().routes[route], process)

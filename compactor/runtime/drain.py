@@ -1,0 +1,147 @@
+"""``Drain``: the time in which a context that stops still handles what it has accepted."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from compactor.actor.events import Exited
+from compactor.actor.mailbox import IDLE, SUSPENDED, Mailbox
+from compactor.errors import Reason
+from compactor.metrics.logs import log
+
+_PAUSE = 0.001  # seconds between two looks at all mailboxes, of which there may be 100,000
+
+
+class _Mark:
+    """An event behind all that waits in a mailbox.
+
+    Args:
+        passed: called once that is handled, or will never be.
+    """
+
+    __slots__ = ("_passed",)
+
+    def __init__(self, passed: Callable[[], Any]) -> None:
+        self._passed = passed
+
+    def serve(self, mailbox: Any) -> None:
+        self._passed()
+
+    def discard(self, reason: Reason) -> None:
+        self._passed()
+
+    def __str__(self) -> str:
+        return "end of what waited"
+
+
+class Drain:
+    """Waits until mailboxes are empty, within the time that was asked for.
+
+    It is touched on the loop's thread, but for ``seconds``.
+
+    Args:
+        live: tells the mailboxes of all processes.
+    """
+
+    def __init__(self, live: Callable[[], Iterable[Mailbox]]) -> None:
+        self._live = live
+        self._task: asyncio.Task[Any] | None = None
+        self._asked: list[float] = []
+        self._until = math.inf
+        self._over: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def ask(self, seconds: float | None) -> None:
+        """Ask for some time, from any thread; the shortest time that was asked for counts.
+
+        Args:
+            seconds: None for none, unless there was some asked for before.
+        """
+        if seconds is not None or not self._asked:
+            self._asked.append(seconds or 0.0)
+
+    @property
+    def seconds(self) -> float:
+        """How long it takes at most."""
+        return min(self._asked, default=0.0)
+
+    def wait_for(self, task: asyncio.Task[Any]) -> None:
+        """Wait for a task as well, and first of all."""
+        self._task = task
+
+    def look_again(self) -> None:
+        """Less time may have been asked for since it began."""
+        over = self._over
+        if over is None or over.done():
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        loop = over.get_loop()
+        self._until = min(self._until, loop.time() + self.seconds)
+        if self.seconds > 0:
+            self._timer = loop.call_at(self._until, _set, over)
+        else:
+            _set(over)
+
+    async def finish(self) -> None:
+        """Wait until all mailboxes are empty, and all handlers done, or the time is over."""
+        over = self._over = asyncio.get_running_loop().create_future()
+        self.look_again()
+        try:
+            if self._task is not None:
+                await asyncio.wait([over, self._task], return_when=asyncio.FIRST_COMPLETED)
+            while not over.done():
+                busy = [mailbox for mailbox in self._live() if mailbox.state != IDLE]
+                if not busy:
+                    return
+                passed = self._mark(busy)
+                await asyncio.wait([over, passed], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.sleep(_PAUSE)
+        finally:
+            _set(over)
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def _mark(self, mailboxes: list[Mailbox]) -> asyncio.Future[None]:
+        """What is done once each mailbox has handled what waits there now."""
+        passed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        left = len(mailboxes)
+
+        def one_passed() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                _set(passed)
+
+        mark = _Mark(one_passed)
+        for mailbox in mailboxes:
+            mailbox.put_event(mark)
+        return passed
+
+
+def tell_dropped(mailboxes: Iterable[Mailbox]) -> None:
+    """Say how much of what was accepted nobody will handle."""
+    waiting = cancelled = 0
+    for mailbox in mailboxes:
+        waiting += sum(1 for entry in mailbox.queue if not _is_of_no_matter(entry[1]))
+        cancelled += mailbox.state == SUSPENDED
+    if waiting:
+        log.warning(
+            "stopping drops %d events that wait in mailboxes, and cancels %d handlers; "
+            "stop(drain=seconds) gives them time",
+            waiting,
+            cancelled,
+        )
+
+
+def _is_of_no_matter(event: Any) -> bool:
+    """Whether nobody misses an event that is not handled, when its process ends."""
+    return event is None or isinstance(event, _Mark | Exited)
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,394 @@
+"""``Runtime``: joins the processes, links, peers and the server of one context on its loop.
+
+All of it is touched on the loop's thread, except the registry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakValueDictionary
+
+from compactor.actor.asks import FAILED, TEMPORARY, Asks, failure_of
+from compactor.actor.backlog import Backlog
+from compactor.actor.entries import Entry, description, sender_of, unhandled
+from compactor.actor.mailbox import Mailbox
+from compactor.actor.protobuf import DoesNotParse
+from compactor.actor.routes import Call, RouteTable
+from compactor.actor.slices import Slices
+from compactor.actor.undelivered import Undelivered
+from compactor.errors import Reason, RemoteProtocolError
+from compactor.inbound.delivery import Delivery, DeliveryOwner
+from compactor.inbound.observers import Observers
+from compactor.inbound.response_queue import HttpDate, ResponseQueue
+from compactor.inbound.server import Server
+from compactor.metrics.dead_letters import DeadLetter
+from compactor.metrics.logs import log
+from compactor.metrics.metrics import Metrics
+from compactor.net.flow_control import released_by
+from compactor.outbound.connection import PeerConnection
+from compactor.outbound.outbox import Outbox
+from compactor.outbound.pace import Pace
+from compactor.outbound.peer import Peer
+from compactor.outbound.send_queue import SendQueue
+from compactor.pid import PID, Address
+from compactor.process import Process
+from compactor.runtime.at_exit import leave
+from compactor.runtime.binding import bind_handler, bind_route
+from compactor.runtime.drain import Drain, tell_dropped
+from compactor.runtime.hot_path import Backend
+from compactor.runtime.life import ENDING, Life
+from compactor.runtime.readiness import Readiness
+from compactor.runtime.registry import Registry
+from compactor.runtime.watches import Watches
+from compactor.settings import Settings
+from compactor.tls.credentials import Tls
+from compactor.wire.encoder import message_prefix
+from compactor.wire.request_decoder import RequestDecoder
+
+_ACCEPTING_TURNS = 4  # of asyncio's loop, from accepting a connection to aborting it
+# asyncio drops, unclosed, a connection that it accepted in the turn before its server is closed.
+# A timer, unlike sleep(0), comes after the sockets of a turn, so nothing is in that state then.
+_AFTER_SOCKETS = 1e-6
+
+
+class Runtime:
+    """Everything that one context does on its loop.
+
+    Args:
+        address: the advertised (ip, port).
+        settings: the bounds.
+        delegate: id of the process that serves requests to unknown paths, or empty.
+        backend: the hot path.
+        tls: certificates and rules; None for plain connections.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        settings: Settings,
+        delegate: str,
+        backend: Backend,
+        tls: Tls | None = None,
+    ) -> None:
+        self.ip, self.port = address
+        self.backend = backend
+        self.new_mailbox = backend.Mailbox
+        self.new_date = backend.HttpDate
+        self.tls = tls
+        self.low_water = settings.mailbox_high_water // 4
+        self.backlog = Backlog(
+            settings.mailbox_high_water_bytes, settings.mailbox_high_water_bytes_in_all
+        )
+        self.settings = settings
+        self.delegate = delegate
+        self.metrics = Metrics()
+        self.run_queue = backend.RunQueue()
+        if settings.slow_handler:
+            self.run_queue.watch(settings.slow_handler, self.handler_was_slow)
+        self.slices = Slices(self.run_queue)
+        self.registry = Registry(address, settings.max_processes)
+        self.readiness = Readiness(self.registry)
+        self.observers = Observers(self.registry.live, self.slices, settings.max_remote_links)
+        self.watches = Watches(self.registry, self.observers, self.slices, self)
+        self.asks = Asks(address, self.watches, self.forward, self.observers.refused)
+        self.metrics.hooks.append(self.asks.not_delivered)
+        self.undelivered = Undelivered(address, self.metrics, self.slices)
+        self.peers: WeakValueDictionary[Address, Peer] = WeakValueDictionary()
+        self.outgoing: set[PeerConnection] = set()
+        self.pace = Pace()
+        self.routes = RouteTable(self.registry.live.get)
+        self.server = Server(self)
+        self.life = Life()
+        self.drain = Drain(self.registry.live.values)
+        self._ended = asyncio.Event()
+        self._is_silent = False  # all processes have ended, so nobody has more to send
+
+    # Parts of connections, of the kind of hot path that was chosen
+
+    def new_decoder(self) -> RequestDecoder:
+        """For one accepted connection."""
+        settings = self.settings
+        return self.backend.RequestDecoder(
+            settings.max_header_bytes, settings.max_body_bytes, settings.max_header_fields
+        )
+
+    def new_responses(self, date: HttpDate) -> ResponseQueue:
+        """For one accepted connection; the date is that of all."""
+        backend, settings = self.backend, self.settings
+        return backend.ResponseQueue(
+            backend.encode_response,
+            backend.encode_body,
+            date,
+            settings.max_pipelined,
+            settings.max_pipelined_bytes,
+        )
+
+    def new_delivery(
+        self, connection: DeliveryOwner, decoder: RequestDecoder, responses: ResponseQueue
+    ) -> Delivery:
+        """For one accepted connection, whose bytes the decoder takes."""
+        settings = self.settings
+        return self.backend.Delivery(
+            connection,
+            decoder,
+            responses,
+            self.routes.known,
+            self.routes.pages,
+            self.run_queue,
+            settings.mailbox_high_water,
+            self.backlog,
+        )
+
+    def new_send_queue(self, peer: Peer) -> SendQueue:
+        """For all connections to one address."""
+        settings = self.settings
+        return self.backend.SendQueue(
+            peer,
+            self.run_queue,
+            settings.max_parked_bytes,
+            min(settings.parked_high_water_bytes, settings.max_parked_bytes // 2),
+        )
+
+    # Processes
+
+    def bind(self, process: Process, name: str) -> Call | None:
+        """The call that hands a message of that name to a process, or None."""
+        return bind_handler(process, name)
+
+    def process_ended(self, mailbox: Mailbox) -> None:
+        """A mailbox has ended: forget the process, and tell whoever watches it."""
+        pid = mailbox.pid
+        if mailbox.paths is not None:
+            self.routes.forget(mailbox)
+        if mailbox.outbox is not None:
+            mailbox.outbox.close()
+        live = self.registry.live
+        holder = live.get(pid.id)
+        if holder is mailbox:
+            live.pop(pid.id, None)  # see ``Registry.release``, a call that each end can do without
+        elif holder is not None:
+            return  # it never lived, and another process has taken its id since
+        if self.watches.links.linked or self.observers.watched:
+            self.watches.ended(pid)
+        if not live:
+            self._ended.set()
+
+    def handler_failed(self, mailbox: Mailbox, entry: Entry, error: BaseException) -> None:
+        """A handler raised, or its message did not parse: tell who asked, or log and count it."""
+        if self.life.is_copy and isinstance(error, SystemExit):
+            leave(error)
+        asker = sender_of(entry)
+        if asker is not None and asker.id.startswith(TEMPORARY):
+            is_told = self._tell_asker(mailbox.pid, asker, failure_of(error))
+            if is_told and isinstance(error, Exception) and not isinstance(error, DoesNotParse):
+                return  # whoever has asked handles it
+        self.metrics.handler_failures += 1
+        what = description(entry, mailbox.calls)
+        if isinstance(error, DoesNotParse):
+            self.metrics.unparsable(mailbox.pid, what, error)
+            return
+        log.error("process %s failed in %s", mailbox.pid, what, exc_info=error)
+        if self.life.is_copy:
+            leave(error)
+
+    def _tell_asker(self, sender: PID, asker: PID, failure: bytes) -> bool:
+        """Tell whoever is known to have asked of a failure; strangers may say anything."""
+        if self.registry.is_local(asker):
+            return self.asks.answered(asker.id, FAILED, failure)
+        if not self.observers.is_told(asker.address):
+            return False  # no stranger shall have us call up any address
+        self.forward(sender, asker, FAILED, failure)
+        return True
+
+    def handler_was_slow(
+        self, mailbox: Mailbox, entry: Entry, unlooked: int, seconds: float
+    ) -> None:
+        """A mailbox held the loop for so long.
+
+        Args:
+            entry: the last that it served.
+            unlooked: how many it served without a look at the clock, that one too.
+        """
+        what = description(entry, mailbox.calls)
+        if unlooked > 1:
+            what = f"one of {unlooked} events, the last of which was {what}"
+        self.metrics.slow_handler(mailbox.pid, what, seconds)
+
+    def message_dropped(
+        self, mailbox: Mailbox, sender: PID, name: str | None, size: int, reason: Reason
+    ) -> None:
+        """A message will not be handled."""
+        self.metrics.dead_letter(DeadLetter(reason, mailbox.pid, sender, name, size))
+
+    # Sending
+
+    def send(self, mailbox: Mailbox, to: PID, name: str, body: bytes) -> None:
+        """Send a message from the process of a mailbox; the next one goes the short way."""
+        self.forward(mailbox.pid, to, name, body, mailbox.outbox)
+
+    def forward(
+        self, sender: PID, to: PID, name: str, body: bytes, outbox: Outbox | None = None
+    ) -> None:
+        """Send a message whose sender need not be a process of this context.
+
+        Args:
+            outbox: remembers the way of the next one, if it leads to another address.
+        """
+        if self.registry.is_local(to):
+            self._send_locally(sender, to, name, body)
+            return
+        reason = self.undialable(to)
+        if reason is not None:
+            self.metrics.dead_letter(DeadLetter(reason, to, sender, name, len(body)))
+            return
+        send_queue, prefix = self.peer(to.address).send_queue, message_prefix(sender, to, name)
+        if outbox is not None:
+            outbox.remember(to, name, send_queue, prefix)
+        send_queue.write_message(prefix, body)
+
+    async def drained(self, to: PID) -> None:
+        """Wait while more stands before ``to`` than its high-water mark, until most has left."""
+        # Whoever is released may find that another one, who was too, has filled it again.
+        if self.registry.is_local(to):
+            mailbox, settings = self.registry.live.get(to.id), self.settings
+            high_water = min(settings.mailbox_high_water, settings.max_mailbox_events // 2)
+            while mailbox is not None and (
+                len(mailbox.queue) > high_water
+                or mailbox.large_bytes > settings.mailbox_high_water_bytes
+            ):
+                await released_by(mailbox)
+        else:
+            peer = self.peers.get(to.address)
+            while peer is not None and peer.send_queue.is_backed_up:
+                await released_by(peer)
+
+    def undialable(self, to: PID) -> Reason | None:
+        """Why nothing can be sent to a pid elsewhere, or None."""
+        if self._is_silent or self.life.is_copy:
+            return Reason.STOPPED
+        if not to.id:
+            return Reason.NO_PROCESS  # nor would its path say that it is for nobody
+        return Reason.UNREACHABLE if to.port == 0 or to.ip in ("0.0.0.0", "::") else None
+
+    def _send_locally(self, sender: PID, to: PID, name: str, body: bytes) -> None:
+        mailbox = self.registry.live.get(to.id)
+        if mailbox is None:
+            if to.id.startswith(TEMPORARY) and self.asks.answered(to.id, name, body):
+                return
+            reason = Reason.STOPPED if self.life.is_ending else Reason.NO_PROCESS
+        elif len(mailbox.queue) >= self.settings.max_mailbox_events:
+            reason = Reason.OVERFLOW
+        else:
+            call = mailbox.call_for(name) or unhandled(mailbox.process, name)
+            mailbox.put_message(call, sender, body)
+            return
+        self.metrics.dead_letter(DeadLetter(reason, to, sender, name, len(body)))
+
+    def peer(self, address: Address) -> Peer:
+        """The peer at an address; there is one as long as somebody uses it."""
+        peer = self.peers.get(address)
+        if peer is None:
+            peer = self.peers[address] = Peer(address, self)
+        return peer
+
+    def disconnect(self, address: Address) -> None:
+        """Cut the connection to an address; linkers of all that is there see an exit."""
+        peer = self.peers.get(address)
+        if peer is not None:
+            peer.disconnect()
+
+    def delegated(self, process: Process, name: str, sender: PID, body: bytes) -> None:
+        """Forward a message that ``process`` does not handle, or report it as a dead letter."""
+        to = process.__delegate_of__(name)
+        if to is None:
+            letter = DeadLetter(Reason.NO_HANDLER, process.pid, sender, name, len(body))
+            self.metrics.dead_letter(letter)
+        else:
+            self.forward(sender, to, name, body)
+
+    # Receiving
+
+    def find_route(self, path: bytes) -> tuple[Mailbox, Callable[[Any], Any]] | None:
+        """Who serves an HTTP path that is not known yet; the delegate if there is nobody else."""
+        if b"/.." in path or path == b"*":
+            return None
+        try:
+            id_, rest = self.backend.split_path(path)
+        except RemoteProtocolError:
+            return None
+        mailbox = self.registry.live.get(id_)
+        if mailbox is None and self.delegate:
+            mailbox = self.registry.live.get(self.delegate)
+            rest = path.decode("utf-8", "surrogateescape")
+        if mailbox is None:
+            return None
+        found = self.backend.match_route(mailbox.process.__handlers__().routes, rest)
+        if found is None:
+            return None
+        call = bind_route(mailbox.process, found[0])
+        self.routes.remember_page(mailbox, found[0], call, path)
+        return mailbox, call
+
+    # Stopping
+
+    def abandon(self) -> None:
+        """End everything at once, and report what is lost: nobody will run this loop again."""
+        self.life.reach(ENDING)
+        self._is_silent = True
+        self.slices.close()
+        for mailbox in list(self.registry.live.values()):
+            mailbox.abandon(Reason.STOPPED)
+        self.server.close()
+        self._abort_connections()
+        self.watches.abandon()
+        self.readiness.abandon()
+        self.asks.abandon()
+
+    def _abort_connections(self) -> None:
+        for peer in list(self.peers.values()):
+            peer.abort(Reason.STOPPED)
+        for connection in list(self.outgoing):
+            connection.abort()
+        self.server.abort()
+
+    async def handle_what_waits(self) -> None:
+        """Take nothing more from outside, and handle what was taken, in the time of the drain."""
+        if self.drain.seconds > 0:
+            await asyncio.sleep(_AFTER_SOCKETS)
+            self.server.refuse_new()
+            await self.drain.finish()
+
+    async def stop(self) -> None:
+        """End all processes, let messages and answers leave, close all sockets."""
+        self.life.reach(ENDING)
+        self.slices.close()
+        linger = self.settings.linger
+        self._ended = asyncio.Event()
+        tell_dropped(self.registry.live.values())
+        for mailbox in list(self.registry.live.values()):
+            mailbox.terminate(inject=True)
+        if self.registry.live:
+            await _within(linger, self._ended.wait())
+        for mailbox in list(self.registry.live.values()):
+            log.warning("process %s did not end within %s s", mailbox.pid, linger)
+            mailbox.abandon(Reason.STOPPED)
+        self._is_silent = True
+        peers = list(self.peers.values())
+        leaving = [p.finish() for p in peers] + [c.ended for c in self.outgoing]
+        if leaving:
+            await _within(linger, asyncio.gather(*leaving, return_exceptions=True))
+        await asyncio.sleep(_AFTER_SOCKETS)
+        self.server.close()
+        await _within(linger, self.server.answered())
+        self._abort_connections()
+        for _ in range(_ACCEPTING_TURNS):
+            await asyncio.sleep(0)
+
+
+async def _within(seconds: float, awaitable: Any) -> None:
+    try:
+        await asyncio.wait_for(awaitable, seconds)
+    except asyncio.TimeoutError:
+        log.info("gave up after %s s while stopping", seconds)

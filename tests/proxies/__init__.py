@@ -1,0 +1,1 @@
+"""Contexts behind HTTP proxies that are not ours."""
