@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from compactor.actor.asking import Asking, ProtobufAsking
 from compactor.actor.class_checks import check_class
 from compactor.actor.handlers import (
-    ANSWER_ATTRIBUTE,
     INSTALL_ATTRIBUTE,
     ROUTE_ATTRIBUTE,
     HandlerTable,
@@ -16,6 +15,7 @@ from compactor.actor.handlers import (
     bound,
     handler_table,
     mark,
+    mark_answer,
 )
 from compactor.actor.process_owner import ProcessOwner, ShortWay
 from compactor.actor.protobuf import (
@@ -97,19 +97,22 @@ class Process(Asking, Timing):
         return lambda function: mark(function, INSTALL_ATTRIBUTE, (name, None))
 
     @classmethod
-    def answer(cls, mbox: str) -> Callable[[Method], Method]:
+    def answer(cls, mbox: str, *, http: bool = True) -> Callable[[Method], Method]:
         """Decorate a method to answer messages named ``mbox``: what it returns is the answer.
 
         The method takes ``from_pid`` and ``body``, and returns bytes, or None for none; it may be
         ``async``.  What it raises is a :class:`compactor.errors.RemoteError` where it was asked.
         To a message that was sent, and not asked, there is no answer.
 
+        Args:
+            http: whether a plain HTTP request to ``/<id>/<mbox>`` asks as well.
+
         Raises:
             TypeError, ValueError: no message can have that name.
         """
         name = check_name(mbox)
-        return lambda function: mark(
-            mark(function, INSTALL_ATTRIBUTE, (name, None)), ANSWER_ATTRIBUTE, name
+        return lambda function: mark_answer(
+            mark(function, INSTALL_ATTRIBUTE, (name, None)), name, http
         )
 
     def __init__(self, name: str) -> None:
@@ -351,16 +354,19 @@ class ProtobufProcess(ProtobufAsking, Process):
         return wrap
 
     @classmethod
-    def answer(cls, message_type: Any) -> Callable[[Method], Method]:
+    def answer(cls, message_type: Any, *, http: bool = True) -> Callable[[Method], Method]:
         """Decorate a method to answer messages of a protocol buffer type.
 
         The method takes ``from_pid`` and the parsed message, and returns a protocol buffer.
+
+        Args:
+            http: whether a plain HTTP request to ``/<id>/<name of the type>`` asks as well.
 
         Raises:
             TypeError: ``message_type`` is not a generated message type.
         """
         install = cls.install(message_type)
-        return lambda function: mark(install(function), ANSWER_ATTRIBUTE, type_name(message_type))
+        return lambda function: mark_answer(install(function), type_name(message_type), http)
 
     def send(self, to: PID, message: Any) -> None:  # type: ignore[override]
         """Send a protocol buffer.

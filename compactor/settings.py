@@ -6,6 +6,7 @@ Those of TLS stand in ``tls_settings.py``.  Nothing else reads ``LIBPROCESS_*`` 
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -142,6 +143,9 @@ class Settings:
     )
 
     ask_timeout: float = setting(30.0, "an answer that takes longer is no longer waited for")
+    http_error_text: bool = setting(
+        False, "over HTTP askers see what errors say, not their types alone; it may quote secrets"
+    )
 
     require_peer_address_ip_match: bool = setting(
         False,
@@ -185,6 +189,8 @@ class Settings:
                     )
             elif given.name != "slow_handler" or type(value) not in (int, float) or value != 0:
                 check_seconds(given.name, value)
+        if self.ask_timeout == math.inf:
+            raise SettingsError("ask_timeout must be a finite number of seconds above 0, not inf")
 
     def describe(self) -> list[Setting]:
         """Every setting with its value here, its default, and the reason for it."""

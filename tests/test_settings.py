@@ -155,6 +155,11 @@ def test_time_may_be_infinite_but_not_too_large_a_whole_number() -> None:
         Settings(linger=10**400)
 
 
+def test_the_time_of_asks_is_finite() -> None:
+    with pytest.raises(SettingsError, match=r"^ask_timeout must be a finite number of seconds"):
+        Settings(ask_timeout=math.inf)
+
+
 def test_a_program_ends_whatever_time_it_gives_to_messages() -> None:
     program = (
         "from compactor import Context, Settings\n"

@@ -4,14 +4,47 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, NamedTuple
 
-from compactor.actor.asks import FAILED, TEMPORARY, failure_of, no_answer
+from compactor.actor.asks import FAILED, TEMPORARY, no_answer
 from compactor.actor.protobuf import message_name
 from compactor.actor.routes import Call
 from compactor.errors import Reason
 from compactor.pid import PID
 from compactor.wire.encoder import content_of
+
+RAW = "application/octet-stream"
+"""The content type of answers that are bytes."""
+
+
+class Encoded(NamedTuple):
+    """An answer as it leaves, by a message or in a response.
+
+    Attributes:
+        name: of the message.
+        body: its content.
+        content_type: what the body is, for who asks by HTTP.
+    """
+
+    name: str
+    body: bytes
+    content_type: str
+
+
+def encoded(name: str, result: Any) -> Encoded:
+    """What a handler has returned, as it leaves.
+
+    Args:
+        name: of the message that is answered.
+
+    Raises:
+        TypeError: no answer has that type.
+        google.protobuf.message.EncodeError: a required field is missing.
+    """
+    if hasattr(result, "DESCRIPTOR"):
+        kind = message_name(result)
+        return Encoded(kind, result.SerializeToString(), f"application/x-protobuf; proto={kind}")
+    return Encoded(name, content_of(result), RAW)
 
 
 def answering(process: Any, name: str, call: Callable[[PID, Any], Any]) -> Call:
@@ -46,7 +79,7 @@ async def _finish(answer: _Answer, coroutine: Coroutine[Any, Any, Any]) -> None:
     try:
         answer.give(await coroutine)
     except asyncio.CancelledError:
-        answer.send(FAILED, no_answer(Reason.TERMINATED))
+        answer.send(Encoded(FAILED, no_answer(Reason.TERMINATED), RAW))
         raise
     except Exception as error:
         answer.fail(error)
@@ -73,15 +106,13 @@ class _Answer:
 
     def give(self, result: Any) -> None:
         """Answer with what a handler has returned."""
-        if hasattr(result, "DESCRIPTOR"):
-            self.send(message_name(result), result.SerializeToString())
-        else:
-            self.send(self._name, b"" if result is None else content_of(result))
+        self.send(encoded(self._name, result))
 
     def fail(self, error: BaseException) -> None:
         """Answer that the handler has raised."""
-        self.send(FAILED, failure_of(error))
+        process = self._process
+        process.context._answer_failure(process.pid, self._to, self._name, error)
 
-    def send(self, name: str, body: bytes) -> None:
+    def send(self, answer: Encoded) -> None:
         """Send what is answered."""
-        self._process.context._answer(self._process.pid, self._to, name, body)
+        self._process.context._answer(self._process.pid, self._to, answer)

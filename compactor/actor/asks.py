@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from compactor.actor.links import Links, Watcher
 from compactor.actor.promises import Promise
+from compactor.actor.protobuf import DoesNotParse
 from compactor.errors import AskFailed, AskTimeout, Reason, RemoteError
 from compactor.metrics.dead_letters import DeadLetter
 from compactor.net.portal import Portal
@@ -27,12 +28,66 @@ TEMPORARY = "__req_res__("
 FAILED = "compactor.ask.failed"
 """The name of an answer that says why there is none: JSON, a reason, or the error of a handler."""
 
+_MOST_TOLD = 64 * 1024  # bytes of such an answer that are read: a few make a thousand objects
+_MOST_TEXT = 4096  # characters of the text of an error: one may quote all that it was sent
+_MOST_TYPE = 256  # and of the name of its type
+
 _TOLD = (Reason.NO_HANDLER, Reason.OVERFLOW, Reason.TERMINATED, Reason.STOPPED)
 """Why a process here does not answer; of all else the status of a response tells."""
 
 
-class Asked(Promise[Any]):
+class Pending:
     """An answer that is still to come.
+
+    Attributes:
+        to, name: who was asked, and what.
+        asker: who has asked, as the handler is told; None for the temporary sender.
+        id: that of the temporary sender, once there is one.
+        timer: ends the time for the answer.
+    """
+
+    to: PID
+    name: str
+    asker: PID | None
+    id = ""
+    timer: asyncio.TimerHandle | None = None
+
+    def done(self) -> bool:
+        """Whether nobody waits any more."""
+        return False
+
+    def forget(self) -> None:
+        """Wait no more."""
+        raise NotImplementedError
+
+    def take(self, name: str, body: bytes, content_type: str) -> None:
+        """The answer has come."""
+        raise NotImplementedError
+
+    def raised(self, error: BaseException) -> bool:
+        """The handler that was asked has raised; it is of this context.
+
+        Returns:
+            Whether whoever has asked is the one to handle that, or to report it.
+        """
+        raise NotImplementedError
+
+    def fail(self, error: BaseException) -> None:
+        """There will be no answer."""
+        raise NotImplementedError
+
+    def exited(self, pid: PID, reason: Reason) -> None:
+        """Whom was asked has ended."""
+        self.forget()
+        self.fail_for(reason)
+
+    def fail_for(self, reason: Reason) -> None:
+        """There will be no answer, for a reason."""
+        self.fail(AskFailed(f"{self.name!r} was not answered by {self.to}: {reason}", reason))
+
+
+class Asked(Promise[Any], Pending):
+    """The future of an answer.
 
     Args:
         to, name: who was asked, and what.
@@ -55,17 +110,21 @@ class Asked(Promise[Any]):
         self.name = name
         self.asker = asker
         self.decode = decode
-        self.id = ""
-        self.timer: asyncio.TimerHandle | None = None
 
-    def exited(self, pid: PID, reason: Reason) -> None:
-        """Whom was asked has ended."""
+    def forget(self) -> None:
         self._forget(self)
-        self.fail_for(reason)
 
-    def fail_for(self, reason: Reason) -> None:
-        """There will be no answer."""
-        self.fail(AskFailed(f"{self.name!r} was not answered by {self.to}: {reason}", reason))
+    def take(self, name: str, body: bytes, content_type: str) -> None:
+        try:
+            answer = body if self.decode is None else self.decode(name, body)
+        except Exception as error:
+            self.fail(error)
+        else:
+            self.keep(answer)
+
+    def raised(self, error: BaseException) -> bool:
+        self.fail(RemoteError(*type_and_text(error)))
+        return not isinstance(error, DoesNotParse)  # which is the fault of who has asked
 
 
 class Watching(Protocol):
@@ -97,9 +156,9 @@ class Asks:
         self._watches = watches
         self._forward = forward
         self._refuse = refuse
-        self._waiting: dict[str, Asked] = {}
+        self._waiting: dict[str, Pending] = {}
 
-    def ask(self, asked: Asked, body: bytes, timeout: float) -> None:
+    def ask(self, asked: Pending, body: bytes, timeout: float) -> None:
         """Send the message of an ask, on the loop's thread."""
         if asked.done():
             return
@@ -111,14 +170,14 @@ class Asks:
         if asked.id in self._waiting:  # it is known by now that there is nobody
             self._forward(PID(*self._here, asked.id), asked.to, asked.name, body)
 
-    def forget(self, asked: Asked) -> None:
+    def forget(self, asked: Pending) -> None:
         """Wait for an answer no more."""
         if self._waiting.pop(asked.id, None) is not None:
             self._watches.links.drop(asked)
             if asked.timer is not None:
                 asked.timer.cancel()
 
-    def _is_late(self, asked: Asked, timeout: float) -> None:
+    def _is_late(self, asked: Pending, timeout: float) -> None:
         self.forget(asked)
         asked.fail(
             AskTimeout(f"{asked.name!r} was not answered by {asked.to} within {timeout:g} s")
@@ -126,7 +185,7 @@ class Asks:
 
     # What comes of it
 
-    def answered(self, id_: str, name: str, body: bytes) -> bool:
+    def answered(self, id_: str, name: str, body: bytes, content_type: str = "") -> bool:
         """A message for a temporary sender has come; False if that does not wait any more."""
         asked = self._waiting.get(id_)
         if asked is None:
@@ -134,14 +193,17 @@ class Asks:
         self.forget(asked)
         if name == FAILED:
             asked.fail(_failure(asked, body))
-            return True
-        try:
-            answer = body if asked.decode is None else asked.decode(name, body)
-        except Exception as error:
-            asked.fail(error)
         else:
-            asked.keep(answer)
+            asked.take(name, body, content_type)
         return True
+
+    def failed(self, id_: str, error: BaseException) -> bool:
+        """A handler here has raised; False if that is for others to report, too."""
+        asked = self._waiting.get(id_)
+        if asked is None:
+            return False
+        self.forget(asked)
+        return asked.raised(error)
 
     def not_delivered(self, letter: DeadLetter) -> None:
         """A message has become a dead letter, perhaps that of an ask: whoever has asked is told."""
@@ -173,11 +235,21 @@ class Asks:
 
 def failure_of(error: BaseException) -> bytes:
     """What is answered for an error of a handler."""
+    type_, text = type_and_text(error)
+    return json.dumps({"error": type_, "text": text}).encode()
+
+
+def type_and_text(error: BaseException) -> tuple[str, str]:
+    """What is told of an error: the name of its type, and what it says."""
     try:
         text = str(error)
     except Exception:  # of the __str__ of an error
         text = ""
-    return json.dumps({"error": type(error).__qualname__, "text": text}).encode()
+    return _shortened(type(error).__qualname__, _MOST_TYPE), _shortened(text, _MOST_TEXT)
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def no_answer(reason: Reason) -> bytes:
@@ -185,14 +257,17 @@ def no_answer(reason: Reason) -> bytes:
     return json.dumps({"reason": reason.value}).encode()
 
 
-def _failure(asked: Asked, body: bytes) -> Exception:
+def _failure(asked: Pending, body: bytes) -> Exception:
     try:
-        told = json.loads(body)
+        told: Any = json.loads(body) if len(body) <= _MOST_TOLD else None
         if "reason" in told:
             reason = Reason(told["reason"])
             return AskFailed(f"{asked.name!r} was not answered by {asked.to}: {reason}", reason)
-        return RemoteError(str(told["error"]), str(told["text"]))
+        type_, text = told["error"], told["text"]
+        if isinstance(type_, str) and isinstance(text, str):
+            return RemoteError(_shortened(type_, _MOST_TYPE), _shortened(text, _MOST_TEXT))
     except (ValueError, TypeError, KeyError, RecursionError):  # peers may say anything
-        return AskFailed(
-            f"{asked.to} has refused {asked.name!r}, and does not say why", Reason.REJECTED
-        )
+        pass
+    return AskFailed(
+        f"{asked.to} has refused {asked.name!r}, and does not say why", Reason.REJECTED
+    )

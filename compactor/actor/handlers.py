@@ -11,6 +11,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 ROUTE_ATTRIBUTE = "__route__"
 INSTALL_ATTRIBUTE = "__mailbox__"
 ANSWER_ATTRIBUTE = "__answers__"
+DOOR_ATTRIBUTE = "__answers_http__"
 
 TABLE_ATTRIBUTE = "_compactor_handlers"
 # Modules of classes that have no handlers.
@@ -24,12 +25,14 @@ class HandlerTable(NamedTuple):
         messages: message name to (what the class has to handle it, protobuf type or None).
         routes: route path to what the class has to serve it.
         answers: the names among them whose results go to whoever has asked.
+        doors: the names among those again that HTTP requests without a sender may ask for.
         exited_takes_reason: whether its ``exited`` takes a reason besides the pid.
     """
 
     messages: dict[str, tuple[Any, Any]]
     routes: dict[str, Any]
     answers: frozenset[str]
+    doors: frozenset[str]
     exited_takes_reason: bool
 
 
@@ -68,6 +71,16 @@ def mark(function: Method, attribute: str, value: Any) -> Method:
             f"only methods can be installed or serve routes, not {function!r}"
         ) from None
     return function
+
+
+def mark_answer(function: Method, name: str, is_open: bool) -> Method:
+    """Have what an installed method returns be the answer.
+
+    Args:
+        is_open: whether HTTP requests without a sender may ask for it.
+    """
+    answering = mark(function, ANSWER_ATTRIBUTE, name)
+    return mark(answering, DOOR_ATTRIBUTE, name) if is_open else answering
 
 
 def marks(value: Any, attribute: str) -> Any:
@@ -116,6 +129,8 @@ def handler_table(cls: type[Any]) -> HandlerTable:
 def _collect_handlers(cls: type[Any]) -> HandlerTable:
     messages: dict[str, tuple[str, Any]] = {}
     routes: dict[str, str] = {}
+    answers: set[str] = set()
+    doors: set[str] = set()
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         for attribute, value in list(vars(base).items()):
@@ -125,7 +140,11 @@ def _collect_handlers(cls: type[Any]) -> HandlerTable:
             if installed is not None or routed is not None or value is None:
                 messages = {n: m for n, m in messages.items() if m[0] != attribute}
                 routes = {p: a for p, a in routes.items() if a != attribute}
-            messages.update((name, (attribute, kind)) for name, kind in installed or ())
+            if installed:
+                messages.update((name, (attribute, kind)) for name, kind in installed)
+                names = {name for name, _ in installed}
+                answers = answers - names | (names if marks(value, ANSWER_ATTRIBUTE) else set())
+                doors = doors - names | set(marks(value, DOOR_ATTRIBUTE) or ())
             routes.update((path, attribute) for path in routed or ())
     # The exited that every process has does nothing; what shadows it in an instance, such as the
     # mocks of tests, is called as in 0.3.0.
@@ -133,11 +152,8 @@ def _collect_handlers(cls: type[Any]) -> HandlerTable:
     return HandlerTable(
         {name: (found[attribute], kind) for name, (attribute, kind) in messages.items()},
         {path: found[attribute] for path, attribute in routes.items()},
-        frozenset(
-            name
-            for name, (attribute, _) in messages.items()
-            if marks(found[attribute], ANSWER_ATTRIBUTE)
-        ),
+        frozenset(answers.intersection(messages)),
+        frozenset(doors.intersection(messages)),
         is_overridden and _takes_reason(found["exited"]),
     )
 

@@ -10,20 +10,19 @@ from typing import cast
 from compactor.actor.mailbox import Mailbox
 from compactor.errors import RemoteProtocolError
 from compactor.http.exchange import Exchange
-from compactor.http.status import STOPPING
 from compactor.inbound.body_reader import LargeBodyReader
 from compactor.inbound.delivery import Page
 from compactor.inbound.link_answers import LinkAnswers
 from compactor.inbound.response_queue import CONTINUE
 from compactor.inbound.server_state import ServerState
 from compactor.inbound.unusual_messages import UnusualMessages
+from compactor.inbound.unusual_requests import UnusualRequests
 from compactor.net.flow_control import ReadGate, unread_data
 from compactor.net.keepalive import AckWatch, unacknowledged
 from compactor.net.lingering_close import LingeringClose
 from compactor.net.memory import cut, cuts_without_memory
 from compactor.pid import PID, Address
 from compactor.tls.failures import describe
-from compactor.wire import notices
 from compactor.wire.request_head import Head
 
 _INFLATING = "a body is inflated"
@@ -59,6 +58,7 @@ class ServerConnection(asyncio.Protocol):
         self._is_waiting = False  # for a body to be inflated
         self._watch: AckWatch | None = None
         self._lingering: LingeringClose | None = None
+        self._requests: UnusualRequests | None = None  # once there was one
         # Of this connection, once it is made
         self._transport: asyncio.Transport
         self._gate: ReadGate
@@ -130,6 +130,8 @@ class ServerConnection(asyncio.Protocol):
         self._delivery.kept.clear()
         self._decoder.forget()  # this is kept until Python looks for what refers to itself
         self._links.close()
+        if self._requests is not None:
+            self._requests.close()
         self._leave()
 
     @cuts_without_memory
@@ -228,27 +230,19 @@ class ServerConnection(asyncio.Protocol):
             self._is_counted = False
             self._state.leave(self.peer[0])
 
-    def page_of(self, head: Head) -> Page | None:
-        """Who serves a request whose path is not known; if nobody does, that is the answer."""
-        if head.path == notices.PATH:
-            self._open_notices(head)
-            return None
-        if self._state.is_draining:
-            self._responses.answer(503, STOPPING, head)
-            return None
-        page = self._state.owner.find_route(head.path)
-        if page is None:
-            if head.path == b"*":  # OPTIONS for all of us
-                self._responses.answer(200, b"", head)
-            else:
-                self._responses.answer(404, b"404 Not Found.", head)
-        return page
-
-    def _open_notices(self, head: Head) -> None:
-        try:
-            self._links.open(head)
-        except RemoteProtocolError as error:
-            self._cut_off(error)
+    def page_of(self, head: Head, body: bytes) -> Page | None:
+        """Who serves a request whose path is not known; None if it is answered already."""
+        if self._requests is None:
+            self._requests = UnusualRequests(
+                self._state,
+                self.peer,
+                self._delivery,
+                self._responses,
+                self._links,
+                self.send_ready,
+                self._cut_off,
+            )
+        return self._requests.page_of(head, body)
 
     def _notices_written(self) -> None:
         """Notices that are not read count as answers that are not, among all that wait."""

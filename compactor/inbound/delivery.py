@@ -54,7 +54,7 @@ class DeliveryOwner(Protocol):
 
     peer: tuple[str, int]
 
-    def page_of(self, head: Head) -> Page | None: ...
+    def page_of(self, head: Head, body: bytes) -> Page | None: ...
     def send_ready(self, exchange: Exchange) -> None: ...
     def unusual_message(self, head: Head, sender: PID, body: bytes) -> None: ...
     def refuses_browser(self, head: Head, body: bytes) -> bool: ...
@@ -315,9 +315,9 @@ class Delivery:
         Returns:
             As ``_serve_rarer``.
         """
-        page = self._pages.get(head.path) or self._connection.page_of(head)
+        page = self._pages.get(head.path) or self._connection.page_of(head, body)
         if page is None:
-            return self.is_shut
+            return self.is_shut or self._responses.is_held
         mailbox, call = page
         exchange = Exchange(call, head, body, self._connection.peer)
         responses = self._responses

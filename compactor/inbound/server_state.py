@@ -23,6 +23,7 @@ from compactor.inbound.response_queue import HttpDate, ResponseQueue
 from compactor.inbound.sender_policy import sender_rule
 from compactor.inbound.unread_answers import UnreadAnswers
 from compactor.metrics.metrics import Metrics
+from compactor.pid import PID
 from compactor.settings import Settings
 from compactor.tls.credentials import Tls
 from compactor.wire.browsers import BrowserRule
@@ -31,6 +32,12 @@ from compactor.wire.request_head import Head
 
 if TYPE_CHECKING:
     from compactor.inbound.connection import ServerConnection
+
+
+class Reporter(Protocol):
+    """Who counts and logs that a process has failed in something."""
+
+    def report(self, process: PID, what: str, error: BaseException) -> None: ...
 
 
 class ServerOwner(Protocol):
@@ -52,6 +59,8 @@ class ServerOwner(Protocol):
     undelivered: Undelivered
 
     @property
+    def answers(self) -> Reporter: ...
+    @property
     def new_date(self) -> Callable[[], HttpDate]: ...
     def new_decoder(self) -> RequestDecoder: ...
     def new_responses(self, date: HttpDate) -> ResponseQueue: ...
@@ -59,6 +68,7 @@ class ServerOwner(Protocol):
         self, connection: DeliveryOwner, decoder: RequestDecoder, responses: ResponseQueue
     ) -> Delivery: ...
     def find_route(self, path: bytes) -> Page | None: ...
+    def find_answer(self, path: bytes) -> tuple[Mailbox, str] | None: ...
 
 
 class ServerState:
@@ -103,7 +113,7 @@ class ServerState:
     def mailbox_of(self, head: Head) -> Mailbox | None:
         """The mailbox that a message or request is for; None if there is none."""
         if head.sender is None:
-            page = self.owner.find_route(head.path)
+            page = self.owner.find_route(head.path) or self.owner.find_answer(head.path)
             return None if page is None else page[0]
         try:
             target = self.owner.routes.resolve(head.path)

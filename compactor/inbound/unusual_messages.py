@@ -23,8 +23,8 @@ from compactor.wire.request_head import Head
 
 _MAX_SENDERS = 1024  # that one peer was found to write for, and need not be judged again
 
-
-_ANSWER = b"/" + TEMPORARY.encode()  # how the paths of answers to asks begin
+# How the paths of answers to asks begin; the parenthesis may be escaped.
+_ANSWER = b"/" + TEMPORARY[:-1].encode()
 
 
 class UnusualMessages:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from compactor.actor.answering import Encoded
 from compactor.actor.asks import Asked
 from compactor.actor.future import Future
 from compactor.errors import ProcessError
@@ -68,9 +69,13 @@ class ContextAsking(LoopOwner):
         """Who has asked from a temporary sender, if that is known."""
         return self._runtime.asks.asker_of(sender)
 
-    def _answer(self, sender: PID, to: PID, name: str, body: bytes) -> None:
-        """Send an answer to a temporary sender."""
-        self._ask(self._runtime.forward, sender, to, name, body)
+    def _answer(self, sender: PID, to: PID, answer: Encoded) -> None:
+        """Give an answer to a temporary sender."""
+        self._ask(self._runtime.answers.give, sender, to, answer)
+
+    def _answer_failure(self, sender: PID, to: PID, name: str, error: BaseException) -> None:
+        """Tell a temporary sender that the handler of its message has raised."""
+        self._ask(self._runtime.answers.fail, sender, to, name, error)
 
 
 def _check_timeout(seconds: float) -> float:

@@ -6,11 +6,10 @@ All of it is touched on the loop's thread, except the registry.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 from weakref import WeakValueDictionary
 
-from compactor.actor.asks import FAILED, TEMPORARY, Asks, failure_of
+from compactor.actor.asks import TEMPORARY, Asks
 from compactor.actor.backlog import Backlog
 from compactor.actor.entries import Entry, description, sender_of, unhandled
 from compactor.actor.mailbox import Mailbox
@@ -18,8 +17,8 @@ from compactor.actor.protobuf import DoesNotParse
 from compactor.actor.routes import Call, RouteTable
 from compactor.actor.slices import Slices
 from compactor.actor.undelivered import Undelivered
-from compactor.errors import Reason, RemoteProtocolError
-from compactor.inbound.delivery import Delivery, DeliveryOwner
+from compactor.errors import Reason
+from compactor.inbound.delivery import Delivery, DeliveryOwner, Page
 from compactor.inbound.observers import Observers
 from compactor.inbound.response_queue import HttpDate, ResponseQueue
 from compactor.inbound.server import Server
@@ -34,11 +33,13 @@ from compactor.outbound.peer import Peer
 from compactor.outbound.send_queue import SendQueue
 from compactor.pid import PID, Address
 from compactor.process import Process
+from compactor.runtime.answers import Answers
 from compactor.runtime.at_exit import leave
-from compactor.runtime.binding import bind_handler, bind_route
+from compactor.runtime.binding import bind_handler
 from compactor.runtime.drain import Drain, tell_dropped
 from compactor.runtime.hot_path import Backend
 from compactor.runtime.life import ENDING, Life
+from compactor.runtime.pages import Pages
 from compactor.runtime.readiness import Readiness
 from compactor.runtime.registry import Registry
 from compactor.runtime.watches import Watches
@@ -82,7 +83,6 @@ class Runtime:
             settings.mailbox_high_water_bytes, settings.mailbox_high_water_bytes_in_all
         )
         self.settings = settings
-        self.delegate = delegate
         self.metrics = Metrics()
         self.run_queue = backend.RunQueue()
         if settings.slow_handler:
@@ -94,11 +94,15 @@ class Runtime:
         self.watches = Watches(self.registry, self.observers, self.slices, self)
         self.asks = Asks(address, self.watches, self.forward, self.observers.refused)
         self.metrics.hooks.append(self.asks.not_delivered)
+        self.answers = Answers(
+            self.asks, self.metrics, self.registry.is_local, self.observers.is_told, self.forward
+        )
         self.undelivered = Undelivered(address, self.metrics, self.slices)
         self.peers: WeakValueDictionary[Address, Peer] = WeakValueDictionary()
         self.outgoing: set[PeerConnection] = set()
         self.pace = Pace()
         self.routes = RouteTable(self.registry.live.get)
+        self.pages = Pages(self.registry.live, self.routes, backend, delegate)
         self.server = Server(self)
         self.life = Life()
         self.drain = Drain(self.registry.live.values)
@@ -181,26 +185,12 @@ class Runtime:
             leave(error)
         asker = sender_of(entry)
         if asker is not None and asker.id.startswith(TEMPORARY):
-            is_told = self._tell_asker(mailbox.pid, asker, failure_of(error))
+            is_told = self.answers.tell(mailbox.pid, asker, error)
             if is_told and isinstance(error, Exception) and not isinstance(error, DoesNotParse):
                 return  # whoever has asked handles it
-        self.metrics.handler_failures += 1
-        what = description(entry, mailbox.calls)
-        if isinstance(error, DoesNotParse):
-            self.metrics.unparsable(mailbox.pid, what, error)
-            return
-        log.error("process %s failed in %s", mailbox.pid, what, exc_info=error)
-        if self.life.is_copy:
+        self.answers.report(mailbox.pid, description(entry, mailbox.calls), error)
+        if self.life.is_copy and not isinstance(error, DoesNotParse):
             leave(error)
-
-    def _tell_asker(self, sender: PID, asker: PID, failure: bytes) -> bool:
-        """Tell whoever is known to have asked of a failure; strangers may say anything."""
-        if self.registry.is_local(asker):
-            return self.asks.answered(asker.id, FAILED, failure)
-        if not self.observers.is_told(asker.address):
-            return False  # no stranger shall have us call up any address
-        self.forward(sender, asker, FAILED, failure)
-        return True
 
     def handler_was_slow(
         self, mailbox: Mailbox, entry: Entry, unlooked: int, seconds: float
@@ -310,26 +300,13 @@ class Runtime:
 
     # Receiving
 
-    def find_route(self, path: bytes) -> tuple[Mailbox, Callable[[Any], Any]] | None:
+    def find_route(self, path: bytes) -> Page | None:
         """Who serves an HTTP path that is not known yet; the delegate if there is nobody else."""
-        if b"/.." in path or path == b"*":
-            return None
-        try:
-            id_, rest = self.backend.split_path(path)
-        except RemoteProtocolError:
-            return None
-        mailbox = self.registry.live.get(id_)
-        if mailbox is None and self.delegate:
-            mailbox = self.registry.live.get(self.delegate)
-            rest = path.decode("utf-8", "surrogateescape")
-        if mailbox is None:
-            return None
-        found = self.backend.match_route(mailbox.process.__handlers__().routes, rest)
-        if found is None:
-            return None
-        call = bind_route(mailbox.process, found[0])
-        self.routes.remember_page(mailbox, found[0], call, path)
-        return mailbox, call
+        return self.pages.find(path)
+
+    def find_answer(self, path: bytes) -> tuple[Mailbox, str] | None:
+        """Who answers the requests to an HTTP path that no route serves, and the name to ask."""
+        return self.pages.find_answer(path)
 
     # Stopping
 

@@ -76,7 +76,7 @@ class BrowserRule:
         if is_marked and (is_message or method not in _SAFE) and not self._allows(origin):
             if is_message:
                 return (
-                    f"web pages send no messages ({_shown(browser)}); "
+                    f"web pages send no messages and ask no processes ({_shown(browser)}); "
                     "Settings(allowed_origins=...) lets those of an origin do so"
                 )
             if not _is_same_origin(browser):

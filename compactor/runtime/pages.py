@@ -1,0 +1,66 @@
+"""``Pages``: who serves the HTTP paths that are not known yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from compactor.actor.mailbox import Mailbox
+from compactor.actor.routes import RouteTable
+from compactor.errors import RemoteProtocolError
+from compactor.inbound.delivery import Page
+from compactor.runtime.binding import bind_route
+from compactor.runtime.hot_path import Backend
+
+
+class Pages:
+    """The HTTP paths of one context.
+
+    Args:
+        live: the mailbox of each live process, by id.
+        routes: remembers what was found.
+        backend: the hot path.
+        delegate: id of the process that serves requests to unknown paths, or empty.
+    """
+
+    def __init__(
+        self, live: Mapping[str, Mailbox], routes: RouteTable, backend: Backend, delegate: str
+    ) -> None:
+        self._live = live
+        self._routes = routes
+        self._backend = backend
+        self._delegate = delegate
+
+    def find(self, path: bytes) -> Page | None:
+        """Who has a route for a path; the delegate if there is nobody else."""
+        found = self._split(path)
+        if found is None:
+            return None
+        mailbox, rest = self._live.get(found[0]), found[1]
+        if mailbox is None and self._delegate:
+            mailbox = self._live.get(self._delegate)
+            rest = path.decode("utf-8", "surrogateescape")
+        if mailbox is None:
+            return None
+        route = self._backend.match_route(mailbox.process.__handlers__().routes, rest)
+        if route is None:
+            return None
+        call = bind_route(mailbox.process, route[0])
+        self._routes.remember_page(mailbox, route[0], call, path)
+        return mailbox, call
+
+    def find_answer(self, path: bytes) -> tuple[Mailbox, str] | None:
+        """Who answers requests to a path, and the name of the message that asks for it."""
+        found = self._split(path)
+        mailbox = None if found is None else self._live.get(found[0])
+        if found is None or mailbox is None or found[1] not in mailbox.process.__handlers__().doors:
+            return None
+        return mailbox, found[1]
+
+    def _split(self, path: bytes) -> tuple[str, str] | None:
+        """The id and the rest of a path; None if it leads to no process."""
+        if b"/.." in path or path == b"*":
+            return None
+        try:
+            return self._backend.split_path(path)
+        except RemoteProtocolError:
+            return None
