@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 from compactor.actor.answering import Encoded
 from compactor.actor.asks import FAILED, Asks, failure_of
 from compactor.actor.protobuf import DoesNotParse
+from compactor.inbound.observers import Observers
 from compactor.metrics.logs import log
 from compactor.metrics.metrics import Metrics
-from compactor.pid import PID, Address
+from compactor.pid import PID
+from compactor.runtime.registry import Registry
+
+
+class AnswersOwner(Protocol):
+    """The runtime of a context."""
+
+    asks: Asks
+    metrics: Metrics
+    observers: Observers
+    registry: Registry
+
+    def forward(self, sender: PID, to: PID, name: str, body: bytes) -> None: ...
 
 
 class Answers:
     """The way from a handler to whoever has asked it.
 
     Args:
-        asks: those that were asked in this context.
-        metrics: counts the failures that nobody else handles.
-        is_local: whether a pid is of this context.
-        is_told: whether somebody at an address is known to have it.
-        forward: sends a message of any sender.
+        owner: knows who that is, and sends.
     """
 
-    def __init__(
-        self,
-        asks: Asks,
-        metrics: Metrics,
-        is_local: Callable[[PID], bool],
-        is_told: Callable[[Address], bool],
-        forward: Callable[[PID, PID, str, bytes], None],
-    ) -> None:
-        self._asks = asks
-        self._metrics = metrics
-        self._is_local = is_local
-        self._is_told = is_told
-        self._forward = forward
+    def __init__(self, owner: AnswersOwner) -> None:
+        self._asks = owner.asks
+        self._metrics = owner.metrics
+        self._is_told = owner.observers.is_told
+        self._is_local = owner.registry.is_local
+        self._forward = owner.forward
 
     def give(self, sender: PID, to: PID, answer: Encoded) -> None:
         """Give an answer to a temporary sender."""

@@ -75,8 +75,7 @@ class Runtime:
     ) -> None:
         self.ip, self.port = address
         self.backend = backend
-        self.new_mailbox = backend.Mailbox
-        self.new_date = backend.HttpDate
+        self.new_mailbox, self.new_date = backend.Mailbox, backend.HttpDate
         self.tls = tls
         self.low_water = settings.mailbox_high_water // 4
         self.backlog = Backlog(
@@ -94,9 +93,7 @@ class Runtime:
         self.watches = Watches(self.registry, self.observers, self.slices, self)
         self.asks = Asks(address, self.watches, self.forward, self.observers.refused)
         self.metrics.hooks.append(self.asks.not_delivered)
-        self.answers = Answers(
-            self.asks, self.metrics, self.registry.is_local, self.observers.is_told, self.forward
-        )
+        self.answers = Answers(self)
         self.undelivered = Undelivered(address, self.metrics, self.slices)
         self.peers: WeakValueDictionary[Address, Peer] = WeakValueDictionary()
         self.outgoing: set[PeerConnection] = set()
