@@ -15,6 +15,7 @@ from compactor.metrics.logs import log
 from compactor.net.event_loop import check_threads, new_event_loop, wind_up
 from compactor.runtime import at_exit
 from compactor.runtime.arguments import check_drain, check_loop, check_timeout
+from compactor.runtime.control_c import first_control_c
 from compactor.runtime.life import CLOSED, STOPPED, STOPPING
 from compactor.runtime.runtime import Runtime
 
@@ -92,8 +93,9 @@ class LoopOwner:
     def run(self) -> None:
         """Run the loop on the calling thread until the context is stopped.
 
-        Control-C stops it, too: finalizers run, what was sent leaves, and then
-        ``KeyboardInterrupt`` is raised; a second one is raised at once.
+        Control-C stops it, too: the handler that runs goes on to its end, finalizers run, what was
+        sent leaves, and then ``KeyboardInterrupt`` is raised.  A second one interrupts the handler,
+        a third one the finalizers.
 
         Raises:
             RuntimeError: the loop runs already.
@@ -107,7 +109,8 @@ class LoopOwner:
             raise RuntimeError(f"the loop of {self} runs already, in a thread of its own")
         self._owns_loop = True
         at_exit.add(self)
-        self._run()
+        with first_control_c(lambda: self.stop(drain=0)):
+            self._run()
 
     def _run(self) -> None:
         loop = self._loop or new_event_loop()

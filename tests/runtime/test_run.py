@@ -280,6 +280,69 @@ except KeyboardInterrupt:
     assert receiver.received.take()[1] == b"last words"
 
 
+@each_kind
+def test_control_c_of_context_run_loses_nothing_wherever_it_is_pressed(
+    environ: dict[str, str], loop: str
+) -> None:
+    """It is no exception in the middle of what the loop does."""
+    source = """
+class Busy(Process):
+    count = 0
+    def initialize(self):
+        self.send(self.pid, "again")
+    @install("again")
+    def again(self, from_pid, body):
+        self.count += 1
+        self.send(self.pid, "again")
+    def finalize(self):
+        say("finalized", self.context.metrics.handler_failures)
+for number in range(25):
+    context = Context(ip="127.0.0.1", loop=loop())
+    busy = Busy("busy")
+    def press():
+        while busy.count < 10 * number:
+            time.sleep(0.0001)
+        os.kill(os.getpid(), signal.SIGINT)
+    pressing = threading.Thread(target=press)
+    context._portal.post(lambda: context.spawn(busy))
+    context._portal.post(pressing.start)
+    try:
+        context.run()
+    except KeyboardInterrupt:
+        say("interrupted", context.is_alive())
+    pressing.join()
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+"""
+    with program("import threading\n" + source, environ, loop) as started:
+        out, err = rest(started)
+    assert started.returncode == 0, err
+    assert out == ["finalized 0", "interrupted False"] * 25, err
+
+
+@each_kind
+def test_a_second_control_c_interrupts_the_handler_that_blocks_context_run(
+    environ: dict[str, str], loop: str
+) -> None:
+    source = """
+context = Context(ip="127.0.0.1", loop=loop())
+worker = Worker("worker")
+context._portal.post(lambda: context.post(context.spawn(worker), "block"))
+try:
+    context.run()
+except KeyboardInterrupt:
+    say("interrupted", context.is_alive())
+"""
+    with program(source, environ, loop) as started:
+        assert line(started) == "blocking"
+        started.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            started.wait(0.3)  # it is handled, and ends nothing
+        started.send_signal(signal.SIGINT)
+        out, _ = rest(started)
+    assert out == ["finalized", "interrupted False"]
+    assert started.returncode == 0
+
+
 def in_main_thread(**kw: Any) -> dict[str, Any]:
     return {"ip": "127.0.0.1", **kw}
 
