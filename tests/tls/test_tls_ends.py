@@ -12,12 +12,11 @@ import ssl
 import struct
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from compactor import PID, Context, Process, Reason, install, route
+from compactor import PID, Context, Process, Reason, Settings, install, route
 from tests.actors import TIMEOUT, Receiver, spawned, wait_until
 from tests.raw import frame, pid_at, read_until_end
 from tests.tls.test_tls import Echo, MakeContext, accepted, logged
@@ -197,7 +196,7 @@ def test_peer_that_breaks_tls_and_reads_nothing_is_lost_at_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Nothing is written to it any more while what was written before waits for the peer."""
-    context = make_context(tls=certificates.settings())
+    context = make_context(tls=certificates.settings(), settings=Settings(linger=3 * TIMEOUT))
     here, pid = spawned(context, Receiver("here")), pid_at(listener)
     here.link(pid)
     with accepted(listener, certificates) as peer:
@@ -211,10 +210,8 @@ def test_peer_that_breaks_tls_and_reads_nothing_is_lost_at_once(
 
         context.dispatch(here.pid, write_until_full).result(10)
         with socket.socket(fileno=os.dup(peer.fileno())) as below:
-            started = time.monotonic()
             below.sendall(b"what is this?")
             assert here.exits.take() == (pid, Reason.TLS)
-            assert time.monotonic() - started < 0.5
     assert context.metrics.tls_failures == 1
     assert logged(caplog, f"TLS with 127.0.0.1:{pid.port} broke: the peer does not speak TLS")
 
