@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 
 from compactor.errors import ContextError
 from compactor.metrics.logs import log
 
+_LARGE_BLOCK = 1024 * 1024  # bytes; glibc may keep twice of that
+
 _given_up: set[asyncio.Task[None]] = set()  # kept, for collecting one may mean to wait for a thread
+
+
+@functools.cache
+def keep_read_buffers() -> None:
+    """Have glibc use the memory of read buffers again.
+
+    Both kinds of loops read into a new block of 256 KiB each time.  While the largest block that a
+    program has freed is smaller, glibc may give each back when it is freed, and the kernel clear
+    it page by page for the next: half of the time of whoever receives small messages.  Here one is
+    freed that is large enough; none of its pages is ever touched.
+    """
+    bytes(_LARGE_BLOCK)
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

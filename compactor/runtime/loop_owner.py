@@ -12,7 +12,12 @@ from typing import Any, TypeVar
 
 from compactor.errors import ContextError, ContextStopped
 from compactor.metrics.logs import log
-from compactor.net.event_loop import check_threads, new_event_loop, wind_up
+from compactor.net.event_loop import (
+    check_threads,
+    keep_read_buffers,
+    new_event_loop,
+    wind_up,
+)
 from compactor.runtime import at_exit
 from compactor.runtime.arguments import check_drain, check_loop, check_timeout
 from compactor.runtime.control_c import first_control_c
@@ -171,6 +176,7 @@ class LoopOwner:
 
     async def _open(self) -> None:
         loop = asyncio.get_running_loop()
+        keep_read_buffers()
         try:
             self._runtime.run_queue.attach(loop)
             await self._runtime.server.listen(self._sock)
