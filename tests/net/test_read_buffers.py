@@ -35,8 +35,8 @@ context = Context(ip="127.0.0.1", loop=loop)
 context.start()
 sink = Sink("sink")
 pid = context.spawn(sink)
-frame = f"POST /sink/work HTTP/1.1\\r\\nUser-Agent: libprocess/x@127.0.0.1:1\\r\\nContent-Length: 64\\r\\n\\r\\n"
-frames = (frame.encode() + bytes(64)) * 5000
+head = b"POST /sink/work HTTP/1.1\\r\\nUser-Agent: libprocess/x@127.0.0.1:1\\r\\n"
+frames = (head + b"Content-Length: 64\\r\\n\\r\\n" + bytes(64)) * 5000
 rounds = {BYTES} // len(frames)
 messages = 5000 * rounds
 client = socket.create_connection((context.ip, context.port))
