@@ -260,17 +260,30 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @pytest.fixture
-def deaf_port() -> Iterator[int]:
-    """A port of 127.0.0.1 that answers nobody: Linux drops what a full backlog cannot take."""
+def deaf_ports() -> Iterator[Callable[[], int]]:
+    """What makes ports of 127.0.0.1 that answer nobody: Linux drops what a full backlog cannot
+    take.
+    """
     if sys.platform != "linux":
         pytest.skip("only Linux leaves connections unanswered while a backlog is full")
     with contextlib.ExitStack() as opened:
-        full = opened.enter_context(socket.create_server(("127.0.0.1", own_port()), backlog=0))
-        for _ in range(8):
-            filler = opened.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(full.getsockname())
-        yield full.getsockname()[1]
+
+        def make() -> int:
+            full = opened.enter_context(socket.create_server(("127.0.0.1", own_port()), backlog=0))
+            for _ in range(8):
+                filler = opened.enter_context(socket.socket())
+                filler.setblocking(False)
+                filler.connect_ex(full.getsockname())
+            port: int = full.getsockname()[1]
+            return port
+
+        yield make
+
+
+@pytest.fixture
+def deaf_port(deaf_ports: Callable[[], int]) -> int:
+    """A port of 127.0.0.1 that answers nobody."""
+    return deaf_ports()
 
 
 @pytest.fixture

@@ -7,11 +7,16 @@ from typing import Protocol
 from compactor.actor.answering import Encoded
 from compactor.actor.asks import FAILED, Asks, failure_of
 from compactor.actor.protobuf import DoesNotParse
+from compactor.errors import Reason
 from compactor.inbound.observers import Observers
+from compactor.metrics.dead_letters import DeadLetter
 from compactor.metrics.logs import log
 from compactor.metrics.metrics import Metrics
-from compactor.pid import PID
+from compactor.outbound.peer import Peer
+from compactor.pid import PID, Address
 from compactor.runtime.registry import Registry
+from compactor.runtime.strangers import Strangers
+from compactor.settings import Settings
 
 
 class AnswersOwner(Protocol):
@@ -21,7 +26,9 @@ class AnswersOwner(Protocol):
     metrics: Metrics
     observers: Observers
     registry: Registry
+    settings: Settings
 
+    def peer(self, address: Address) -> Peer: ...
     def forward(self, sender: PID, to: PID, name: str, body: bytes) -> None: ...
 
 
@@ -38,12 +45,13 @@ class Answers:
         self._is_told = owner.observers.is_told
         self._is_local = owner.registry.is_local
         self._forward = owner.forward
+        self._strangers = Strangers(owner.peer, owner.settings.max_unread_bytes_in_all)
 
     def give(self, sender: PID, to: PID, answer: Encoded) -> None:
         """Give an answer to a temporary sender."""
         name, body, content_type = answer
         if not (self._is_local(to) and self._asks.answered(to.id, name, body, content_type)):
-            self._forward(sender, to, name, body)
+            self._send(sender, to, name, body)
 
     def fail(self, sender: PID, to: PID, name: str, error: BaseException) -> None:
         """Tell a temporary sender that its message has failed; it handles that, if it is there."""
@@ -51,9 +59,17 @@ class Answers:
             is_handled = self._asks.failed(to.id, error) or not isinstance(error, Exception)
         else:
             is_handled = not isinstance(error, DoesNotParse)
-            self._forward(sender, to, FAILED, failure_of(error))
+            self._send(sender, to, FAILED, failure_of(error))
         if not is_handled:
             self.report(sender, f"message {name!r} from {to}", error)
+
+    def _send(self, sender: PID, to: PID, name: str, body: bytes) -> None:
+        """Send an answer; if that takes a connection, one that nobody may ever take counts."""
+        if self._is_local(to) or self._strangers.may_have(to.address, len(body)):
+            self._forward(sender, to, name, body)
+        else:
+            letter = DeadLetter(Reason.OVERFLOW, to, sender, name, len(body))
+            self._metrics.dead_letter(letter)
 
     def report(self, process: PID, what: str, error: BaseException) -> None:
         """Count and log a failure that nobody else handles."""
