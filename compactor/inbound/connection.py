@@ -291,14 +291,15 @@ class ServerConnection(asyncio.Protocol):
 
     # Answering
 
-    def send_ready(self, exchange: Exchange) -> None:
-        """An answer that was waited for is there."""
+    def send_ready(self, *exchanges: Exchange) -> None:
+        """Answers that were waited for are there; those of several leave in one write."""
         unread = self._state.unread
         try:
-            if self._delivery.is_shut or (self._has_unread and not unread.may_add(self)):
-                return
-            exchange.answered = None
-            self._responses.answered(exchange)
+            for exchange in exchanges:
+                if self._delivery.is_shut or (self._has_unread and not unread.may_add(self)):
+                    return
+                exchange.answered = None
+                self._responses.answered(exchange)
             self.send_out()
             if self._has_unread and not self._transport.is_closing():
                 unread.added(self)

@@ -33,7 +33,7 @@ class UnusualRequests:
     Args:
         state: that of the server.
         peer, delivery, responses, links: those of the connection.
-        send_ready: sends an answer that was waited for.
+        send_ready: sends answers that were waited for.
         cut_off: answers what is no request, as the last.
     """
 
@@ -44,7 +44,7 @@ class UnusualRequests:
         delivery: Delivery,
         responses: ResponseQueue,
         links: LinkAnswers,
-        send_ready: Callable[[Exchange], None],
+        send_ready: Callable[..., None],
         cut_off: Callable[[RemoteProtocolError], None],
     ) -> None:
         self._state = state
@@ -55,6 +55,7 @@ class UnusualRequests:
         self._send_ready = send_ready
         self._cut_off = cut_off
         self._asked: set[HttpAsk] = set()
+        self._answered: list[Exchange] = []  # since the last turn ended
 
     def page_of(self, head: Head, body: bytes) -> Page | None:
         """Who has a route for a request; None if it is answered without one."""
@@ -106,8 +107,19 @@ class UnusualRequests:
             self._delivery.hold_if_full(mailbox)
         else:
             exchange.answer(_ONLY)
-        exchange.answered = self._send_ready
+        exchange.answered = self._send_soon
         self._responses.queue(exchange, head, head.size + len(body))
+
+    def _send_soon(self, exchange: Exchange) -> None:
+        """An answer is there: it leaves with the others of this turn."""
+        if not self._answered:
+            self._state.owner.run_queue.flush_soon(self)
+        self._answered.append(exchange)
+
+    def flush(self) -> None:
+        """Send the answers of a turn."""
+        answered, self._answered = self._answered, []
+        self._send_ready(*answered)
 
     def close(self) -> None:
         """The connection is lost: what is asked is handled, and its answer a dead letter."""
