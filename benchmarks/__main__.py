@@ -46,6 +46,7 @@ SCENARIOS = (
     web.SCENARIO,
     lifecycle.SPAWN,
     lifecycle.THREAD_SPAWN,
+    lifecycle.RESTART,
     lifecycle.IDLING,
     crowd.SCENARIO,
     protobuf.SCENARIO,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import threading
 import tracemalloc
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from benchmarks.children import Children, Report
 from benchmarks.floors import Actor, Node
 from benchmarks.harness import Contestant, Metric, Play, Scenario, Target, Values, alone
 from benchmarks.meters import Meter
-from compactor import PID, Process, install
+from compactor import PID, Process, Restart, install
 
 BATCH = 1_000  # processes alive at once while spawning and terminating
 IDLE = 10_000
@@ -94,6 +95,32 @@ def compactor_thread_churn(report: Report, seconds: float) -> None:
         for pid in pids:
             context.terminate(pid)
         meter.mark(graves.wait())
+
+
+class Failing(Process):
+    """Fails with each message, and sends itself the next one when it is made anew."""
+
+    def __init__(self, meter: Meter, counts: list[int]) -> None:
+        super().__init__("failing")
+        self.meter = meter
+        self.counts = counts
+
+    def initialize(self) -> None:
+        self.counts[0] += 1
+        if self.counts[0] % BATCH == 0:
+            self.meter.mark(self.counts[0])
+        self.send(self.pid, "fail")
+
+    @install("fail")
+    def fail(self, from_pid: PID, body: bytes) -> None:
+        raise ValueError
+
+
+def compactor_restarts(report: Report, seconds: float) -> None:
+    logging.getLogger("compactor").setLevel(logging.CRITICAL)  # a line takes longer than a restart
+    meter, counts = Meter(seconds, report), [0]
+    policy = Restart(limit=None, backoff=0.0)
+    new_context().spawn(lambda: Failing(meter, counts), on_failure=policy)
 
 
 class SketchIdle(Actor):
@@ -178,6 +205,17 @@ SPAWN = Scenario(
         )
     },
     alone(compactor_churn),
+)
+RESTART = Scenario(
+    "restart",
+    {
+        "rate": Metric(
+            "restart of a failed process, one at a time",
+            "restarts/s",
+            targets=(Target(value=30_000),),
+        )
+    },
+    alone(compactor_restarts),
 )
 THREAD_SPAWN = Scenario(
     "thread_spawn",

@@ -10,7 +10,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from compactor._version import __version__
+from compactor.actor.bound import Bound
 from compactor.actor.future import Future
+from compactor.actor.supervision import Escalate, Policy, Restart, Resume, Stop
 from compactor.actor.timers import Timer
 from compactor.context import Context
 from compactor.errors import AskFailed, AskTimeout, CompactorError, Reason, RemoteError
@@ -24,15 +26,19 @@ from compactor.process import Process, ProtobufProcess
 from compactor.runtime.program import run_program
 from compactor.runtime.speedups import Speedups, speedups
 from compactor.settings import Settings
+from compactor.supervisor import ChildSpec, Supervisor
 from compactor.tls.settings import TlsSettings
 
 __all__ = [
     "PID",
     "AskFailed",
     "AskTimeout",
+    "Bound",
+    "ChildSpec",
     "CompactorError",
     "Context",
     "DeadLetter",
+    "Escalate",
     "Future",
     "Metrics",
     "Process",
@@ -42,8 +48,12 @@ __all__ = [
     "Request",
     "Response",
     "ResponseHeaders",
+    "Restart",
+    "Resume",
     "Settings",
     "Speedups",
+    "Stop",
+    "Supervisor",
     "Timer",
     "TlsSettings",
     "__version__",
@@ -80,8 +90,16 @@ def initialize(delegate: str = "", **kw: Any) -> None:
     _context = Context.singleton(delegate=delegate, **kw)
 
 
-def spawn(process: Process) -> PID:
+def spawn(
+    process: Process | Callable[[], Process],
+    *,
+    on_failure: Policy | None = None,
+    mailbox: Bound | None = None,
+) -> PID:
     """Spawn a process on the global context, and make that context if there is none.
+
+    Args:
+        process, on_failure, mailbox: as for :meth:`Context.spawn`.
 
     Returns:
         The pid of the process.
@@ -89,7 +107,7 @@ def spawn(process: Process) -> PID:
     if _context is None or _context.is_stopping:
         initialize()
     assert _context is not None
-    return _context.spawn(process)
+    return _context.spawn(process, on_failure=on_failure, mailbox=mailbox)
 
 
 def join() -> None:

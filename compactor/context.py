@@ -8,8 +8,10 @@ from threading import get_ident
 from typing import Any, Literal, TypeVar
 
 from compactor import errors
+from compactor.actor.bound import Bound
 from compactor.actor.future import Future
 from compactor.actor.mailbox import Mailbox
+from compactor.actor.supervision import Policy
 from compactor.errors import ContextError, InvalidProcess, NotOneProcess, ProcessError
 from compactor.inbound.listen import listen
 from compactor.metrics.dead_letters import DeadLetter
@@ -22,7 +24,7 @@ from compactor.runtime.asking import ContextAsking
 from compactor.runtime.legacy import LegacyState, port_of
 from compactor.runtime.runtime import Runtime
 from compactor.runtime.singleton import singleton
-from compactor.runtime.spawning import spawn
+from compactor.runtime.spawning import ContextSpawning, spawn, spawn_supervised
 from compactor.runtime.timing import ContextTiming
 from compactor.runtime.waiting import ContextWaiting
 from compactor.settings import Settings
@@ -34,7 +36,7 @@ Hook = TypeVar("Hook", bound=Callable[[DeadLetter], Any])
 PressureHook = TypeVar("PressureHook", bound=Callable[[Address, bool], Any])
 
 
-class Context(ContextAsking, ContextTiming, ContextWaiting, LegacyState):
+class Context(ContextAsking, ContextSpawning, ContextTiming, ContextWaiting, LegacyState):
     """A listening (ip, port) and an event loop, on which processes are spawned.
 
     Every method may be called from any thread, from handlers too, and before the loop runs; none
@@ -150,22 +152,36 @@ class Context(ContextAsking, ContextTiming, ContextWaiting, LegacyState):
             )
         return pids[0]
 
-    def spawn(self, process: Process) -> PID:
+    def spawn(
+        self,
+        process: Process | Callable[[], Process],
+        *,
+        on_failure: Policy | None = None,
+        mailbox: Bound | None = None,
+    ) -> PID:
         """Give a process its pid, run its ``initialize`` here and now, and let it receive.
 
         What arrives before ``initialize`` returns waits.  If it raises, nothing has been spawned.
+
+        Args:
+            process: the process; or a callable that makes it, called here and now, and by
+                ``Restart`` again, on the loop.
+            on_failure: what is done when a handler raises: ``Resume()``, ``Stop()``,
+                ``Restart(...)`` or ``Escalate()``.  None is as ``Resume()``: that is logged, and
+                the process goes on.
+            mailbox: how many events may wait; None for the bounds in the settings.
 
         Raises:
             InvalidProcess: a live process has that name, or this one lives already.
             ContextStopped: the context was stopped.
             ContextError: threads are greenlets, which the loop would block.
-            TypeError: ``process`` is not a Process.
+            TypeError: ``process`` is neither a Process nor a callable that makes one; or
+                ``Restart`` was given no callable.
         """
-        if not isinstance(process, Process):
-            raise TypeError(f"only a Process can be spawned, got {process!r}")
-        if (self._life.is_stopping or not self._life.is_started) and not self._is_draining_here:
-            self._check_startable()
-        return spawn(self, process)
+        self._check_may_spawn()
+        if on_failure is None and mailbox is None and isinstance(process, Process):
+            return spawn(self, process)
+        return spawn_supervised(self, process, on_failure, mailbox)
 
     def _hosts(self, process: Process) -> bool:
         """Whether a process that was bound to this context lives."""
@@ -194,7 +210,7 @@ class Context(ContextAsking, ContextTiming, ContextWaiting, LegacyState):
         if self._portal.thread == get_ident():
             mailbox.terminate(inject)
         else:
-            self._call(mailbox.terminate, inject)
+            self._call(self._runtime.supervision.terminating(mailbox), inject)
 
     def _not_alive(self, pid: PID) -> ContextError:
         if not self._portal.on_loop:  # handlers go on while a context ends

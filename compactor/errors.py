@@ -118,6 +118,7 @@ class Reason(str, enum.Enum):
     UNRESOLVED = "unresolved"  #: no address was found for the host name
     UNREACHABLE = "unreachable"  #: no route, no descriptor, or another error of the system
     TERMINATED = "terminated"  #: the process ended while its context lives on
+    FAILED = "failed"  #: it ended so because it failed, as ``on_failure`` says; or its message did
     NO_PROCESS = "no such process"  #: nobody of that name lives at the address
     NO_HANDLER = "no handler"  #: the process has no handler for that name
     SENDER_REFUSED = "sender refused"  #: the peer may not write for that sender

@@ -17,6 +17,7 @@ from compactor.actor.handlers import (
     mark,
     mark_answer,
 )
+from compactor.actor.ids import generated_id
 from compactor.actor.process_owner import ProcessOwner, ShortWay
 from compactor.actor.protobuf import (
     message_name,
@@ -24,13 +25,14 @@ from compactor.actor.protobuf import (
     parsing,
     type_name,
 )
+from compactor.actor.supervising import Supervising
 from compactor.actor.timing import Timing
 from compactor.errors import ProcessError, UnboundProcess
 from compactor.pid import PID, check_id
 from compactor.wire.encoder import Body, check_name
 
 
-class Process(Asking, Timing):
+class Process(Asking, Supervising, Timing):
     """An actor: it handles one event at a time, and is reached by its pid.
 
     Subclass it, install methods, and spawn it on a :class:`compactor.Context`::
@@ -44,7 +46,8 @@ class Process(Asking, Timing):
     one is done; ``terminate`` cancels it.
 
     Args:
-        name: the id of its pid.
+        name: the id of its pid; None for the name of its class in small letters with a number, as
+            ``worker(1)``.
 
     Raises:
         TypeError, ValueError: the name cannot stand in a pid.
@@ -115,7 +118,10 @@ class Process(Asking, Timing):
             mark(function, INSTALL_ATTRIBUTE, (name, None)), name, http
         )
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str | None = None) -> None:
+        if name is None:
+            self.name: str = generated_id(type(self).__name__.lower())
+            return
         self.name = self.__checked = check_id(name)
         if not name:
             raise ValueError("the name of a process must not be empty: no message would reach it")
@@ -253,7 +259,8 @@ class Process(Asking, Timing):
     def exited(self, pid: PID, *reason: Any) -> Any:
         """Called when a linked process has exited, or can no longer be reached.
 
-        Override it as ``exited(self, pid, reason)`` to be told a :class:`compactor.Reason` too.
+        Override it as ``exited(self, pid, reason)`` to be told a :class:`compactor.Reason` too,
+        and as ``exited(self, pid, reason, detail)`` for the text of the cause, if it has failed.
         The link is used up: link again to watch ``pid`` again.
         """
 

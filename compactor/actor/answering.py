@@ -112,6 +112,7 @@ class _Answer:
         """Answer that the handler has raised."""
         process = self._process
         process.context._answer_failure(process.pid, self._to, self._name, error)
+        process.context._answer_failed(process, error)
 
     def send(self, answer: Encoded) -> None:
         """Send what is answered."""

@@ -32,7 +32,13 @@ _MOST_TOLD = 64 * 1024  # bytes of such an answer that are read: a few make a th
 _MOST_TEXT = 4096  # characters of the text of an error: one may quote all that it was sent
 _MOST_TYPE = 256  # and of the name of its type
 
-_TOLD = (Reason.NO_HANDLER, Reason.OVERFLOW, Reason.TERMINATED, Reason.STOPPED)
+_TOLD = (
+    Reason.NO_HANDLER,
+    Reason.OVERFLOW,
+    Reason.TERMINATED,
+    Reason.FAILED,
+    Reason.STOPPED,
+)
 """Why a process here does not answer; of all else the status of a response tells."""
 
 
@@ -225,6 +231,13 @@ class Asks:
             if asked is not None and asked.asker is not None:
                 return asked.asker
         return sender
+
+    def end_those_of(self, asker: PID) -> None:
+        """A process is made anew, and its successor has asked nothing yet."""
+        for asked in list(self._waiting.values()):
+            if asked.asker == asker:
+                self.forget(asked)
+                asked.fail_for(Reason.TERMINATED)
 
     def abandon(self) -> None:
         """The context stops."""

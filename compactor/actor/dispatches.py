@@ -17,8 +17,9 @@ from concurrent.futures import _base
 from threading import get_ident
 from typing import Any, NoReturn
 
-from compactor.actor.events import finish
+from compactor.actor.events import finish, is_method_of
 from compactor.actor.future import Future
+from compactor.actor.untold import keep_untold, tell
 from compactor.errors import ContextError, InvalidMethod, ProcessError, ProcessTerminated, Reason
 from compactor.pid import PID, check_pid
 
@@ -105,6 +106,20 @@ class Call:
     def discard(self, reason: Reason) -> None:
         if not self.done() and (self.running() or self._start()):
             self._fail(ProcessTerminated(f"{self}: {reason}"))
+
+    def moved(self, mailbox: Mailbox, page_of: Any) -> bool:
+        """Have it be for the process of another mailbox; False if it calls the old object."""
+        method = self._method
+        if isinstance(method, str):
+            method = getattr(mailbox.process, method, None)
+            if not callable(method):
+                return False
+            self._function = method
+        else:
+            if is_method_of(method, self._mailbox.process):
+                return False
+        self._mailbox = mailbox
+        return True
 
     def __str__(self) -> str:
         method = self._method
@@ -228,11 +243,18 @@ class Call:
         if self._exception is None and self._early() is _FINISHED:
             return self._result
         self._check_wait(timeout)
-        return Library.result(self, timeout)  # type: ignore[arg-type]
+        try:
+            return Library.result(self, timeout)  # type: ignore[arg-type]
+        finally:
+            if self._exception is not None:
+                tell(self._steps)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         self._check_wait(timeout)
-        return Library.exception(self, timeout)  # type: ignore[arg-type]
+        error = Library.exception(self, timeout)  # type: ignore[arg-type]
+        if error is not None:
+            tell(self._steps)
+        return error
 
     def _check_wait(self, timeout: float | None) -> None:
         """Refuse to wait on the thread that the call itself needs."""
@@ -244,6 +266,13 @@ class Call:
                 f"a handler cannot wait for a dispatch to {self._mailbox.pid}, which needs the "
                 "same thread: await it, in an async method"
             )
+
+    def leave_failure(self, report: Callable[[], Any]) -> None:
+        """Have a failure reported when nobody can be told of it any more, and nobody was."""
+        for step in self._steps:
+            if type(step) is Waiter or isinstance(step, _LoopFuture):
+                return  # they are about to be
+        keep_untold(self._steps, report)
 
     def _wake(self) -> None:
         """Wake those who await it, on their loops."""
@@ -290,6 +319,16 @@ class Dispatch(Call, Future[Any]):  # type: ignore[override]
     """A call of a method, and the future of its result: one object, for there are many."""
 
 
+class Unwatched(Dispatch):
+    """A call whose result nobody has: that of a timer."""
+
+    def moved(self, mailbox: Mailbox, page_of: Any) -> bool:
+        return False  # timers end with the object that has set them
+
+    def leave_failure(self, report: Callable[[], Any]) -> None:
+        report()
+
+
 class Dispatcher:
     """What ``Context.dispatch`` does on the loop's thread.
 
@@ -324,7 +363,7 @@ class Dispatcher:
         mailbox = self._live.get(pid.id)
         if mailbox is None or (mailbox.pid is not pid and not self._is_local(pid)):
             raise self._refuse(pid)
-        return Dispatch(mailbox, method, args)
+        return Unwatched(mailbox, method, args)
 
     def dispatch(
         self, pid: PID, method: str | Callable[..., Any], args: tuple[Any, ...]

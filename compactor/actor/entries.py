@@ -82,6 +82,18 @@ def discard(
         yield
 
 
+def discarded(
+    dropped: deque[Entry] | None,
+    queue: deque[Entry],
+    mailbox: Any,
+    told: Callable[..., None],
+    reason: Reason,
+) -> Iterator[None]:
+    """As ``discard``, of what was dropped when the process was terminated, and of what waits."""
+    yield from discard(dropped, mailbox, told, Reason.TERMINATED)
+    yield from discard(queue, mailbox, told, reason)
+
+
 def sender_of(entry: Entry) -> PID | None:
     """Who has sent a message; None for what is none."""
     return message_of(entry)[1] if isinstance(entry[1], (PID, tuple)) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -22,6 +23,13 @@ async def then(first: Coroutine[Any, Any, Any], over: Callable[[Exception | None
         over(error)
 
 
+def is_method_of(call: Any, process: Any) -> bool:
+    """Whether a call is that of a method of an object, with or without some of its arguments."""
+    while isinstance(call, functools.partial):
+        call = call.func
+    return getattr(call, "__self__", None) is process
+
+
 class Sized:
     """An event that takes so many bytes while it waits, which its mailbox has been told."""
 
@@ -37,6 +45,10 @@ class Sized:
 
     def discard(self, reason: Reason) -> None:
         self._event.discard(reason)
+
+    def moved(self, mailbox: Any, page_of: Callable[[bytes], Any]) -> bool:
+        moved = getattr(self._event, "moved", None)
+        return moved is None or moved(mailbox, page_of)
 
     def __str__(self) -> str:
         return str(self._event)
@@ -56,20 +68,23 @@ async def finish(dispatch: Any, coroutine: Coroutine[Any, Any, Any], mailbox: An
 
 
 class Exited:
-    """A linked pid is gone."""
+    """A linked pid is gone.
 
-    __slots__ = ("pid", "reason", "takes_reason")
+    Args:
+        pid, reason, detail: what ``exited`` is told.
+    """
 
-    def __init__(self, pid: PID, reason: Reason, takes_reason: bool) -> None:
+    __slots__ = ("detail", "pid", "reason")
+
+    def __init__(self, pid: PID, reason: Reason, detail: str = "") -> None:
         self.pid = pid
-        self.takes_reason = takes_reason
         self.reason = reason
+        self.detail = detail
 
     def serve(self, mailbox: Any) -> Any:
         process = mailbox.process
-        if self.takes_reason:
-            return process.exited(self.pid, self.reason)
-        return process.exited(self.pid)
+        told = process.__handlers__().exited_is_told
+        return process.exited(*(self.pid, self.reason, self.detail)[:told])
 
     def discard(self, reason: Reason) -> None:
         pass  # a process that ends needs to hear of no more exits
@@ -82,26 +97,35 @@ class Initialization:
     """The rest of an ``async def initialize``, as the first event; its failure ends the process.
 
     Args:
-        coroutine: what ``initialize`` returned.
+        coroutine: what ``initialize`` returned; None if it was not called yet.
         over: called with the error, or None.
+        is_supervised: whether a policy says what a failure does.
     """
 
-    __slots__ = ("_coroutine", "_over")
+    __slots__ = ("_coroutine", "_is_supervised", "_over")
 
     def __init__(
-        self, coroutine: Coroutine[Any, Any, Any], over: Callable[[BaseException | None], Any]
+        self,
+        coroutine: Coroutine[Any, Any, Any] | None,
+        over: Callable[[BaseException | None], Any],
+        is_supervised: bool = False,
     ) -> None:
         self._coroutine = coroutine
         self._over = over
+        self._is_supervised = is_supervised
 
     def serve(self, mailbox: Any) -> Any:
         return self._initialize(mailbox)
 
     async def _initialize(self, mailbox: Any) -> None:
+        assert self._coroutine is not None
         try:
             await self._coroutine
         except Exception as error:
-            mailbox.abandon(Reason.TERMINATED, self, error)
+            if self._is_supervised:
+                self._over(error)
+                raise
+            mailbox.abandon(Reason.FAILED, self, error)
             self._over(error)
         except asyncio.CancelledError:
             self._over(ProcessTerminated(f"{self}: {Reason.TERMINATED}"))
@@ -114,7 +138,8 @@ class Initialization:
             self._over(None)
 
     def discard(self, reason: Reason) -> None:
-        self._coroutine.close()
+        if self._coroutine is not None:
+            self._coroutine.close()
         self._over(ProcessTerminated(f"{self}: {reason}"))
 
     def __str__(self) -> str:

@@ -15,7 +15,14 @@ DOOR_ATTRIBUTE = "__answers_http__"
 
 TABLE_ATTRIBUTE = "_compactor_handlers"
 # Modules of classes that have no handlers.
-_UNCHANGING = ("builtins", "compactor.process", "compactor.actor.asking", "compactor.actor.timing")
+_UNCHANGING = (
+    "builtins",
+    "compactor.process",
+    "compactor.actor.asking",
+    "compactor.actor.supervising",
+    "compactor.actor.timing",
+    "compactor.supervisor",
+)
 
 
 class HandlerTable(NamedTuple):
@@ -26,14 +33,14 @@ class HandlerTable(NamedTuple):
         routes: route path to what the class has to serve it.
         answers: the names among them whose results go to whoever has asked.
         doors: the names among those again that HTTP requests without a sender may ask for.
-        exited_takes_reason: whether its ``exited`` takes a reason besides the pid.
+        exited_is_told: how much its ``exited`` is told: the pid; its reason; the cause in words.
     """
 
     messages: dict[str, tuple[Any, Any]]
     routes: dict[str, Any]
     answers: frozenset[str]
     doors: frozenset[str]
-    exited_takes_reason: bool
+    exited_is_told: int
 
 
 class _Known:
@@ -154,24 +161,29 @@ def _collect_handlers(cls: type[Any]) -> HandlerTable:
         {path: found[attribute] for path, attribute in routes.items()},
         frozenset(answers.intersection(messages)),
         frozenset(doors.intersection(messages)),
-        is_overridden and _takes_reason(found["exited"]),
+        _places_of(found["exited"]) if is_overridden else 1,
     )
 
 
-def _takes_reason(exited: Any) -> bool:
-    """Whether ``exited`` is called with a reason: ``exited(self, pid, reason)`` can be.
+def _places_of(exited: Any) -> int:
+    """How many arguments ``exited`` is called with: ``exited(self, pid, reason, detail)`` takes 3.
 
     Wrappers count as what they wrap.  One that does not tell what that is, and takes whatever it
     is given, is called as in 0.3.0: with the pid alone.
     """
-    expected = 3
+    itself = 1
     if isinstance(exited, (staticmethod, classmethod)):
         exited = bound(exited, None)
-        expected = 2
+        itself = 0
     signature = inspect.signature(exited)
-    try:
-        signature.bind(*[None] * expected)
-    except TypeError:
-        return False
-    named = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(kind.kind in named for kind in signature.parameters.values()) > expected - 2
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    named = sum(parameter.kind in kinds for parameter in signature.parameters.values()) - itself
+    for places in (3, 2):
+        try:
+            signature.bind(*[None] * (itself + places))
+        except TypeError:
+            continue
+        # With a reason alone, ``exited(pid, *reason)`` is enough to be told.
+        if named >= places or (places == 2 and named >= 1):
+            return places
+    return 1

@@ -94,6 +94,10 @@ class Links:
         """The pids at an address that somebody watches."""
         return list(self._at.get(address, ()))
 
+    def watchers(self, to: PID) -> list[Linker]:
+        """Who watches a pid."""
+        return list(self._at.get(to.address, {}).get(to, ()))
+
     def items(self) -> Iterable[tuple[PID, set[str]]]:
         """Every pid that processes watch, with the ids of those."""
         return [

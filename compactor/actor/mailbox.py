@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections import deque
 from collections.abc import Coroutine
 from threading import get_ident, main_thread
 from typing import Any
 
-from compactor.actor import entries
-from compactor.actor.entries import LARGE, Entry, Event, initialize, start
+from compactor.actor.entries import LARGE, Entry, Event, discarded, initialize, start
 from compactor.actor.events import then
 from compactor.actor.mailbox_owner import MailboxOwner
 from compactor.actor.routes import Call
@@ -23,11 +21,8 @@ from .scopes import scopes
 
 # The states of a mailbox.  READY is zero because every put asks for it.
 READY, IDLE, CLOSED, SUSPENDED, ENDING, ENDED = range(6)
-
 _NOTHING: tuple[()] = ()  # the queue of a mailbox that never had an entry
-
 _TERMINATED = Reason.TERMINATED  # which takes a call of Python, as an attribute of an Enum
-
 _QUICK = 4  # entries of a mailbox that is known to be quick, before the first look at the clock
 
 
@@ -127,6 +122,8 @@ class Mailbox:
             result = scope.run(call, a, b)
         except BaseException as error:
             self._failed((call, a, b), error)
+            if self.state != READY:
+                return
         else:
             if result is not None and isinstance(result, Coroutine):
                 self._suspend(result, (call, a, b))
@@ -165,10 +162,8 @@ class Mailbox:
     # Draining
 
     def initialize(self) -> Any:
-        """Call ``initialize`` of the process, here and now, in a context of its own.
-
-        It is a copy of the caller's, and all handlers will run in it, or in copies of it.  Any
-        thread may call this, before the mailbox is opened.
+        """Call ``initialize`` of the process, here and now, in a context of its own: a copy of the
+        caller's, in which handlers run.  Any thread may call this, before the mailbox is opened.
         """
         scope = scopes.copy()
         result = scope.run(initialize, self.process, None)
@@ -193,8 +188,7 @@ class Mailbox:
         if self.state == ENDING:
             return self._serve_last()
         entry: Any = None
-        served = looked = 0
-        next_look = self._first_look
+        served, looked, next_look = 0, 0, self._first_look
         while self.queue and served < limit:
             if served == next_look:
                 if self._run_queue.now() > self._run_queue.turn_end:
@@ -211,6 +205,8 @@ class Mailbox:
                 result = self._scope.run(call, a, b)
             except BaseException as error:
                 self._failed(entry, error)
+                if self.state != READY:
+                    break
             else:
                 if result is not None and isinstance(result, Coroutine):
                     self._run_queue.unlooked = served - looked
@@ -229,9 +225,11 @@ class Mailbox:
         return entry
 
     def _failed(self, entry: Entry, error: BaseException) -> None:
-        """Report a handler that raised."""
-        self._report_failure(entry, error)
+        """Report a handler that raised, and await what is done about it."""
+        recovery = self._report_failure(entry, error)
         self._pass_on(error)
+        if recovery is not None:
+            self._suspend(recovery, entry)
 
     def _pass_on(self, error: BaseException) -> None:
         """Raise Control-C again, which only a main thread gets."""
@@ -239,11 +237,11 @@ class Mailbox:
             self._resume()
             raise error
 
-    def _report_failure(self, entry: Entry, error: BaseException) -> None:
-        try:  # noqa: SIM105 - what would be shorter needs memory
-            self._owner.handler_failed(self, entry, error)
+    def _report_failure(self, entry: Entry, error: BaseException) -> Any:
+        try:
+            return self._owner.handler_failed(self, entry, error)
         except MemoryError:
-            pass
+            return None
 
     def _suspend(self, coroutine: Coroutine[Any, Any, Any], entry: Entry) -> None:
         """Serve nothing more until ``coroutine`` is done."""
@@ -259,7 +257,8 @@ class Mailbox:
             else:
                 self._cancel_task()
             self._task = None
-            self._failed(entry, error)
+            if (recovery := self._report_failure(entry, error)) is not None:
+                recovery.close()
             if entry[0] is serve:
                 entry[1].discard(Reason.OVERFLOW)
             self._resume()
@@ -271,9 +270,11 @@ class Mailbox:
     def _handler_done(self, task: asyncio.Task[Any], entry: Entry) -> None:
         self._task = None
         error = None if task.cancelled() else task.exception()
-        if error is not None:
-            self._report_failure(entry, error)
-        self._resume()
+        recovery = None if error is None else self._report_failure(entry, error)
+        if recovery is None:
+            self._resume()
+        else:
+            self._suspend(recovery, entry)
 
     def _resume(self) -> None:
         if self.state == ENDED:
@@ -298,7 +299,7 @@ class Mailbox:
             if self._task is not None:
                 self._cancel_task()
             if self._dropped is not None:
-                return  # finalize is the next event already
+                return  # finalize is next
             self._dropped, self.queue = self.queue, _NOTHING
             if self.large_bytes:
                 self.account(-self.large_bytes)
@@ -321,8 +322,10 @@ class Mailbox:
         if self._finalizing:
             return None
         self._finalizing = True
+        owner, id_ = self._owner, self.pid.id
         try:
-            result = self.process.finalize()
+            is_parent = owner.parents and id_ in owner.parents
+            result = owner.end_family(self) if is_parent else self.process.finalize()
         except BaseException as error:
             self._finalized(error)
             self._pass_on(error)
@@ -354,13 +357,13 @@ class Mailbox:
             reason: why what waits is not served.
             event, error: the event that failed and so ended the process, and how.
         """
-        self._end(reason, (serve, event, self), error)
+        self._end(reason, None if event is None else (serve, event, self), error)
 
     def _end(self, reason: Reason, entry: Entry | None, error: BaseException | None) -> None:
         self.state = ENDED
         if self._task is not None:
             self._cancel_task()
-        self._owner.process_ended(self)  # frees the id, before anybody hears of the end
+        self._owner.process_ended(self, reason, error)  # frees the id, before anybody hears of it
         if entry is not None and error is not None:
             self._report_failure(entry, error)
         if self.queue or self._dropped or self.feeders is not None:
@@ -382,9 +385,7 @@ class Mailbox:
         self._release_feeders()
         if dropped or queue:
             told = self._owner.message_dropped
-            earlier = entries.discard(dropped, self, told, Reason.TERMINATED)
-            later = entries.discard(queue, self, told, reason)
-            self._owner.slices.work(itertools.chain(earlier, later), self)
+            self._owner.slices.work(discarded(dropped, queue, self, told, reason), self)
 
     def _release_feeders_if_low(self) -> None:
         owner = self._owner

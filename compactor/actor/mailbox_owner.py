@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Coroutine
 from typing import Any, Protocol
 
 from compactor.actor.backlog import Backlog
@@ -19,15 +20,21 @@ class MailboxOwner(Protocol):
         low_water: what a mailbox holds at most when its sockets are read again.
         backlog: counts the bytes of what is large, in all mailboxes.
         slices: does the reports of what a mailbox will not serve.
+        parents: the ids of the processes that have children, who end before they do.
     """
 
     low_water: int
     backlog: Backlog
     slices: Slices
 
+    @property
+    def parents(self) -> Container[str]: ...
     def bind(self, process: Any, name: str) -> Call | None: ...
-    def handler_failed(self, mailbox: Any, entry: Entry, error: BaseException) -> None: ...
+    def handler_failed(
+        self, mailbox: Any, entry: Entry, error: BaseException
+    ) -> Coroutine[Any, Any, None] | None: ...
     def message_dropped(
         self, mailbox: Any, sender: PID, name: str | None, size: int, reason: Reason
     ) -> None: ...
-    def process_ended(self, mailbox: Any) -> None: ...
+    def process_ended(self, mailbox: Any, reason: Reason, error: BaseException | None) -> None: ...
+    def end_family(self, mailbox: Any) -> Coroutine[Any, Any, Any]: ...

@@ -89,5 +89,13 @@ class Exchange:
     def discard(self, reason: Reason) -> None:
         self._respond(Response.error(500, f"The process has ended: {reason}."))
 
+    def moved(self, mailbox: Any, page_of: Callable[[bytes], Any]) -> bool:
+        """Have it be for the process of another mailbox; False if that has no such route."""
+        page = page_of(self._request.path.encode("utf-8", "surrogateescape"))
+        if page is None or page[0] is not mailbox:
+            return False
+        self._call = page[1]
+        return True
+
     def __str__(self) -> str:
         return f"request {self._request.method} {self._request.uri}"

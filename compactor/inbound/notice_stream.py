@@ -17,6 +17,7 @@ _MAX_UNREAD = 4 * 1024 * 1024
 """Bytes of notices that one observer leaves unread before its stream is cut.  It asks for another
 one, and is told what holds by then, so nothing is lost.
 """
+_TERMINATED = (Reason.TERMINATED.value,)
 _MAX_DUE = 64 * 1024  # bytes of notices of one stream that wait for their turn to be written
 
 
@@ -159,15 +160,16 @@ class NoticeTurns:
 class Watched:
     """A process that was asked for, and the streams that have not been told of its end."""
 
-    __slots__ = ("id", "mark", "streams")
+    __slots__ = ("end", "id", "mark", "streams")
 
     def __init__(self, id_: str, mark: str) -> None:
         self.id = id_  # the same text for all of them
         self.mark = mark
         self.streams: set[NoticeStream] = set()
+        self.end: tuple[str, ...] = _TERMINATED
 
     def tell_end(self, stream: NoticeStream) -> None:
         """Tell one of them."""
         self.streams.discard(stream)
         stream.observed.pop(self.id, None)
-        stream.tell(EXITED, self.id, Reason.TERMINATED.value)
+        stream.tell(EXITED, self.id, *self.end)

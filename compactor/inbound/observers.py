@@ -114,10 +114,12 @@ class Observers:
         stream.tell(LIVES, id_, watched.mark)
         return True
 
-    def ended(self, id_: str) -> None:
-        """A process has ended."""
+    def ended(self, id_: str, reason: Reason, detail: str) -> None:
+        """A process has ended; the detail says why it failed, if it did."""
         watched = self.watched.pop(id_, None)
         if watched is not None:
+            if reason is not Reason.TERMINATED:
+                watched.end = (reason.value, detail)
             self._slices.work(self._tell_ends(watched))
 
     def _forget(self, stream: NoticeStream) -> None:

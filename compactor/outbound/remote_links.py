@@ -39,7 +39,7 @@ class WatchOwner(Protocol):
     """Who knows the watchers of an address, and tells them."""
 
     def watched_at(self, address: Address) -> list[PID]: ...
-    def exited(self, address: Address, id_: str, reason: Reason) -> None: ...
+    def exited(self, address: Address, id_: str, reason: Reason, detail: str = "") -> None: ...
     def lost(self, address: Address, reason: Reason) -> None: ...
 
 
@@ -256,7 +256,7 @@ class RemoteLinks:
         if word == notices.LIVES and len(values) >= 2:
             self._lives(values[0], values[1])
         elif word == notices.EXITED and len(values) >= 2:
-            self._exited(values[0], values[1])
+            self._exited(*values[:3])
         elif word == notices.REFUSED and len(values) >= 3:
             self._message_refused(*values[:4])
 
@@ -268,14 +268,16 @@ class RemoteLinks:
         if before != mark:  # the one that was linked has ended while the stream was cut
             self._owner.watches.exited(self._address, id_, Reason.TERMINATED)
 
-    def _exited(self, id_: str, text: str) -> None:
+    def _exited(self, id_: str, text: str, detail: str = "") -> None:
         if id_ not in self._asked:
             return
         self._asked.discard(id_)
         reason = _named(text, Reason.TERMINATED)
         if self._marks.pop(id_, None) is not None and reason is Reason.NO_PROCESS:
             reason = Reason.TERMINATED  # while the stream was cut
-        self._owner.watches.exited(self._address, id_, reason)
+        told = detail[: notices.MAX_DETAIL].encode("utf-8", "surrogateescape")
+        detail = told.decode("utf-8", "replace")  # whoever prints it need not be careful
+        self._owner.watches.exited(self._address, id_, reason, detail)
 
     def _message_refused(self, id_: str, name: str, text: str, sender: str = "") -> None:
         self._refused += 1

@@ -71,9 +71,12 @@ class Answers:
             letter = DeadLetter(Reason.OVERFLOW, to, sender, name, len(body))
             self._metrics.dead_letter(letter)
 
-    def report(self, process: PID, what: str, error: BaseException) -> None:
-        """Count and log a failure that nobody else handles."""
-        self._metrics.handler_failures += 1
+    def report(
+        self, process: PID, what: str, error: BaseException, *, is_counted: bool = False
+    ) -> None:
+        """Count, unless that was done, and log a failure that nobody else handles."""
+        if not is_counted:
+            self._metrics.handler_failures += 1
         if isinstance(error, DoesNotParse):
             self._metrics.unparsable(process, what, error)
         else:

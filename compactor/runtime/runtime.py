@@ -11,9 +11,8 @@ from weakref import WeakValueDictionary
 
 from compactor.actor.asks import TEMPORARY, Asks
 from compactor.actor.backlog import Backlog
-from compactor.actor.entries import Entry, description, sender_of, unhandled
+from compactor.actor.entries import unhandled
 from compactor.actor.mailbox import Mailbox
-from compactor.actor.protobuf import DoesNotParse
 from compactor.actor.routes import Call, RouteTable
 from compactor.actor.slices import Slices
 from compactor.actor.undelivered import Undelivered
@@ -34,14 +33,15 @@ from compactor.outbound.send_queue import SendQueue
 from compactor.pid import PID, Address
 from compactor.process import Process
 from compactor.runtime.answers import Answers
-from compactor.runtime.at_exit import leave
 from compactor.runtime.binding import bind_handler
 from compactor.runtime.drain import Drain, tell_dropped
+from compactor.runtime.failures import Failures
 from compactor.runtime.hot_path import Backend
 from compactor.runtime.life import ENDING, Life
 from compactor.runtime.pages import Pages
 from compactor.runtime.readiness import Readiness
 from compactor.runtime.registry import Registry
+from compactor.runtime.supervising import Supervision
 from compactor.runtime.watches import Watches
 from compactor.settings import Settings
 from compactor.tls.credentials import Tls
@@ -54,7 +54,7 @@ _ACCEPTING_TURNS = 4  # of asyncio's loop, from accepting a connection to aborti
 _AFTER_SOCKETS = 1e-6
 
 
-class Runtime:
+class Runtime(Failures):
     """Everything that one context does on its loop.
 
     Args:
@@ -78,9 +78,7 @@ class Runtime:
         self.new_mailbox, self.new_date = backend.Mailbox, backend.HttpDate
         self.tls = tls
         self.low_water = settings.mailbox_high_water // 4
-        self.backlog = Backlog(
-            settings.mailbox_high_water_bytes, settings.mailbox_high_water_bytes_in_all
-        )
+        self.backlog = _new_backlog(settings)
         self.settings = settings
         self.metrics = Metrics()
         self.run_queue = backend.RunQueue()
@@ -103,6 +101,8 @@ class Runtime:
         self.server = Server(self)
         self.life = Life()
         self.drain = Drain(self.registry.live.values)
+        family = self.supervision = Supervision(self)
+        self.parents, self.end_family = family.parents, family.end_family
         self._ended = asyncio.Event()
         self._is_silent = False  # all processes have ended, so nobody has more to send
 
@@ -158,7 +158,7 @@ class Runtime:
         """The call that hands a message of that name to a process, or None."""
         return bind_handler(process, name)
 
-    def process_ended(self, mailbox: Mailbox) -> None:
+    def process_ended(self, mailbox: Mailbox, reason: Reason, error: BaseException | None) -> None:
         """A mailbox has ended: forget the process, and tell whoever watches it."""
         pid = mailbox.pid
         if mailbox.paths is not None:
@@ -172,36 +172,12 @@ class Runtime:
         elif holder is not None:
             return  # it never lived, and another process has taken its id since
         if self.watches.links.linked or self.observers.watched:
-            self.watches.ended(pid)
+            if reason is Reason.FAILED:
+                self.watches.ended(pid, reason, self.supervision.cause(pid, error))
+            else:
+                self.watches.ended(pid, Reason.TERMINATED, "")
         if not live:
             self._ended.set()
-
-    def handler_failed(self, mailbox: Mailbox, entry: Entry, error: BaseException) -> None:
-        """A handler raised, or its message did not parse: tell who asked, or log and count it."""
-        if self.life.is_copy and isinstance(error, SystemExit):
-            leave(error)
-        asker = sender_of(entry)
-        if asker is not None and asker.id.startswith(TEMPORARY):
-            is_told = self.answers.tell(mailbox.pid, asker, error)
-            if is_told and isinstance(error, Exception) and not isinstance(error, DoesNotParse):
-                return  # whoever has asked handles it
-        self.answers.report(mailbox.pid, description(entry, mailbox.calls), error)
-        if self.life.is_copy and not isinstance(error, DoesNotParse):
-            leave(error)
-
-    def handler_was_slow(
-        self, mailbox: Mailbox, entry: Entry, unlooked: int, seconds: float
-    ) -> None:
-        """A mailbox held the loop for so long.
-
-        Args:
-            entry: the last that it served.
-            unlooked: how many it served without a look at the clock, that one too.
-        """
-        what = description(entry, mailbox.calls)
-        if unlooked > 1:
-            what = f"one of {unlooked} events, the last of which was {what}"
-        self.metrics.slow_handler(mailbox.pid, what, seconds)
 
     def message_dropped(
         self, mailbox: Mailbox, sender: PID, name: str | None, size: int, reason: Reason
@@ -359,6 +335,10 @@ class Runtime:
         self._abort_connections()
         for _ in range(_ACCEPTING_TURNS):
             await asyncio.sleep(0)
+
+
+def _new_backlog(settings: Settings) -> Backlog:
+    return Backlog(settings.mailbox_high_water_bytes, settings.mailbox_high_water_bytes_in_all)
 
 
 async def _within(seconds: float, awaitable: Any) -> None:

@@ -82,19 +82,23 @@ class Watches:
         else:
             peer.links.link(to.id)
 
-    def ended(self, pid: PID) -> None:
-        """A process here has ended: it watches nobody any more, and whoever watches it is told."""
-        self.links.drop(pid.id)
-        self._tell_linkers(pid, self.links.exited(pid), Reason.TERMINATED)
-        self._observers.ended(pid.id)
+    def ended(self, pid: PID, reason: Reason, detail: str) -> None:
+        """A process here has ended: it watches nobody any more, and whoever watches it is told.
 
-    def exited(self, address: Address, id_: str, reason: Reason) -> None:
+        Args:
+            detail: why it failed, if it did.
+        """
+        self.links.drop(pid.id)
+        self._tell_linkers(pid, self.links.exited(pid), reason, detail)
+        self._observers.ended(pid.id, reason, detail)
+
+    def exited(self, address: Address, id_: str, reason: Reason, detail: str = "") -> None:
         """A process elsewhere has ended, while its context lives."""
         try:
             pid = PID(*address, id_)
         except ValueError:  # peers may say anything
             return
-        self._tell_linkers(pid, self.links.exited(pid), reason)
+        self._tell_linkers(pid, self.links.exited(pid), reason, detail)
 
     def lost(self, address: Address, reason: Reason) -> None:
         """An address is lost: whoever watches a process there is told, once for each."""
@@ -117,12 +121,13 @@ class Watches:
             self._tell_linkers(pid, (linker,), reason)
             yield
 
-    def _tell_linkers(self, pid: PID, linkers: Iterable[Linker], reason: Reason) -> None:
+    def _tell_linkers(
+        self, pid: PID, linkers: Iterable[Linker], reason: Reason, detail: str = ""
+    ) -> None:
         for linker in linkers:
             if not isinstance(linker, str):
                 linker.exited(pid, reason)
                 continue
             mailbox = self._registry.live.get(linker)
             if mailbox is not None:
-                takes_reason = mailbox.process.__handlers__().exited_takes_reason
-                mailbox.put_event(Exited(pid, reason, takes_reason))
+                mailbox.put_event(Exited(pid, reason, detail))

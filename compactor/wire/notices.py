@@ -47,11 +47,14 @@ _LINK_NAME = "compactor.link"  # as of a message, for C++ takes a link frame for
 
 ALIVE = "alive"  #: nothing is new
 LIVES = "lives"  #: id, mark: a process lives, the one that has this mark among all of its id
-EXITED = "exited"  #: id, reason: a process has ended, or never was
+EXITED = "exited"  #: id, reason, perhaps the cause: a process has ended, or never was
 REFUSED = "refused"  #: id, name, reason, perhaps id of the sender: a message was not taken
 
 NAME_BYTES = (16, 64)
 """How long the name of a stream may be."""
+
+MAX_DETAIL = 500
+"""Characters of the cause of a failure that are told, and taken."""
 
 MAX_MARK = 128
 """Characters of a mark; one is kept for each link."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import gc
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +24,7 @@ from tests.actors import (
     settle,
     spawned,
     take_letter,
+    wait_until,
 )
 
 ContextFactory = Callable[..., Context]
@@ -103,7 +106,7 @@ def test_keyboard_interrupt_reaches_the_future_and_the_process_lives_on(worker: 
 
 @pytest.mark.parametrize("method", ["fail", "fail_slowly"])
 @pytest.mark.smoke
-def test_exception_reaches_the_future_and_is_counted(
+def test_exception_reaches_the_future_and_is_counted_and_not_logged(
     worker: Worker, method: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     future = worker.context.dispatch(worker.pid, method)
@@ -112,7 +115,48 @@ def test_exception_reaches_the_future_and_is_counted(
         future.result(TIMEOUT)
     settle(worker)
     assert worker.context.metrics.handler_failures == 1
-    assert f"dispatch of '{method}'" in caplog.text
+    del future
+    gc.collect()
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize("method", ["fail", "fail_slowly"])
+def test_an_exception_that_is_awaited_is_not_logged(
+    worker: Worker, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def wait() -> str:
+        try:
+            await worker.context.dispatch(worker.pid, method)
+        except LookupError as error:
+            return str(error)
+        raise AssertionError("it did not fail")
+
+    async def wait_here() -> str:
+        return await wait()
+
+    other = Process("other")
+    worker.context.spawn(other)
+    assert worker.context.dispatch(other.pid, wait_here).result(TIMEOUT) == "broken"
+    assert asyncio.run(wait()) == "broken"
+    settle(worker)
+    gc.collect()
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize("method", ["fail", "fail_slowly"])
+def test_an_exception_that_nobody_is_told_of_is_logged(
+    worker: Worker, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker.context.dispatch(worker.pid, method)
+    kept = worker.context.dispatch(worker.pid, method)
+    settle(worker)
+    wait_until(kept.done)
+    gc.collect()
+    assert caplog.text.count(f"dispatch of '{method}'") == 1
+    del kept
+    gc.collect()
+    assert caplog.text.count(f"dispatch of '{method}'") == 2
+    assert "LookupError: broken" in caplog.text
 
 
 @pytest.mark.parametrize("backend", ["python"], indirect=True)

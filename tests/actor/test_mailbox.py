@@ -28,6 +28,7 @@ class Owner:
     backlog = Backlog(4 * LARGE, 16 * LARGE)
     slices = Slices(RunQueue())
     slices.close()
+    parents = ()
 
     def bind(self, process: Subject, name: str) -> Any:
         return getattr(process, name, None)
@@ -40,12 +41,15 @@ class Owner:
     def handler_failed(self, mailbox: Mailbox, entry: Any, error: BaseException) -> None:
         self.failed.append(error)
 
+    async def end_family(self, mailbox: Mailbox) -> None:
+        raise AssertionError("there are no children")
+
     def message_dropped(
         self, mailbox: Mailbox, sender: PID, name: str | None, size: int, reason: Reason
     ) -> None:
         self.dropped.append((sender, name, size, reason))
 
-    def process_ended(self, mailbox: Mailbox) -> None:
+    def process_ended(self, mailbox: Mailbox, reason: Reason, error: BaseException | None) -> None:
         self.ended.append(mailbox)
 
 

@@ -18,15 +18,15 @@ cdef class Mailbox:
     cdef CScope _scope
 
     # What waits.
-    cdef readonly object queue
-    cdef readonly int state
+    cdef public object queue
+    cdef public int state
     cdef readonly Py_ssize_t large_bytes
     cdef public dict feeders
     cdef int _first_look
 
     # What is awaited, and how it ends.
     cdef object _task
-    cdef object _dropped
+    cdef readonly object _dropped
     cdef bint _finalizing
 
     # Putting.

@@ -1,0 +1,79 @@
+"""``Failures``: what a runtime does when a handler has raised, or held the loop up."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from compactor.actor.asks import TEMPORARY
+from compactor.actor.entries import Entry, description, sender_of
+from compactor.actor.mailbox import Mailbox
+from compactor.actor.protobuf import DoesNotParse
+from compactor.actor.supervision import GaveUp
+from compactor.metrics.metrics import Metrics
+from compactor.runtime.answers import Answers
+from compactor.runtime.at_exit import leave
+from compactor.runtime.life import Life
+from compactor.runtime.recovery import AnsweredFailure
+
+if TYPE_CHECKING:
+    from compactor.runtime.supervising import Supervision
+
+
+class Failures:
+    """The part of ``Runtime`` that is told what went wrong in handlers."""
+
+    answers: Answers
+    life: Life
+    metrics: Metrics
+    supervision: Supervision
+
+    def handler_failed(
+        self, mailbox: Mailbox, entry: Entry, error: BaseException
+    ) -> Coroutine[Any, Any, None] | None:
+        """A handler raised, or its message did not parse: tell who asked, or log and count it.
+
+        Returns:
+            What is to be awaited before the next event, if the process is supervised.
+        """
+        if self.life.is_copy and isinstance(error, SystemExit):
+            leave(error)
+        if not self._is_told(mailbox, entry, error):
+            what, event = description(entry, mailbox.calls), entry[1]
+            report = functools.partial(self.answers.report, mailbox.pid, what, error)
+            leave_failure = getattr(event, "leave_failure", None)  # of a dispatch
+            if leave_failure is not None:
+                self.metrics.handler_failures += 1
+                leave_failure(functools.partial(report, is_counted=True))
+            else:
+                report()
+            if self.life.is_copy and not isinstance(error, DoesNotParse):
+                leave(error)
+        if self.supervision.records or isinstance(error, GaveUp):
+            return self.supervision.failed(mailbox, entry, error)
+        return None
+
+    def _is_told(self, mailbox: Mailbox, entry: Entry, error: BaseException) -> bool:
+        """Whether somebody has asked, and handles it."""
+        if isinstance(entry[1], AnsweredFailure):
+            return True
+        asker = sender_of(entry)
+        if asker is None or not asker.id.startswith(TEMPORARY):
+            return False
+        is_told = self.answers.tell(mailbox.pid, asker, error)
+        return is_told and isinstance(error, Exception) and not isinstance(error, DoesNotParse)
+
+    def handler_was_slow(
+        self, mailbox: Mailbox, entry: Entry, unlooked: int, seconds: float
+    ) -> None:
+        """A mailbox held the loop for so long.
+
+        Args:
+            entry: the last that it served.
+            unlooked: how many it served without a look at the clock, that one too.
+        """
+        what = description(entry, mailbox.calls)
+        if unlooked > 1:
+            what = f"one of {unlooked} events, the last of which was {what}"
+        self.metrics.slow_handler(mailbox.pid, what, seconds)
