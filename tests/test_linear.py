@@ -196,9 +196,9 @@ def test_what_a_head_says_is_understood_in_time_linear_in_its_length(kind: str) 
     assert seconds(*make(LARGE)) < four_turns()
 
 
-def test_members_of_gzip_are_inflated_in_time_linear_in_their_number_one_a_step() -> None:
+def test_members_of_gzip_are_inflated_in_time_linear_in_their_number_each_by_itself() -> None:
     assert_linear(inflate, members)
-    assert inflate(members(LARGE)) == LARGE // 20
+    assert inflate(members(LARGE)) >= LARGE // 20  # others have their turn between two steps
 
 
 def test_long_paths_are_matched_as_short_ones_are(backend: Backend) -> None:

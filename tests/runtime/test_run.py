@@ -28,6 +28,8 @@ import asyncio, contextlib, os, signal, sys, time
 import compactor
 from compactor import Context, PID, Process, install
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have what is aside ignore it
+
 def say(*words):
     print(*words, flush=True)
 
