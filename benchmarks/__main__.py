@@ -25,6 +25,7 @@ from benchmarks import (
     ratios,
     senders,
     tls,
+    typed,
     web,
 )
 from benchmarks.backends import backends
@@ -50,6 +51,7 @@ SCENARIOS = (
     lifecycle.IDLING,
     crowd.SCENARIO,
     protobuf.SCENARIO,
+    typed.SCENARIO,
 )
 NAMES = [scenario.name for scenario in SCENARIOS]
 

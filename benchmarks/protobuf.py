@@ -52,9 +52,13 @@ class BytesSink(Process):
 
 
 class BytesSource(Process):
+    def __init__(self, body: bytes) -> None:
+        super().__init__("bytes_source")
+        self.body = body
+
     def pump(self, sink: PID) -> None:
         for _ in range(BATCH):
-            self.send(sink, "work", BODY)
+            self.send(sink, "work", self.body)
 
 
 class MessageSink(ProtobufProcess):
@@ -80,8 +84,27 @@ def bare() -> None:
 
 
 def run(report: Report, seconds: float) -> None:
-    context = new_context()
     countdown = Batch(threading.Event())
+    ends = MessageSink(countdown), MessageSource("message_source")
+    report(costs_of(ends, BODY, bare, countdown, seconds))
+
+
+def costs_of(
+    ends: tuple[Process, Process],
+    body: bytes,
+    bare: Callable[[], object],
+    countdown: Batch,
+    seconds: float,
+) -> Values:
+    """What messages cost from handler to handler, as objects and as bytes, and bare.
+
+    Args:
+        ends: who receives the objects, and who sends them.
+        body: an object as bytes.
+        bare: writes and reads a batch of objects.
+        countdown: of those who receive.
+    """
+    context = new_context()
 
     def path(sink: Process, source: Process) -> Callable[[], object]:
         to, pid = context.spawn(sink), context.spawn(source)
@@ -94,8 +117,8 @@ def run(report: Report, seconds: float) -> None:
         return batch
 
     batches = {
-        "path": path(MessageSink(countdown), MessageSource("message_source")),
-        "bytes": path(BytesSink(countdown), BytesSource("bytes_source")),
+        "path": path(*ends),
+        "bytes": path(BytesSink(countdown), BytesSource(body)),
         "bare": bare,
     }
     costs: dict[str, list[float]] = {name: [] for name in batches}
@@ -106,7 +129,7 @@ def run(report: Report, seconds: float) -> None:
             batch()
             costs[name].append((time.perf_counter() - begun) / BATCH * 1e9)
     medians = {name: median(samples) for name, samples in costs.items()}
-    report({**medians, "added": medians["path"] - medians["bytes"]})
+    return {**medians, "added": medians["path"] - medians["bytes"]}
 
 
 def play(children: Children, seconds: float) -> Values:

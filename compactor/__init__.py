@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from compactor._version import __version__
 from compactor.actor.bound import Bound
 from compactor.actor.future import Future
+from compactor.actor.messages import Ask
 from compactor.actor.supervision import Escalate, Policy, Restart, Resume, Stop
 from compactor.actor.timers import Timer
 from compactor.context import Context
@@ -31,6 +32,7 @@ from compactor.tls.settings import TlsSettings
 
 __all__ = [
     "PID",
+    "Ask",
     "AskFailed",
     "AskTimeout",
     "Bound",

@@ -5,23 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from threading import get_ident
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 from compactor import errors
 from compactor.actor.bound import Bound
-from compactor.actor.future import Future
 from compactor.actor.mailbox import Mailbox
+from compactor.actor.message_types import MessageTypes
+from compactor.actor.messages import Message
 from compactor.actor.supervision import Policy
 from compactor.errors import ContextError, InvalidProcess, NotOneProcess, ProcessError
 from compactor.inbound.listen import listen
 from compactor.metrics.dead_letters import DeadLetter
 from compactor.metrics.metrics import Metrics
-from compactor.pid import NOBODY, PID, Address, check_pid
+from compactor.pid import PID, Address, check_pid
 from compactor.process import Process
 from compactor.runtime import hot_path
 from compactor.runtime.arguments import check_delegate, check_hook, check_loop
 from compactor.runtime.asking import ContextAsking
+from compactor.runtime.dispatching import ContextDispatching
 from compactor.runtime.legacy import LegacyState, port_of
+from compactor.runtime.messages import ContextMessages
 from compactor.runtime.runtime import Runtime
 from compactor.runtime.singleton import singleton
 from compactor.runtime.spawning import ContextSpawning, spawn, spawn_supervised
@@ -36,7 +39,15 @@ Hook = TypeVar("Hook", bound=Callable[[DeadLetter], Any])
 PressureHook = TypeVar("PressureHook", bound=Callable[[Address, bool], Any])
 
 
-class Context(ContextAsking, ContextSpawning, ContextTiming, ContextWaiting, LegacyState):
+class Context(
+    ContextAsking,
+    ContextDispatching,
+    ContextMessages,
+    ContextSpawning,
+    ContextTiming,
+    ContextWaiting,
+    LegacyState,
+):
     """A listening (ip, port) and an event loop, on which processes are spawned.
 
     Every method may be called from any thread, from handlers too, and before the loop runs; none
@@ -94,6 +105,7 @@ class Context(ContextAsking, ContextSpawning, ContextTiming, ContextWaiting, Leg
             advertise_port=advertise_port,
         )
         self.delegate = check_delegate(delegate)
+        self._types = MessageTypes()
         loop = check_loop(loop)
         self._tls = load_tls(tls)
         is_secure = self._tls is not None and not self._tls.settings.support_downgrade
@@ -219,7 +231,11 @@ class Context(ContextAsking, ContextSpawning, ContextTiming, ContextWaiting, Leg
 
     # Messages
 
-    def send(self, from_pid: PID, to_pid: PID, method: str, body: Body | None = None) -> None:
+    @overload
+    def send(self, from_pid: PID, to_pid: PID, method: str, body: Body | None = None) -> None: ...
+    @overload
+    def send(self, from_pid: PID, to_pid: PID, method: Message) -> None: ...
+    def send(self, from_pid: PID, to_pid: PID, method: Any, body: Body | None = None) -> None:
         """Send a message from a process of this context; ``Process.send`` does it.
 
         Messages from one context to one other arrive in order, at most once.  What cannot be
@@ -228,21 +244,24 @@ class Context(ContextAsking, ContextSpawning, ContextTiming, ContextWaiting, Leg
         Args:
             from_pid: the sender, a process of this context.
             to_pid: the receiver.
-            method: the message name.
+            method: the message name; or a message of a type, without a body.
             body: the content, or None for none.
 
         Raises:
             InvalidProcess: the sender is no process of this context.
             ContextStopped: the context was stopped.
-            TypeError, ValueError: the receiver, name or body cannot be sent.
+            TypeError, ValueError: the receiver, name, body or message cannot be sent.
         """
         check_pid(from_pid)
         mailbox = self._registry.mailbox_of(from_pid)
         if mailbox is None:
             raise self._not_alive(from_pid)
         check_pid(to_pid)
-        name = check_name(method)
-        content = body if type(body) is bytes else content_of(body)
+        if isinstance(method, str):
+            name = check_name(method)
+            content = body if type(body) is bytes else content_of(body)
+        else:
+            name, content = self._types.message(method, body)
         if self._portal.on_loop:
             self._send(mailbox, to_pid, name, content)
         else:
@@ -263,19 +282,10 @@ class Context(ContextAsking, ContextSpawning, ContextTiming, ContextWaiting, Leg
             self._portal,
             self.settings.max_mailbox_events,
             runtime.send,
+            self._types.outgoing,
         )
         if type(self).send is Context.send and "send" not in vars(self):
             mailbox.process.__use_outbox__(outbox)
-
-    def post(self, to: PID, name: str, body: Body | None = None) -> None:
-        """Send a message that names no sender, as libprocess's ``post`` does.
-
-        Raises:
-            ContextStopped: the context was stopped.
-            TypeError, ValueError: the receiver, name or body cannot be sent.
-        """
-        check_pid(to)
-        self._ask(self._runtime.forward, NOBODY, to, check_name(name), content_of(body))
 
     async def drained(self, pid: PID, to: PID) -> None:
         """Wait while too much is still here of what goes to ``to``; ``Process.drained`` does it.
@@ -330,27 +340,6 @@ class Context(ContextAsking, ContextSpawning, ContextTiming, ContextWaiting, Leg
     def metrics(self) -> Metrics:
         """What this context has counted."""
         return self._runtime.metrics
-
-    # Dispatches
-
-    def dispatch(self, pid: PID, method: str | Callable[..., Any], *args: Any) -> Future[Any]:
-        """Call a method of a local process, as an event of it.
-
-        Args:
-            pid: a process of this context.
-            method: the name of any method, installed or not; or a callable.
-            args: its arguments.
-
-        Returns:
-            A future for the result: ``result(timeout)`` in a thread, ``await`` in a coroutine.
-            It fails with ``ProcessTerminated`` if the process ends first.
-
-        Raises:
-            InvalidProcess: no live process of this context has that pid.
-            InvalidMethod: the process has no such method.
-            ContextStopped: the context was stopped.
-        """
-        return self._dispatcher.dispatch(pid, method, args)
 
     # Links
 

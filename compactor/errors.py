@@ -83,6 +83,10 @@ class RemoteError(ProcessError):
         self.text = text
 
 
+class MissingPackage(CompactorError, ImportError):
+    """A package that an extra of this one brings is not installed."""
+
+
 class LocalProtocolError(CompactorError, ValueError):
     """The caller gave something that cannot be put on the wire."""
 

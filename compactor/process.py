@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, KeysView
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar, overload
 
 from compactor.actor.asking import Asking, ProtobufAsking
 from compactor.actor.class_checks import check_class
@@ -11,13 +11,13 @@ from compactor.actor.handlers import (
     INSTALL_ATTRIBUTE,
     ROUTE_ATTRIBUTE,
     HandlerTable,
-    Method,
     bound,
     handler_table,
     mark,
     mark_answer,
 )
 from compactor.actor.ids import generated_id
+from compactor.actor.messages import Message, ProtobufMessage
 from compactor.actor.process_owner import ProcessOwner, ShortWay
 from compactor.actor.protobuf import (
     message_name,
@@ -27,12 +27,15 @@ from compactor.actor.protobuf import (
 )
 from compactor.actor.supervising import Supervising
 from compactor.actor.timing import Timing
+from compactor.actor.typed_handlers import AnswersBuffers, Installing, Installs
 from compactor.errors import ProcessError, UnboundProcess
 from compactor.pid import PID, check_id
 from compactor.wire.encoder import Body, check_name
 
+Buffer = TypeVar("Buffer", bound=ProtobufMessage)
 
-class Process(Asking, Supervising, Timing):
+
+class Process(Asking, Installing, Supervising, Timing):
     """An actor: it handles one event at a time, and is reached by its pid.
 
     Subclass it, install methods, and spawn it on a :class:`compactor.Context`::
@@ -70,53 +73,6 @@ class Process(Asking, Supervising, Timing):
     def __init_subclass__(cls, **kw: Any) -> None:
         super().__init_subclass__(**kw)
         check_class(cls, Process)
-
-    @classmethod
-    def route(cls, path: str) -> Callable[[Method], Method]:
-        """Decorate a method to serve HTTP requests to ``/<id><path>``, whatever their method.
-
-        The method takes a :class:`compactor.Request`; it returns ``str``, ``bytes``, a
-        JSON-able value or a :class:`compactor.Response`, or calls ``request.write``.
-
-        Raises:
-            ValueError: ``path`` does not start with ``/``, or ends with it.
-        """
-        if not isinstance(path, str) or not path.startswith("/"):
-            raise ValueError(f'Routes must start with "/", got {path!r}')
-        if path != "/" and path.endswith("/"):
-            raise ValueError(f'Routes must not end with "/", got {path!r}')
-        return lambda function: mark(function, ROUTE_ATTRIBUTE, path)
-
-    @classmethod
-    def install(cls, mbox: str) -> Callable[[Method], Method]:
-        """Decorate a method to handle messages named ``mbox``; it takes ``from_pid`` and ``body``.
-
-        One method can be installed under several names.
-
-        Raises:
-            TypeError, ValueError: no message can have that name.
-        """
-        name = check_name(mbox)
-        return lambda function: mark(function, INSTALL_ATTRIBUTE, (name, None))
-
-    @classmethod
-    def answer(cls, mbox: str, *, http: bool = True) -> Callable[[Method], Method]:
-        """Decorate a method to answer messages named ``mbox``: what it returns is the answer.
-
-        The method takes ``from_pid`` and ``body``, and returns bytes, or None for none; it may be
-        ``async``.  What it raises is a :class:`compactor.errors.RemoteError` where it was asked.
-        To a message that was sent, and not asked, there is no answer.
-
-        Args:
-            http: whether a plain HTTP request to ``/<id>/<mbox>`` asks as well.
-
-        Raises:
-            TypeError, ValueError: no message can have that name.
-        """
-        name = check_name(mbox)
-        return lambda function: mark_answer(
-            mark(function, INSTALL_ATTRIBUTE, (name, None)), name, http
-        )
 
     def __init__(self, name: str | None = None) -> None:
         if name is None:
@@ -181,7 +137,7 @@ class Process(Asking, Supervising, Timing):
 
         Raises:
             ProcessError: it lives already, or has no name.
-            TypeError: ``context`` is no context.
+            TypeError: ``context`` is no context, or messages of a type cannot be read or answered.
         """
         if self.__context is not None and self.__context._hosts(self):
             raise ProcessError(f"{self} lives already; a process is spawned once at a time")
@@ -197,10 +153,13 @@ class Process(Asking, Supervising, Timing):
             ) from None
         if name is not self.__checked:
             name = check_id(name)
+        table = table_of(type(self))
+        if table.kinds:
+            context._types.prepare(table.kinds)
         pid = self.__pid = pid_of(context.ip, context.port, name)
         self.__context = context
         self.__outbox = None
-        self.__table = table_of(type(self))
+        self.__table = table
         return pid
 
     def __unbind__(self) -> None:
@@ -237,7 +196,9 @@ class Process(Asking, Supervising, Timing):
             method, message_type = messages[name]
             call = bound(method, self)
             if message_type is not None:
-                return call(from_pid, parser_of(message_type)(body))
+                if hasattr(message_type, "DESCRIPTOR"):
+                    return call(from_pid, parser_of(message_type)(body))
+                call = self.context._types.decoding(call, message_type)
             return call(from_pid, body)
         self.context.delegated(self, name, from_pid, body)
         return None
@@ -256,7 +217,7 @@ class Process(Asking, Supervising, Timing):
     def finalize(self) -> Any:
         """Called on the loop as the last event, once the process is being terminated."""
 
-    def exited(self, pid: PID, *reason: Any) -> Any:
+    def exited(self, pid: PID, *reason: Any, **_: Any) -> Any:
         """Called when a linked process has exited, or can no longer be reached.
 
         Override it as ``exited(self, pid, reason)`` to be told a :class:`compactor.Reason` too,
@@ -264,17 +225,22 @@ class Process(Asking, Supervising, Timing):
         The link is used up: link again to watch ``pid`` again.
         """
 
-    def send(self, to: PID, method: str, body: Body | None = None) -> None:
+    @overload
+    def send(self, to: PID, method: str, body: Body | None = None) -> None: ...
+    @overload
+    def send(self, to: PID, method: Message) -> None: ...
+    def send(self, to: PID, method: Any, body: Body | None = None) -> None:
         """Send a message; at most once, in order per receiver, without waiting.
 
         Args:
             to: the receiver.
-            method: the message name.
+            method: the message name; or a message as ``install`` takes their types, without a body.
             body: the content, or None for none.
 
         Raises:
             UnboundProcess: this process has not been spawned.
-            TypeError, ValueError: the receiver, name or body cannot be sent.
+            TypeError, ValueError: the receiver, name, body or message cannot be sent.
+            MissingPackage: what writes such messages is not installed.
         """
         outbox = self.__outbox
         if outbox is None or not outbox.send(to, method, body):
@@ -343,7 +309,7 @@ class ProtobufProcess(ProtobufAsking, Process):
     __outbox: ShortWay | None = None
 
     @classmethod
-    def install(cls, message_type: Any) -> Callable[[Method], Method]:
+    def install(cls, message_type: type[Buffer]) -> Installs[Buffer]:  # type: ignore[override]
         """Decorate a method to handle messages of a protocol buffer type.
 
         The method takes ``from_pid`` and the parsed message.  What does not parse is logged and
@@ -354,14 +320,16 @@ class ProtobufProcess(ProtobufAsking, Process):
         """
         name, parse = type_name(message_type), parser_of(message_type)
 
-        def wrap(function: Method) -> Method:
-            handler: Method = parsing(function, parse)
-            return mark(handler, INSTALL_ATTRIBUTE, (name, message_type))
+        def wrap(function: Any) -> Any:
+            return mark(parsing(function, parse), INSTALL_ATTRIBUTE, (name, message_type))
 
-        return wrap
+        decorator: Installs[Buffer] = wrap  # type: ignore[assignment]
+        return decorator
 
     @classmethod
-    def answer(cls, message_type: Any, *, http: bool = True) -> Callable[[Method], Method]:
+    def answer(  # type: ignore[override]
+        cls, message_type: type[Buffer], *, http: bool = True
+    ) -> AnswersBuffers[Buffer]:
         """Decorate a method to answer messages of a protocol buffer type.
 
         The method takes ``from_pid`` and the parsed message, and returns a protocol buffer.
@@ -372,8 +340,13 @@ class ProtobufProcess(ProtobufAsking, Process):
         Raises:
             TypeError: ``message_type`` is not a generated message type.
         """
-        install = cls.install(message_type)
-        return lambda function: mark_answer(install(function), type_name(message_type), http)
+        install, name = cls.install(message_type), type_name(message_type)
+
+        def wrap(function: Any) -> Any:
+            return mark_answer(install(function), name, http)
+
+        decorator: AnswersBuffers[Buffer] = wrap  # type: ignore[assignment]
+        return decorator
 
     def send(self, to: PID, message: Any) -> None:  # type: ignore[override]
         """Send a protocol buffer.

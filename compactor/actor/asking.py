@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from compactor.actor.future import Future
-from compactor.actor.protobuf import answer_parser_of, message_name
+from compactor.actor.messages import Ask, Message, ProtobufMessage
+from compactor.actor.protobuf import message_name, type_name
 from compactor.pid import PID
 from compactor.wire.encoder import Body
+
+Answer = TypeVar("Answer")
 
 
 class Asking:
@@ -20,15 +23,48 @@ class Asking:
         @property
         def pid(self) -> PID: ...
 
+    @overload
     def ask(
         self, to: PID, name: str, body: Body | None = None, *, timeout: float | None = None
-    ) -> Future[bytes]:
+    ) -> Future[bytes]: ...
+    @overload
+    def ask(
+        self,
+        to: PID,
+        name: str,
+        body: Body | None = None,
+        *,
+        reply: type[Answer],
+        timeout: float | None = None,
+    ) -> Future[Answer]: ...
+    @overload
+    def ask(
+        self, to: PID, name: Ask[Answer], *, timeout: float | None = None
+    ) -> Future[Answer]: ...
+    @overload
+    def ask(
+        self, to: PID, name: Message, *, reply: type[Answer], timeout: float | None = None
+    ) -> Future[Answer]: ...
+    @overload
+    def ask(
+        self, to: PID, name: ProtobufMessage, *, timeout: float | None = None
+    ) -> Future[bytes]: ...
+    def ask(
+        self,
+        to: PID,
+        name: Any,
+        body: Body | None = None,
+        *,
+        reply: Any = None,
+        timeout: float | None = None,
+    ) -> Future[Any]:
         """Send a message, and wait for its answer; ``Context.ask`` says more.
 
         Args:
             to: the receiver.
-            name: the message name.
+            name: the message name; or a message of a type, without a body.
             body: the content, or None for none.
+            reply: the type of the answer, where the type of the message does not say it.
             timeout: seconds; default the setting ``ask_timeout``.
 
         Returns:
@@ -37,16 +73,30 @@ class Asking:
         Raises:
             UnboundProcess: this process has not been spawned.
             ProcessError: a process that asks itself would wait for ever.
-            TypeError, ValueError: the receiver, name, body or time cannot be used.
+            TypeError, ValueError: the receiver, name, body, message or time cannot be used.
+            MissingPackage: what writes such messages is not installed.
         """
-        answer: Future[bytes] = self.context._ask_from(self.pid, to, name, body, timeout)
+        answer: Future[Any] = self.context._ask_from(self.pid, to, name, body, timeout, reply)
         return answer
 
 
 class ProtobufAsking(Asking):
     """The part of ``ProtobufProcess`` that asks."""
 
-    def ask(  # type: ignore[override]
+    @overload  # type: ignore[override]
+    def ask(
+        self, to: PID, message: ProtobufMessage, *, timeout: float | None = None
+    ) -> Future[bytes]: ...
+    @overload
+    def ask(
+        self,
+        to: PID,
+        message: ProtobufMessage,
+        *,
+        reply: type[Answer],
+        timeout: float | None = None,
+    ) -> Future[Answer]: ...
+    def ask(
         self, to: PID, message: Any, *, reply: Any = None, timeout: float | None = None
     ) -> Future[Any]:
         """Send a protocol buffer, and wait for the one that answers it.
@@ -65,7 +115,8 @@ class ProtobufAsking(Asking):
             UnboundProcess, ProcessError, ValueError: as ``Process.ask``.
             TypeError: ``message`` or ``reply`` is no protocol buffer.
         """
-        decode = None if reply is None else answer_parser_of(reply)
-        name, body = message_name(message), message.SerializeToString()
-        answer: Future[Any] = self.context._ask_from(self.pid, to, name, body, timeout, decode)
+        message_name(message)
+        if reply is not None:
+            type_name(reply)
+        answer: Future[Any] = self.context._ask_from(self.pid, to, message, None, timeout, reply)
         return answer

@@ -9,8 +9,11 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from compactor.actor.annotations import RAW_ANSWERS, accepts, annotation_of, returns, text_of
 from compactor.actor.handlers import ANSWER_ATTRIBUTE, INSTALL_ATTRIBUTE, ROUTE_ATTRIBUTE, marks
+from compactor.actor.messages import Ask, asked_type
 from compactor.actor.protobuf import without_parsing
+from compactor.pid import PID
 
 _METHODS = (staticmethod, classmethod)
 
@@ -18,7 +21,8 @@ _METHODS = (staticmethod, classmethod)
 def check_class(cls: type[Any], root: type[Any]) -> None:
     """Look at the handlers that the body of a class installs, and those of its mixins.
 
-    A method installed under the name of another one of the same body is a warning.
+    A method installed under the name of another one of the same body is a warning, where a program
+    of 0.3.0 may do it.
 
     Args:
         root: the base of all classes that are looked at when they are made.
@@ -35,13 +39,15 @@ def _check_body(cls: type[Any], base: type[Any]) -> None:
     owners: dict[tuple[str, str], Any] = {}
     for attribute, value in list(vars(base).items()):
         where = f"{base.__qualname__}.{attribute}"
-        for kind, name in _names(value):
-            _check_handler(where, value, kind, name)
+        for kind, name, message in _names(value):
+            _check_handler(where, value, kind, name, message)
             other = owners.setdefault((kind, name), value)
             if other is value or base is not cls:
                 continue
             if marks(value, ANSWER_ATTRIBUTE) or marks(other, ANSWER_ATTRIBUTE):
                 raise TypeError(f"{where} and another method above it both answer {name!r}")
+            if kind == INSTALL_ATTRIBUTE and (_is_typed(value, name) or _is_typed(other, name)):
+                raise TypeError(f"{where} and another method above it both handle {name!r}")
             warnings.warn(
                 f"{where} is installed as {name!r}, as another method above it, which is never "
                 "called; leave one of them out",
@@ -49,15 +55,25 @@ def _check_body(cls: type[Any], base: type[Any]) -> None:
             )
 
 
-def _names(value: Any) -> Iterator[tuple[str, str]]:
-    """Under which names and paths a value is installed."""
-    for name, _ in marks(value, INSTALL_ATTRIBUTE) or ():
-        yield INSTALL_ATTRIBUTE, name
+def _names(value: Any) -> Iterator[tuple[str, str, Any]]:
+    """Under which names and paths a value is installed, and the types of those messages."""
+    for name, message in marks(value, INSTALL_ATTRIBUTE) or ():
+        yield INSTALL_ATTRIBUTE, name, message
     for path in marks(value, ROUTE_ATTRIBUTE) or ():
-        yield ROUTE_ATTRIBUTE, path
+        yield ROUTE_ATTRIBUTE, path, None
 
 
-def _check_handler(where: str, value: Any, kind: str, name: str) -> None:
+def _is_typed(value: Any, name: str) -> bool:
+    """Whether a value handles messages of a type under a name, as nothing of 0.3.0 does."""
+    is_old = without_parsing(value) is not value
+    return not is_old and any(
+        installed == name and message is not None
+        for installed, message in marks(value, INSTALL_ATTRIBUTE) or ()
+    )
+
+
+def _check_handler(where: str, value: Any, kind: str, name: str, message: Any) -> None:
+    answers = marks(value, ANSWER_ATTRIBUTE) or ()
     value = without_parsing(value)
     function = value.__func__ if isinstance(value, _METHODS) else value
     is_route = kind == ROUTE_ATTRIBUTE
@@ -78,6 +94,50 @@ def _check_handler(where: str, value: Any, kind: str, name: str) -> None:
         raise TypeError(
             f"{what} and is given {' and '.join(given)}, but takes {_signature_text(signature)}"
         ) from None
+    if not is_route:
+        names = _positional(signature)[_is_given_self(value) :]
+        _check_annotations(what, function, names, message, name in answers)
+
+
+def _positional(signature: inspect.Signature) -> list[str]:
+    """The names of the parameters that are given by their places, before any ``*args``."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [one.name for one in signature.parameters.values() if one.kind in kinds]
+
+
+def _check_annotations(
+    what: str, function: Any, names: list[str], message: Any, is_answer: bool
+) -> None:
+    """Compare what a handler is given, and has to return, with its annotations."""
+    given = bytes if message is None else message
+    for name, kind in zip(names, (PID, given), strict=False):
+        annotation = annotation_of(function, name)
+        if not accepts(annotation, kind):
+            raise TypeError(
+                f"{what} and is given {kind.__qualname__} as {name!r}, which is annotated as "
+                f"{text_of(annotation)}"
+            )
+    if not is_answer:
+        return
+    annotation = annotation_of(function, "return")
+    wanted = _answer_of(message)
+    if not returns(annotation, wanted):
+        raise TypeError(
+            f"{what} and answers with {text_of(wanted)}, but is annotated to return "
+            f"{text_of(annotation)}"
+        )
+
+
+def _answer_of(message: Any) -> Any:
+    """What a message is answered with; ``Any`` where that is not known here."""
+    if message is None:
+        return RAW_ANSWERS
+    if not issubclass(message, Ask):
+        return Any
+    try:
+        return asked_type(message)
+    except Exception:  # of a forward reference, among others
+        return Any
 
 
 def _is_given_self(value: Any) -> bool:

@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from compactor.actor.protobuf import full_name
+
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 ROUTE_ATTRIBUTE = "__route__"
@@ -21,6 +23,7 @@ _UNCHANGING = (
     "compactor.actor.asking",
     "compactor.actor.supervising",
     "compactor.actor.timing",
+    "compactor.actor.typed_handlers",
     "compactor.supervisor",
 )
 
@@ -29,10 +32,11 @@ class HandlerTable(NamedTuple):
     """What a class handles.
 
     Attributes:
-        messages: message name to (what the class has to handle it, protobuf type or None).
+        messages: message name to (what the class has to handle it, its type or None for bytes).
         routes: route path to what the class has to serve it.
         answers: the names among them whose results go to whoever has asked.
         doors: the names among those again that HTTP requests without a sender may ask for.
+        kinds: the types of messages among them, protocol buffers apart.
         exited_is_told: how much its ``exited`` is told: the pid; its reason; the cause in words.
     """
 
@@ -40,6 +44,7 @@ class HandlerTable(NamedTuple):
     routes: dict[str, Any]
     answers: frozenset[str]
     doors: frozenset[str]
+    kinds: tuple[Any, ...]
     exited_is_told: int
 
 
@@ -161,6 +166,7 @@ def _collect_handlers(cls: type[Any]) -> HandlerTable:
         {path: found[attribute] for path, attribute in routes.items()},
         frozenset(answers.intersection(messages)),
         frozenset(doors.intersection(messages)),
+        tuple(kind for _, kind in messages.values() if kind and not full_name(kind, "FromString")),
         _places_of(found["exited"]) if is_overridden else 1,
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from compactor.actor.handlers import HandlerTable
+from compactor.actor.message_types import MessageTypes
 from compactor.pid import PID
 from compactor.wire.encoder import Body
 
@@ -17,6 +18,7 @@ class ProcessOwner(Protocol):
     port: int
     _pid_of: Callable[[str, int, str], PID]
     _handler_table: Callable[[type], HandlerTable]
+    _types: MessageTypes
 
     def _hosts(self, process: Any) -> bool: ...
     def send(self, from_pid: PID, to_pid: PID, method: str, body: Body | None = None) -> None: ...

@@ -8,13 +8,19 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 _MAX_NAMES = 4096
+_LONGEST_REASON = 500  # characters
 
 _names: dict[type, str] = {}
 _parsing: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
 class DoesNotParse(ValueError):
-    """The bytes of a message are no protocol buffer of its type."""
+    """The bytes of a message are nothing of its type."""
+
+    @classmethod
+    def of(cls, body: bytes, name: str, why: object) -> DoesNotParse:
+        """The error of a body; what a peer has chosen may stand in its reason, and is cut."""
+        return cls(f"{len(body)} bytes do not parse as {name}: {str(why)[:_LONGEST_REASON]}")
 
 
 def type_name(message_type: Any) -> str:
@@ -23,7 +29,7 @@ def type_name(message_type: Any) -> str:
     Raises:
         TypeError: ``message_type`` is not a generated message type.
     """
-    name = _full_name(message_type, "FromString")
+    name = full_name(message_type, "FromString")
     if name is None:
         raise TypeError(
             f"ProtobufProcess.install takes a protobuf message type, got {message_type!r}"
@@ -31,7 +37,7 @@ def type_name(message_type: Any) -> str:
     return name
 
 
-def _full_name(thing: Any, method: str) -> str | None:
+def full_name(thing: Any, method: str) -> str | None:
     """The name of what has a descriptor and this method, as protocol buffers and their types do."""
     descriptor = getattr(thing, "DESCRIPTOR", None)
     return None if descriptor is None or not hasattr(thing, method) else str(descriptor.full_name)
@@ -60,21 +66,9 @@ def parser_of(message_type: Any) -> Callable[[bytes], Any]:
         return message
 
     def does_not_parse(body: bytes, why: object) -> DoesNotParse:
-        return DoesNotParse(f"{len(body)} bytes do not parse as {name}: {why}")
+        return DoesNotParse.of(body, name, why)
 
     return parse
-
-
-def answer_parser_of(message_type: Any) -> Callable[[str, bytes], Any]:
-    """What parses answers of a type; one of another name is ``DoesNotParse``."""
-    expected, parse = type_name(message_type), parser_of(message_type)
-
-    def parse_answer(name: str, body: bytes) -> Any:
-        if name != expected:
-            raise DoesNotParse(f"the answer is {name!r}, and not {expected}")
-        return parse(body)
-
-    return parse_answer
 
 
 def parsing_call(call: Callable[[Any, Any], Any], message_type: Any) -> Callable[[Any, bytes], Any]:
@@ -151,7 +145,7 @@ def message_name(message: Any) -> str:
     kind = type(message)
     name = _names.get(kind)
     if name is None:
-        name = _full_name(message, "SerializeToString")
+        name = full_name(message, "SerializeToString")
         if name is None:
             raise TypeError(f"ProtobufProcess.send takes a protobuf message, got {message!r}")
         if len(_names) >= _MAX_NAMES:

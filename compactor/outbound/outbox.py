@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from threading import get_ident
+from typing import Any
 
 from compactor.actor.entries import LARGE
 from compactor.pid import PID
+from compactor.wire.encoder import TypedName
 
 from ..actor.mailbox import ENDED, Mailbox
 from ..net.portal import Portal
@@ -24,6 +26,8 @@ class Outbox:
         portal: the way to the thread of the loop.
         max_events: what a mailbox takes at most from its own context.
         send_otherwise: the general way, for messages that have been checked.
+        types: by the type of a message, what writes it, and its name thrice: as it is sent, alone,
+            and as it is remembered.
     """
 
     __slots__ = (
@@ -39,6 +43,7 @@ class Outbox:
         "_portal",
         "_routes",
         "_send_otherwise",
+        "_types",
     )
 
     def __init__(
@@ -48,12 +53,14 @@ class Outbox:
         portal: Portal,
         max_events: int,
         send_otherwise: Callable[[Mailbox, PID, str, bytes], None],
+        types: Mapping[type, tuple[Callable[[Any], bytes], str, str, str]],
     ) -> None:
         self._mailbox = mailbox
         self._live = live
         self._portal = portal
         self._max_events = max_events
         self._send_otherwise = send_otherwise
+        self._types = types
         self._ip = mailbox.pid.ip
         self._port = mailbox.pid.port
         self._routes: dict[tuple[str, int, str, str], tuple[SendQueue, bytes]] = {}
@@ -74,14 +81,48 @@ class Outbox:
         if self._portal.thread != get_ident():
             return self._send_from_thread(to, name, body)
         if to is not self._last_to or name is not self._last_name:
-            if type(to) is not PID or type(name) is not str:
+            if type(to) is not PID:
                 return False
+            if type(name) is not str:
+                return self._send_typed(to, name, body)
             target = self._live.get(to.id)
             if target is not None and (target.pid is to or self._is_here(to)):
                 return self._send_locally(target, name, body)
             route = self._routes.get((to.id, to.port, to.ip, name))
             if route is None:
                 return False
+            self._last_to = to
+            self._last_name = name
+            self._last_queue, self._last_prefix = route
+        send_queue = self._last_queue
+        if send_queue is None:
+            return False
+        send_queue.write_message(self._last_prefix, body)
+        return True
+
+    def _send_typed(self, to: PID, message: Any, body: bytes) -> bool:
+        """Send an object of a type that was sent before, or bytes whose name tells their type."""
+        name: Any
+        if type(message) is TypedName:
+            name, plain, key = message, message.plain, message.key
+        else:
+            known = self._types.get(type(message))
+            if known is None or body:
+                return False
+            encode, name, plain, key = known
+            body = encode(message)
+        if self._mailbox.state == ENDED:
+            return False
+        if to is not self._last_to or name is not self._last_name:
+            target = self._live.get(to.id)
+            if target is not None and (target.pid is to or self._is_here(to)):
+                if not self._send_locally(target, plain, body):
+                    self._send_otherwise(self._mailbox, to, name, body)
+                return True
+            route = self._routes.get((to.id, to.port, to.ip, key))
+            if route is None:
+                self._send_otherwise(self._mailbox, to, name, body)
+                return True
             self._last_to = to
             self._last_name = name
             self._last_queue, self._last_prefix = route
@@ -137,7 +178,8 @@ class Outbox:
             return
         if len(self._routes) >= _MAX_ROUTES:
             self._routes.clear()
-        self._routes[to.id, to.port, to.ip, name] = (send_queue, prefix)
+        key = name.key if type(name) is TypedName else name
+        self._routes[to.id, to.port, to.ip, key] = (send_queue, prefix)
 
     def close(self) -> None:
         """The process has ended."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from compactor.actor.answering import Encoded
 from compactor.actor.asks import Asked
 from compactor.actor.future import Future
+from compactor.actor.message_types import MessageTypes
+from compactor.actor.messages import Ask, Message, ProtobufMessage
 from compactor.errors import ProcessError
 from compactor.pid import PID, check_pid
 from compactor.runtime.loop_owner import LoopOwner
 from compactor.settings import Settings
-from compactor.wire.encoder import Body, check_name, content_of
+from compactor.wire.encoder import Body
+
+Answer = TypeVar("Answer")
 
 
 class ContextAsking(LoopOwner):
@@ -21,9 +24,43 @@ class ContextAsking(LoopOwner):
 
     settings: Settings
 
+    _types: MessageTypes
+
+    @overload
     def ask(
         self, to: PID, name: str, body: Body | None = None, *, timeout: float | None = None
-    ) -> Future[bytes]:
+    ) -> Future[bytes]: ...
+    @overload
+    def ask(
+        self,
+        to: PID,
+        name: str,
+        body: Body | None = None,
+        *,
+        reply: type[Answer],
+        timeout: float | None = None,
+    ) -> Future[Answer]: ...
+    @overload
+    def ask(
+        self, to: PID, name: Ask[Answer], *, timeout: float | None = None
+    ) -> Future[Answer]: ...
+    @overload
+    def ask(
+        self, to: PID, name: Message, *, reply: type[Answer], timeout: float | None = None
+    ) -> Future[Answer]: ...
+    @overload
+    def ask(
+        self, to: PID, name: ProtobufMessage, *, timeout: float | None = None
+    ) -> Future[bytes]: ...
+    def ask(
+        self,
+        to: PID,
+        name: Any,
+        body: Body | None = None,
+        *,
+        reply: Any = None,
+        timeout: float | None = None,
+    ) -> Future[Any]:
         """Send a message, and wait for its answer.
 
         Whoever has a method under that name by ``answer`` answers with what it returns.  Others,
@@ -31,38 +68,44 @@ class ContextAsking(LoopOwner):
 
         Args:
             to: the receiver, local or remote.
-            name: the message name.
+            name: the message name; or a message of a type, without a body.
             body: the content, or None for none.
+            reply: the type of the answer, where the type of the message does not say it.
             timeout: seconds; default the setting ``ask_timeout``.
 
         Returns:
             A future for the answer: ``result()`` in a thread, ``await`` in a coroutine on any loop.
+            That to an ``Ask[int]`` is an ``int``; to a name, bytes.
             It always ends: with the answer; with ``RemoteError`` if the handler has raised; with
             ``AskTimeout``; or with ``AskFailed`` and its ``reason`` as soon as it is known that no
             answer can come.  Who cancels it forgets the ask.
 
         Raises:
             ContextStopped: the context was stopped.
-            TypeError, ValueError: the receiver, name, body or time cannot be used.
+            TypeError, ValueError: the receiver, name, body, message or time cannot be used.
+            MissingPackage: what writes such messages is not installed.
         """
-        return self._ask_from(None, to, name, body, timeout)
+        return self._ask_from(None, to, name, body, timeout, reply)
 
     def _ask_from(
         self,
         asker: PID | None,
         to: PID,
-        name: str,
+        name: Any,
         body: Body | None,
         timeout: float | None,
-        decode: Callable[[str, bytes], Any] | None = None,
+        reply: Any = None,
     ) -> Future[Any]:
         check_pid(to)
         if asker is not None and to == asker:
             raise ProcessError(f"{to} would wait for itself, forever")
         seconds = _check_timeout(self.settings.ask_timeout if timeout is None else timeout)
-        asks = self._runtime.asks
-        asked = Asked(to, check_name(name), asker, decode, self._portal, asks.forget)
-        self._ask(asks.ask, asked, content_of(body), seconds)
+        asks, types = self._runtime.asks, self._types
+        wire_name, content = types.message(name, body)
+        form = types.answers(name if isinstance(name, str) else type(name), reply)
+        decode = None if form is None else form.decode
+        asked = Asked(to, wire_name, asker, decode, self._portal, asks.forget)
+        self._ask(asks.ask, asked, content, seconds)
         return asked
 
     def _asker_of(self, sender: PID) -> PID:

@@ -8,7 +8,7 @@ from typing import Any
 
 from compactor.actor.answering import answering
 from compactor.actor.handlers import bound
-from compactor.actor.protobuf import parsing_call, without_parsing
+from compactor.actor.protobuf import without_parsing
 from compactor.actor.routes import Call
 from compactor.process import Process
 
@@ -27,8 +27,12 @@ def bind_handler(process: Process, name: str) -> Call | None:
     elif message_type is None:
         call = bound(method, process)
     else:
-        call = parsing_call(bound(without_parsing(method), process), message_type)
-    return answering(process, name, call) if name in process.__handlers__().answers else call
+        types = process.context._types
+        call = types.decoding(bound(without_parsing(method), process), message_type)
+    if name not in process.__handlers__().answers:
+        return call
+    form = None if message_type is None else process.context._types.answers(message_type)
+    return answering(process, name, call, None if form is None else form.encode)
 
 
 def bind_route(process: Process, route: str) -> Callable[[Any], Any]:

@@ -200,11 +200,11 @@ class Runtime(Failures):
             outbox: remembers the way of the next one, if it leads to another address.
         """
         if self.registry.is_local(to):
-            self._send_locally(sender, to, name, body)
+            self._send_locally(sender, to, str(name), body)
             return
         reason = self.undialable(to)
         if reason is not None:
-            self.metrics.dead_letter(DeadLetter(reason, to, sender, name, len(body)))
+            self.metrics.dead_letter(DeadLetter(reason, to, sender, str(name), len(body)))
             return
         send_queue, prefix = self.peer(to.address).send_queue, message_prefix(sender, to, name)
         if outbox is not None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compactor.errors import CompactorError
+from compactor.errors import MissingPackage as MissingPackage
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -26,10 +26,6 @@ _MISSING = (
 )
 _LONGEST_COMMON_NAME = 64
 _SKEW = datetime.timedelta(hours=1)  # clocks of hosts may differ
-
-
-class MissingPackage(CompactorError):
-    """The package ``cryptography`` is not installed."""
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,29 @@ def message_path(id_: str, name: str) -> str:
     return f"/{escape_id(id_)}/{name}" if id_ else f"/{name}"
 
 
+class TypedName(str):
+    """The name of messages whose bytes are of a content type, which their head tells.
+
+    Attributes:
+        plain: the name alone.
+        content_type: e.g. ``application/json``.
+        key: tells it from names of raw bytes, which cannot contain a blank.
+    """
+
+    __slots__ = ("content_type", "key", "plain")
+
+    plain: str
+    content_type: str
+    key: str
+
+    def __new__(cls, plain: str, content_type: str) -> TypedName:
+        name = super().__new__(cls, plain)
+        name.plain = plain
+        name.content_type = content_type
+        name.key = f"{plain} {content_type}"
+        return name
+
+
 def message_prefix(sender: PID, to: PID, name: str) -> bytes:
     """Everything of a message frame that does not depend on its body.
 
@@ -66,14 +89,16 @@ def message_prefix(sender: PID, to: PID, name: str) -> bytes:
 
     Args:
         sender, to: the two pids.
-        name: a name that ``check_name`` let pass.
+        name: a name that ``check_name`` let pass; a ``TypedName`` adds a ``Content-Type``.
     """
+    typed = f"Content-Type: {name.content_type}\r\n" if type(name) is TypedName else ""
     return (
         f"POST {message_path(to.id, name)} HTTP/1.1\r\n"
         f"User-Agent: libprocess/{sender}\r\n"
         f"Libprocess-From: {sender}\r\n"
         "Connection: Keep-Alive\r\n"
         f"Host: {to.host}\r\n"
+        f"{typed}"
     ).encode()
 
 

@@ -15,6 +15,7 @@ cdef class Outbox:
     cdef CPortal _portal
     cdef Py_ssize_t _max_events
     cdef object _send_otherwise
+    cdef dict _types
     cdef str _ip
     cdef object _port
     cdef dict _routes
@@ -25,6 +26,9 @@ cdef class Outbox:
 
     @cython.locals(target=CMailbox, send_queue=CSendQueue)
     cpdef bint send(self, to, name, body) except? -1
+
+    @cython.locals(target=CMailbox, send_queue=CSendQueue)
+    cdef bint _send_typed(self, to, message, bytes body) except? -1
 
     cdef bint _is_here(self, to) except -1
 

@@ -1,0 +1,222 @@
+"""``Installing``: the decorators that say what a method handles, and what checkers know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar, overload
+
+from compactor.actor.codecs import form_of, is_model, msgspec_module
+from compactor.actor.handlers import (
+    INSTALL_ATTRIBUTE,
+    ROUTE_ATTRIBUTE,
+    Method,
+    mark,
+    mark_answer,
+)
+from compactor.actor.messages import (
+    Ask,
+    AsksFor,
+    Message,
+    ProtobufMessage,
+    asked_type,
+    check_message_type,
+    is_message_type,
+)
+from compactor.actor.protobuf import full_name
+from compactor.pid import PID
+from compactor.wire.encoder import check_name
+
+Self = TypeVar("Self")
+Result = TypeVar("Result")
+Answer = TypeVar("Answer")
+Kind = TypeVar("Kind", bound=Message)
+AskKind = TypeVar("AskKind", bound=Ask[Any])
+Buffer = TypeVar("Buffer", bound=ProtobufMessage)
+Kind_co = TypeVar("Kind_co", covariant=True)
+Buffer_co = TypeVar("Buffer_co", covariant=True)
+RawMethod = TypeVar("RawMethod", bound=Callable[[Any, PID, bytes], Any])
+RawAnswer = bytes | bytearray | memoryview | None
+RawAnswerMethod = TypeVar(
+    "RawAnswerMethod",
+    bound=Callable[[Any, PID, bytes], RawAnswer | Coroutine[Any, Any, RawAnswer]],
+)
+
+
+class _Marking:
+    """Marks a method with what it handles.
+
+    Args:
+        name: of the messages.
+        kind: their type; None for bytes.
+        is_open: whether HTTP requests may ask for what the method returns; None if that is no
+            answer.
+    """
+
+    __slots__ = ("_is_open", "_kind", "_name")
+
+    def __init__(self, name: str, kind: Any, is_open: bool | None = None) -> None:
+        self._name = name
+        self._kind = kind
+        self._is_open = is_open
+
+    def __call__(self, function: Any) -> Any:
+        mark(function, INSTALL_ATTRIBUTE, (self._name, self._kind))
+        is_open = self._is_open
+        return function if is_open is None else mark_answer(function, self._name, is_open)
+
+
+class InstallsBytes(_Marking):
+    """Decorates a method that handles the bytes of messages."""
+
+    def __call__(self, function: RawMethod) -> RawMethod:
+        """Mark a method that takes ``from_pid`` and bytes."""
+        method: RawMethod = super().__call__(function)
+        return method
+
+
+class AnswersBytes(_Marking):
+    """Decorates a method that answers bytes with bytes."""
+
+    def __call__(self, function: RawAnswerMethod) -> RawAnswerMethod:
+        """Mark a method that takes ``from_pid`` and bytes, and returns bytes or None."""
+        method: RawAnswerMethod = super().__call__(function)
+        return method
+
+
+class Installs(_Marking, Generic[Kind_co]):
+    """Decorates a method that handles messages of a type.
+
+    Checkers know of the method what it returns, but no more what it takes: it may be a union, of
+    which other decorators above this one install other types.
+    """
+
+    def __call__(
+        self, function: Callable[[Self, PID, Kind_co], Result]
+    ) -> Callable[[Self, PID, Any], Result]:
+        """Mark a method that takes ``from_pid`` and such a message."""
+        method: Callable[[Self, PID, Any], Result] = super().__call__(function)
+        return method
+
+
+class Answers(_Marking, Generic[Kind_co]):
+    """Decorates a method that answers messages of a type."""
+
+    @overload
+    def __call__(
+        self: Answers[AsksFor[Answer]], function: Callable[[Self, PID, Kind_co], Answer]
+    ) -> Callable[[Self, PID, Any], Answer]: ...
+    @overload
+    def __call__(
+        self: Answers[AsksFor[Answer]],
+        function: Callable[[Self, PID, Kind_co], Coroutine[Any, Any, Answer]],
+    ) -> Callable[[Self, PID, Any], Coroutine[Any, Any, Answer]]: ...
+    def __call__(self, function: Any) -> Any:
+        """Mark a method that takes ``from_pid`` and such a message, and returns its answer."""
+        return super().__call__(function)
+
+
+class AnswersBuffers(_Marking, Generic[Buffer_co]):
+    """Decorates a method that answers protocol buffers of a type with others."""
+
+    @overload
+    def __call__(
+        self,
+        function: Callable[[Self, PID, Buffer_co], Coroutine[Any, Any, ProtobufMessage]],
+    ) -> Callable[[Self, PID, Any], Coroutine[Any, Any, ProtobufMessage]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[Self, PID, Buffer_co], ProtobufMessage]
+    ) -> Callable[[Self, PID, Any], ProtobufMessage]: ...
+    def __call__(self, function: Any) -> Any:
+        """Mark a method that takes ``from_pid`` and such a message, and returns one of any type."""
+        return super().__call__(function)
+
+
+class Installing:
+    """The part of ``Process`` that says what methods handle."""
+
+    @classmethod
+    def route(cls, path: str) -> Callable[[Method], Method]:
+        """Decorate a method to serve HTTP requests to ``/<id><path>``, whatever their method.
+
+        The method takes a :class:`compactor.Request`; it returns ``str``, ``bytes``, a
+        JSON-able value or a :class:`compactor.Response`, or calls ``request.write``.
+
+        Raises:
+            ValueError: ``path`` does not start with ``/``, or ends with it.
+        """
+        if not isinstance(path, str) or not path.startswith("/"):
+            raise ValueError(f'Routes must start with "/", got {path!r}')
+        if path != "/" and path.endswith("/"):
+            raise ValueError(f'Routes must not end with "/", got {path!r}')
+        return lambda function: mark(function, ROUTE_ATTRIBUTE, path)
+
+    @overload
+    @classmethod
+    def install(cls, mbox: str) -> InstallsBytes: ...
+    @overload
+    @classmethod
+    def install(cls, mbox: type[Kind]) -> Installs[Kind]: ...
+    @classmethod
+    def install(cls, mbox: Any) -> Any:
+        """Decorate a method to handle messages; it takes ``from_pid``, and the body or the message.
+
+        One method can be installed under several names.
+
+        Args:
+            mbox: the name of messages, whose bytes the method takes; or the type of messages, which
+                it takes as they are: a dataclass, a ``msgspec.Struct``, a class of attrs, a
+                NamedTuple, a pydantic model, or a protocol buffer.  What does not parse is logged
+                and counted, and does not reach it.
+
+        Raises:
+            TypeError, ValueError: no message can have that name or type.
+            MissingPackage: what reads messages of that type is not installed.
+        """
+        name, kind = _name_and_kind(mbox)
+        return InstallsBytes(name, None) if kind is None else Installs(name, kind)
+
+    @overload
+    @classmethod
+    def answer(cls, mbox: str, *, http: bool = True) -> AnswersBytes: ...
+    @overload
+    @classmethod
+    def answer(cls, mbox: type[AskKind], *, http: bool = True) -> Answers[AskKind]: ...
+    @overload
+    @classmethod
+    def answer(cls, mbox: type[Buffer], *, http: bool = True) -> AnswersBuffers[Buffer]: ...
+    @classmethod
+    def answer(cls, mbox: Any, *, http: bool = True) -> Any:
+        """Decorate a method to answer messages: what it returns is the answer.
+
+        The method takes ``from_pid``, and the body or the message; it may be ``async``.  Asked by
+        name it returns bytes, or None for none.  A message that is an ``Ask[int]`` is answered with
+        an ``int``, a protocol buffer with a protocol buffer.  What the method raises is a
+        :class:`compactor.errors.RemoteError` where it was asked.  To a message that was sent, and
+        not asked, there is no answer.
+
+        Args:
+            mbox: as for ``install``.
+            http: whether a plain HTTP request to ``/<id>/<name>`` asks as well.
+
+        Raises:
+            TypeError, ValueError: no message can have that name or type, or none asks with it.
+            MissingPackage: what reads messages of that type is not installed.
+        """
+        name, kind = _name_and_kind(mbox)
+        if kind is None:
+            return AnswersBytes(name, None, http)
+        if full_name(kind, "FromString") is None and not issubclass(kind, Ask):
+            asked_type(kind)
+        return Answers(name, kind, http)
+
+
+def _name_and_kind(mbox: Any) -> tuple[str, Any]:
+    """The name of messages, and their type; None for bytes."""
+    if isinstance(mbox, str):
+        return check_name(mbox), None
+    name = check_message_type(mbox)
+    form_of(mbox)
+    if is_message_type(mbox) and not (is_model(mbox) or full_name(mbox, "FromString")):
+        msgspec_module()
+    return name, mbox
