@@ -61,6 +61,8 @@ class Links:
             to = order.pop()
             linkers = lost.pop(to)
             for linker in linkers:
+                if to not in self.linked.get(linker, ()):
+                    continue  # dropped since then
                 if linker not in self._at.get(to.address, {}).get(to, ()):  # it may link again
                     self._unlink(linker, to)
                 yield to, linker

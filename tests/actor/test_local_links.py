@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from compactor import PID, Context, Process, Reason
+from compactor.actor.links import Links
 from tests.actors import Events, Receiver, end, settle
 
 
@@ -289,3 +290,16 @@ def test_default_exited_does_nothing(context: Context, watched: Process) -> None
 def test_reason_reads_as_a_string() -> None:
     assert Reason.REFUSED == "refused"
     assert str(Reason.NO_PROCESS) == f"{Reason.NO_PROCESS}" == "no such process"
+
+
+def test_a_watcher_that_was_dropped_while_a_loss_is_told_is_not_told() -> None:
+    links, to = Links(), PID("127.0.0.1", 1, "lost")
+    for watcher in ("one", "two", "three"):
+        links.add(watcher, to)
+    told = []
+    for _, watcher in links.lost(to.address):
+        told.append(watcher)
+        for other in {"one", "two", "three"} - {watcher}:
+            links.drop(other)
+    assert len(told) == 1
+    assert not links.linked

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from compactor import PID, Context, Process, Reason
+from compactor import PID, AskFailed, Context, Process, Reason
 from tests.actors import TIMEOUT, Receiver, dead_letters, settle, spawned, take_letter, wait_until
 from tests.raw import pid_at
 from tests.reliability.programs import Program
@@ -59,6 +59,30 @@ def test_a_program_killed_in_a_flood_exits_its_linkers_and_what_has_not_left_is_
     letters = linker.seen("letter")
     assert 0 < letters < FLOOD
     assert linker.take("letter")["reason"] in ("closed", "reset")
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_asks_of_a_killed_program_all_end_at_once(
+    start: Start, context: Context, is_stopped: bool
+) -> None:
+    """Those that it has read, and those that fill what kernels take and are parked behind that."""
+    other = start()
+    to = PID.from_string(other.pid)
+    first = context.ask(to, "message")
+    other.take("message")
+    if is_stopped:
+        other.signal(signal.SIGSTOP)
+    asked = [first, *(context.ask(to, "message", bytes(SIZE)) for _ in range(FLOOD))]
+    settle(spawned(context, Receiver()))  # all of them are on their way
+    other.kill()
+    for question in asked:
+        with pytest.raises(AskFailed) as failed:
+            question.result(TIMEOUT)
+        assert failed.value.reason in (Reason.CLOSED, Reason.RESET)
+    assert not context._runtime.asks._waiting
+    with pytest.raises(AskFailed) as failed:
+        context.ask(to, "message").result(TIMEOUT)
+    assert failed.value.reason is Reason.REFUSED
 
 
 @pytest.mark.slow
