@@ -101,14 +101,16 @@ def check_message_type(kind: Any) -> str:
         LocalProtocolError: the name cannot be sent.
     """
     if not isinstance(kind, type) or typing.get_origin(kind) is not None:
-        raise TypeError(f"a message has a name, which is a str, or a class: {_KINDS}; got {kind!r}")
+        raise TypeError(
+            f"a message name is a str, or the class of a message: {_KINDS}; got {kind!r}"
+        )
     name = full_name(kind, "FromString")
     if name is not None:
         return name
     if kind.__module__ in ("builtins", "typing") or typing.is_typeddict(kind):
         raise TypeError(
-            f"{kind.__qualname__} names no message, for too much is one; the type of a message is "
-            f"{_KINDS}"
+            f"{kind.__qualname__} names no message: a message name is a str, or the class of a "
+            f"message: {_KINDS}"
         )
     named = vars(kind).get(_NAME)
     if named is not None:

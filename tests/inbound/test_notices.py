@@ -267,7 +267,7 @@ def test_an_end_that_many_watch_is_told_in_slices_and_to_each_before_what_comes_
         while not all(wire.written for wire in wires):
             await asyncio.sleep(0)
         live.discard("x")
-        observers.ended("x")
+        observers.ended("x", Reason.TERMINATED, "")
         ends = sum(len(wire.written) for wire in wires) - count
         assert ends == 0  # it leaves at the end of the turn
         assert sum("x" not in stream.observed for stream in streams) < 100
@@ -304,7 +304,7 @@ def test_a_stream_that_watched_many_is_forgotten_in_slices(
         turns = 0
         assert watching() > 900
         for id_ in list(live)[::2]:  # some end before they are forgotten
-            observers.ended(id_)
+            observers.ended(id_, Reason.TERMINATED, "")
         while watching():
             await asyncio.sleep(0)
             turns += 1

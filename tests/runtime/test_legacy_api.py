@@ -39,7 +39,7 @@ SIGNATURES: list[tuple[Callable[..., Any], str]] = [
     (context.Context.send, "from_pid to_pid method body="),
     (context.Context.link, "pid to"),
     (context.Context.terminate, "pid"),
-    (process.Process, "name"),
+    (process.Process, "name="),
     (process.Process.route, "path"),
     (process.Process.install, "mbox"),
     (process.Process.bind, "context"),
