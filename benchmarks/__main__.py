@@ -13,6 +13,7 @@ from pathlib import Path
 
 import compactor
 from benchmarks import (
+    asking,
     bodies,
     crowd,
     dispatching,
@@ -44,6 +45,7 @@ SCENARIOS = (
     local.HANDLER,
     local.THREAD,
     dispatching.SCENARIO,
+    asking.SCENARIO,
     web.SCENARIO,
     lifecycle.SPAWN,
     lifecycle.THREAD_SPAWN,

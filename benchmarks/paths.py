@@ -20,12 +20,13 @@ from compactor.actor.routes import RouteTable
 from compactor.inbound.connection import ServerConnection
 from compactor.runtime import hot_path
 from compactor.runtime.hot_path import Backend
-from compactor.wire.encoder import message_prefix
+from compactor.wire.encoder import encode_numbered, message_prefix
 
 MESSAGES = 50  # fewer than a mailbox serves in one go, so that no clock is asked in between
 ENCODED = MESSAGES  # by the encoder's paths; the proof of the gate makes it more
 BODY = b"x" * 64
 SENDER = PID("127.0.0.1", 50000, "source")
+FIRST_ASK = 4611686018427387904  # the number of an ask has 19 digits, mostly
 RECEIVER = PID("127.0.0.1", 50001, "sink")
 
 Work = Callable[[], object]
@@ -93,6 +94,28 @@ def decode_mixed(backend: Backend) -> Iterator[Work]:
     """A block of frames to heads and bodies, each with another head than the one before."""
     decoder = backend.RequestDecoder(80 * 1024, 1024 * 1024)
     block = block_of(backend, "work", "rest", "play")
+    yield lambda: decoder.feed(block)
+
+
+@path
+def decode_asks(backend: Backend) -> Iterator[Work]:
+    """A block of asks between compactors: heads that repeat, each with a number of its own."""
+    decoder = backend.RequestDecoder(80 * 1024, 1024 * 1024)
+    prefix = message_prefix(SENDER, RECEIVER, "work")
+    block = b"".join(
+        encode_numbered(prefix, b"a", FIRST_ASK + number, BODY) for number in range(MESSAGES)
+    )
+    yield lambda: decoder.feed(block)
+
+
+@path
+def decode_temporary(backend: Backend) -> Iterator[Work]:
+    """A block of asks of libprocess, each from a pid of its own."""
+    decoder = backend.RequestDecoder(80 * 1024, 1024 * 1024)
+    pids = [PID(SENDER.ip, SENDER.port, f"__req_res__({n})") for n in range(MESSAGES)]
+    block = b"".join(
+        backend.encode_message(message_prefix(pid, RECEIVER, "work"), BODY) for pid in pids
+    )
     yield lambda: decoder.feed(block)
 
 

@@ -188,6 +188,49 @@ def pid_of(ip: str, port: int, id_: str) -> PID:
     return pid  # type: ignore[no-any-return]
 
 
+_MOST_DIGITS = 19  # of a number below 2 to the power of 64, whatever it is
+
+TEMPORARY = "__req_res__("
+"""How the id of a sender begins that waits for one answer, as libprocess names it."""
+
+
+class Temporary(PID):
+    """The pid that one ask is sent from, ``__req_res__(N)``; who answers it answers the ask.
+
+    Attributes:
+        asker: the process that asks; None where that is not told.
+    """
+
+    __slots__ = ("asker",)
+
+    asker: PID | None
+
+    def __reduce__(self) -> tuple[type[PID], tuple[str, int, str]]:
+        return PID, (self.ip, self.port, self.id)
+
+
+_put_asker = vars(Temporary)["asker"].__set__
+
+
+def temporary_of(at: PID, number: bytes, asker: PID | None) -> Temporary:
+    """The temporary pid of a number, at the address of another pid."""
+    pid = Temporary.__new__(Temporary)
+    _put_ip(pid, at.ip)
+    _put_port(pid, at.port)
+    _put_id(pid, f"{TEMPORARY}{number.decode()})")
+    _put_asker(pid, asker)
+    return pid
+
+
+def number_of(id_: str) -> int:
+    """The number of a temporary pid by its id; -1 if it has none, or one that we never spell so."""
+    number = id_[len(TEMPORARY) : -1]
+    if not (number.isascii() and number.isdigit() and len(number) <= _MOST_DIGITS):
+        return -1
+    is_plain = id_ == f"{TEMPORARY}{number})" and (number[0] != "0" or number == "0")
+    return int(number) if is_plain else -1
+
+
 NOBODY = PID("0.0.0.0", 0, "")
 """The empty pid: the sender of a message that names none, as in libprocess."""
 

@@ -1,8 +1,8 @@
-"""The C twin of ``compactor.pid``: ``pid_of``."""
+"""The C twin of ``compactor.pid``: ``pid_of``, ``temporary_of``."""
 
 from cpython.object cimport PyObject_GenericSetAttr
 
-from compactor.pid import PID
+from compactor.pid import PID, Temporary
 
 cdef extern from "Python.h":
     ctypedef struct PyTypeObject
@@ -15,4 +15,14 @@ cpdef object pid_of(ip, port, id_):
     PyObject_GenericSetAttr(pid, "ip", ip)
     PyObject_GenericSetAttr(pid, "port", port)
     PyObject_GenericSetAttr(pid, "id", id_)
+    return pid
+
+
+cpdef object temporary_of(at, bytes number, asker):
+    """The temporary pid of a number, at the address of another pid; see ``compactor.pid``."""
+    cdef object pid = PyType_GenericAlloc(<PyTypeObject*>Temporary, 0)
+    PyObject_GenericSetAttr(pid, "ip", at.ip)
+    PyObject_GenericSetAttr(pid, "port", at.port)
+    PyObject_GenericSetAttr(pid, "id", "__req_res__(" + number.decode("ascii") + ")")
+    PyObject_GenericSetAttr(pid, "asker", asker)
     return pid

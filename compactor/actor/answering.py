@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
-from compactor.actor.asks import FAILED, TEMPORARY, no_answer
+from compactor.actor.pending import FAILED, no_answer
 from compactor.actor.protobuf import message_name
 from compactor.actor.routes import Call
 from compactor.errors import Reason
-from compactor.pid import PID
+from compactor.pid import PID, TEMPORARY
 from compactor.wire.encoder import TypedName, content_of
 
 RAW = "application/octet-stream"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from compactor.actor.future import Future
 from compactor.actor.messages import Ask, Message, ProtobufMessage
 from compactor.actor.protobuf import message_name, type_name
 from compactor.pid import PID
@@ -26,7 +26,7 @@ class Asking:
     @overload
     def ask(
         self, to: PID, name: str, body: Body | None = None, *, timeout: float | None = None
-    ) -> Future[bytes]: ...
+    ) -> asyncio.Future[bytes]: ...
     @overload
     def ask(
         self,
@@ -36,19 +36,19 @@ class Asking:
         *,
         reply: type[Answer],
         timeout: float | None = None,
-    ) -> Future[Answer]: ...
+    ) -> asyncio.Future[Answer]: ...
     @overload
     def ask(
         self, to: PID, name: Ask[Answer], *, timeout: float | None = None
-    ) -> Future[Answer]: ...
+    ) -> asyncio.Future[Answer]: ...
     @overload
     def ask(
         self, to: PID, name: Message, *, reply: type[Answer], timeout: float | None = None
-    ) -> Future[Answer]: ...
+    ) -> asyncio.Future[Answer]: ...
     @overload
     def ask(
         self, to: PID, name: ProtobufMessage, *, timeout: float | None = None
-    ) -> Future[bytes]: ...
+    ) -> asyncio.Future[bytes]: ...
     def ask(
         self,
         to: PID,
@@ -57,7 +57,7 @@ class Asking:
         *,
         reply: Any = None,
         timeout: float | None = None,
-    ) -> Future[Any]:
+    ) -> asyncio.Future[Any]:
         """Send a message, and wait for its answer; ``Context.ask`` says more.
 
         Args:
@@ -68,7 +68,8 @@ class Asking:
             timeout: seconds; default the setting ``ask_timeout``.
 
         Returns:
-            A future for the answer, to be awaited.
+            A future for the answer, as ``asyncio`` has it: to be awaited on the loop of the
+            context, in a handler.  In another thread it is that of ``Context.ask``.
 
         Raises:
             UnboundProcess: this process has not been spawned.
@@ -76,8 +77,10 @@ class Asking:
             TypeError, ValueError: the receiver, name, body, message or time cannot be used.
             MissingPackage: what writes such messages is not installed.
         """
-        answer: Future[Any] = self.context._ask_from(self.pid, to, name, body, timeout, reply)
-        return answer
+        asked: asyncio.Future[Any] = self.context._ask_from(
+            self.pid, to, name, body, timeout, reply
+        )
+        return asked
 
 
 class ProtobufAsking(Asking):
@@ -86,7 +89,7 @@ class ProtobufAsking(Asking):
     @overload  # type: ignore[override]
     def ask(
         self, to: PID, message: ProtobufMessage, *, timeout: float | None = None
-    ) -> Future[bytes]: ...
+    ) -> asyncio.Future[bytes]: ...
     @overload
     def ask(
         self,
@@ -95,10 +98,10 @@ class ProtobufAsking(Asking):
         *,
         reply: type[Answer],
         timeout: float | None = None,
-    ) -> Future[Answer]: ...
+    ) -> asyncio.Future[Answer]: ...
     def ask(
         self, to: PID, message: Any, *, reply: Any = None, timeout: float | None = None
-    ) -> Future[Any]:
+    ) -> asyncio.Future[Any]:
         """Send a protocol buffer, and wait for the one that answers it.
 
         Args:
@@ -108,7 +111,7 @@ class ProtobufAsking(Asking):
             timeout: seconds; default the setting ``ask_timeout``.
 
         Returns:
-            A future for the answer, to be awaited; see ``Context.ask``.  It fails with
+            A future for the answer, to be awaited; see ``Process.ask``.  It fails with
             ``DoesNotParse`` if the answer is of another type.
 
         Raises:
@@ -118,5 +121,7 @@ class ProtobufAsking(Asking):
         message_name(message)
         if reply is not None:
             type_name(reply)
-        answer: Future[Any] = self.context._ask_from(self.pid, to, message, None, timeout, reply)
-        return answer
+        asked: asyncio.Future[Any] = self.context._ask_from(
+            self.pid, to, message, None, timeout, reply
+        )
+        return asked

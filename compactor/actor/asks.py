@@ -9,28 +9,25 @@ known: by a dead letter from its sender, by the end of whom was asked, or by the
 from __future__ import annotations
 
 import asyncio
-import json
-import secrets
+import math
+import os
+import struct
 from collections.abc import Callable
-from typing import Any, Protocol
+from heapq import heapify, heappop, heappush
+from typing import Protocol
 
 from compactor.actor.links import Links, Watcher
-from compactor.actor.promises import Promise
-from compactor.actor.protobuf import DoesNotParse
-from compactor.errors import AskFailed, AskTimeout, Reason, RemoteError
+from compactor.actor.pending import FAILED, Pending, told_failure
+from compactor.errors import AskTimeout, Reason
 from compactor.metrics.dead_letters import DeadLetter
-from compactor.net.portal import Portal
-from compactor.pid import PID, Address
+from compactor.pid import PID, TEMPORARY, Address, number_of
 
-TEMPORARY = "__req_res__("
-"""How the id of a sender begins that waits for one answer."""
+from .run_queue import RunQueue
 
-FAILED = "compactor.ask.failed"
-"""The name of an answer that says why there is none: JSON, a reason, or the error of a handler."""
-
-_MOST_TOLD = 64 * 1024  # bytes of such an answer that are read: a few make a thousand objects
-_MOST_TEXT = 4096  # characters of the text of an error: one may quote all that it was sent
-_MOST_TYPE = 256  # and of the name of its type
+_RANDOM = struct.Struct("=512Q")  # numbers that are made at a time
+_MAX_TARGETS = 1024  # that are watched without being waited for
+_FEW = 64  # entries of the heap that nobody waits for, and that it is not made anew for
+_BATCH = 256  # asks that end at a time because they are late
 
 _TOLD = (
     Reason.NO_HANDLER,
@@ -42,97 +39,6 @@ _TOLD = (
 """Why a process here does not answer; of all else the status of a response tells."""
 
 
-class Pending:
-    """An answer that is still to come.
-
-    Attributes:
-        to, name: who was asked, and what.
-        asker: who has asked, as the handler is told; None for the temporary sender.
-        id: that of the temporary sender, once there is one.
-        timer: ends the time for the answer.
-    """
-
-    to: PID
-    name: str
-    asker: PID | None
-    id = ""
-    timer: asyncio.TimerHandle | None = None
-
-    def done(self) -> bool:
-        """Whether nobody waits any more."""
-        return False
-
-    def forget(self) -> None:
-        """Wait no more."""
-        raise NotImplementedError
-
-    def take(self, name: str, body: bytes, content_type: str) -> None:
-        """The answer has come."""
-        raise NotImplementedError
-
-    def raised(self, error: BaseException) -> bool:
-        """The handler that was asked has raised; it is of this context.
-
-        Returns:
-            Whether whoever has asked is the one to handle that, or to report it.
-        """
-        raise NotImplementedError
-
-    def fail(self, error: BaseException) -> None:
-        """There will be no answer."""
-        raise NotImplementedError
-
-    def exited(self, pid: PID, reason: Reason) -> None:
-        """Whom was asked has ended."""
-        self.forget()
-        self.fail_for(reason)
-
-    def fail_for(self, reason: Reason) -> None:
-        """There will be no answer, for a reason."""
-        self.fail(AskFailed(f"{self.name!r} was not answered by {self.to}: {reason}", reason))
-
-
-class Asked(Promise[Any], Pending):
-    """The future of an answer.
-
-    Args:
-        to, name: who was asked, and what.
-        asker: the process that has asked, if one has.
-        decode: makes the answer of the name and bytes of the message; None for the bytes alone.
-        portal, forget: as for ``Promise``.
-    """
-
-    def __init__(
-        self,
-        to: PID,
-        name: str,
-        asker: PID | None,
-        decode: Callable[[str, bytes], Any] | None,
-        portal: Portal,
-        forget: Callable[[Any], Any],
-    ) -> None:
-        super().__init__(f"the answer of {to}", portal, forget)
-        self.to = to
-        self.name = name
-        self.asker = asker
-        self.decode = decode
-
-    def forget(self) -> None:
-        self._forget(self)
-
-    def take(self, name: str, body: bytes, content_type: str) -> None:
-        try:
-            answer = body if self.decode is None else self.decode(name, body)
-        except Exception as error:
-            self.fail(error)
-        else:
-            self.keep(answer)
-
-    def raised(self, error: BaseException) -> bool:
-        self.fail(RemoteError(*type_and_text(error)))
-        return not isinstance(error, DoesNotParse)  # which is the fault of who has asked
-
-
 class Watching(Protocol):
     """What has those watched who were asked."""
 
@@ -141,47 +47,160 @@ class Watching(Protocol):
     def wait(self, watcher: Watcher, to: PID) -> None: ...
 
 
+class Target:
+    """A process that was asked: it is watched for all asks at once.
+
+    Attributes:
+        pid: of it.
+        waiting: the asks that it has not answered, by number.
+    """
+
+    __slots__ = ("_asks", "pid", "waiting")
+
+    def __init__(self, pid: PID, asks: Asks) -> None:
+        self.pid = pid
+        self.waiting: dict[int, Pending] = {}
+        self._asks = asks
+
+    def exited(self, pid: PID, reason: Reason) -> None:
+        """It has ended."""
+        self._asks.target_ended(self, reason)
+
+
 class Asks:
     """The asks of one context.
 
     Args:
         here: the advertised (ip, port).
+        run_queue: the turns of the loop.
         watches: tells of the ends of those who were asked.
-        forward: sends a message of any sender.
+        send: sends the message of an ask: who asks, its number, whom, the name and the body.
         refuse: tells the address of a sender that a message of a name to an id is not handled.
     """
+
+    __slots__ = (
+        "_due",
+        "_here",
+        "_numbers",
+        "_refuse",
+        "_run_queue",
+        "_send",
+        "_targets",
+        "_timer",
+        "_waiting",
+        "_wakes_at",
+        "_watches",
+    )
 
     def __init__(
         self,
         here: Address,
+        run_queue: RunQueue,
         watches: Watching,
-        forward: Callable[[PID, PID, str, bytes], None],
+        send: Callable[[PID | None, int, PID, str, bytes], None],
         refuse: Callable[[PID, str, str, Reason], None],
     ) -> None:
         self._here = here
+        self._run_queue = run_queue
         self._watches = watches
-        self._forward = forward
+        self._send = send
         self._refuse = refuse
-        self._waiting: dict[str, Pending] = {}
+        self._waiting: dict[int, Target] = {}
+        self._targets: dict[tuple[str, str, int], Target] = {}
+        self._numbers: list[int] = []
+        self._due: list[tuple[float, int, float]] = []  # a heap: when, number, after how long
+        self._timer: asyncio.TimerHandle | None = None
+        self._wakes_at = math.inf
+
+    @property
+    def waiting(self) -> int:
+        """How many asks wait for an answer."""
+        return len(self._waiting)
 
     def ask(self, asked: Pending, body: bytes, timeout: float) -> None:
         """Send the message of an ask, on the loop's thread."""
         if asked.done():
             return
-        asked.id = f"{TEMPORARY}{secrets.randbits(63)})"
-        self._waiting[asked.id] = asked
-        loop = asyncio.get_running_loop()
-        asked.timer = loop.call_later(timeout, self._is_late, asked, timeout)
-        self._watches.wait(asked, asked.to)
-        if asked.id in self._waiting:  # it is known by now that there is nobody
-            self._forward(PID(*self._here, asked.id), asked.to, asked.name, body)
+        if not self._numbers:
+            self._numbers = list(_RANDOM.unpack(os.urandom(_RANDOM.size)))
+        number = self._numbers.pop() >> 1  # as many bits as peers of all languages take
+        to = asked.to
+        key = to.id, to.ip, to.port
+        target = self._targets.get(key)
+        is_new = target is None
+        if target is None:
+            target = self._new_target(to)
+        asked.number = number
+        target.waiting[number] = asked
+        self._waiting[number] = target
+        when = self._run_queue.loop.time() + timeout
+        heappush(self._due, (when, number, timeout))
+        if when < self._wakes_at:
+            self._wake_at(when)
+        elif len(self._due) > 2 * len(self._waiting) + _FEW:
+            self._due = [due for due in self._due if due[1] in self._waiting]
+            heapify(self._due)
+        if is_new:
+            self._watches.wait(target, to)
+            if number not in self._waiting:  # it is known by now that there is nobody
+                return
+        self._send(asked.asker, number, to, asked.name, body)
+
+    def _new_target(self, to: PID) -> Target:
+        if len(self._targets) >= _MAX_TARGETS:
+            for target in [each for each in self._targets.values() if not each.waiting]:
+                self._drop(target)
+        target = self._targets[to.id, to.ip, to.port] = Target(to, self)
+        return target
+
+    def _drop(self, target: Target) -> None:
+        """Watch a process no more that nobody waits for."""
+        pid = target.pid
+        if self._targets.get((pid.id, pid.ip, pid.port)) is target:
+            del self._targets[pid.id, pid.ip, pid.port]
+            self._watches.links.drop(target)
+
+    def target_ended(self, target: Target, reason: Reason) -> None:
+        """A process has ended that was asked."""
+        pid = target.pid
+        if self._targets.get((pid.id, pid.ip, pid.port)) is target:
+            del self._targets[pid.id, pid.ip, pid.port]
+        waiting, target.waiting = target.waiting, {}
+        for number, asked in waiting.items():
+            del self._waiting[number]
+            asked.fail_for(reason)
 
     def forget(self, asked: Pending) -> None:
         """Wait for an answer no more."""
-        if self._waiting.pop(asked.id, None) is not None:
-            self._watches.links.drop(asked)
-            if asked.timer is not None:
-                asked.timer.cancel()
+        target = self._waiting.pop(asked.number, None)
+        if target is not None:
+            del target.waiting[asked.number]
+            if not target.waiting:
+                self._drop(target)
+
+    # In time
+
+    def _wake_at(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._wakes_at = when
+        self._timer = self._run_queue.loop.call_at(when, self._look)
+
+    def _look(self) -> None:
+        """End those whose time is over, some at a time."""
+        self._timer = None
+        self._wakes_at = math.inf
+        now = self._run_queue.loop.time()
+        due = self._due
+        for _ in range(_BATCH):
+            if not due or (due[0][0] > now and due[0][1] in self._waiting):
+                break
+            _, number, timeout = heappop(due)
+            target = self._waiting.get(number)
+            if target is not None:
+                self._is_late(target.waiting[number], timeout)
+        if due and due[0][0] < self._wakes_at:
+            self._wake_at(due[0][0])
 
     def _is_late(self, asked: Pending, timeout: float) -> None:
         self.forget(asked)
@@ -192,24 +211,28 @@ class Asks:
     # What comes of it
 
     def answered(self, id_: str, name: str, body: bytes, content_type: str = "") -> bool:
-        """A message for a temporary sender has come; False if that does not wait any more."""
-        asked = self._waiting.get(id_)
+        """A message for a temporary pid here has come; False if that does not wait any more."""
+        asked = self._taken(id_)
         if asked is None:
             return False
-        self.forget(asked)
         if name == FAILED:
-            asked.fail(_failure(asked, body))
+            asked.fail(told_failure(asked, body))
         else:
             asked.take(name, body, content_type)
         return True
 
     def failed(self, id_: str, error: BaseException) -> bool:
         """A handler here has raised; False if that is for others to report, too."""
-        asked = self._waiting.get(id_)
-        if asked is None:
-            return False
-        self.forget(asked)
-        return asked.raised(error)
+        asked = self._taken(id_)
+        return False if asked is None else asked.raised(error)
+
+    def _taken(self, id_: str) -> Pending | None:
+        """What waits for an answer to that id, and does so no more; whom was asked is watched on,
+        as those who are asked once mostly are again.
+        """
+        number = number_of(id_)
+        target = self._waiting.pop(number, None)
+        return None if target is None else target.waiting.pop(number)
 
     def not_delivered(self, letter: DeadLetter) -> None:
         """A message has become a dead letter, perhaps that of an ask: whoever has asked is told."""
@@ -217,70 +240,29 @@ class Asks:
         if sender is None or not sender.id.startswith(TEMPORARY):
             return
         if sender.address == self._here:
-            asked = self._waiting.get(sender.id)
-            if asked is not None:
+            number = number_of(sender.id)
+            target = self._waiting.get(number)
+            if target is not None:
+                asked = target.waiting[number]
                 self.forget(asked)
                 asked.fail_for(letter.reason)
         elif to is not None and to.address == self._here and letter.reason in _TOLD:
             self._refuse(sender, to.id, letter.name or "", letter.reason)
 
-    def asker_of(self, sender: PID) -> PID:
-        """Who has asked, if that is known; else the temporary sender itself."""
-        if sender.address == self._here:
-            asked = self._waiting.get(sender.id)
-            if asked is not None and asked.asker is not None:
-                return asked.asker
-        return sender
-
     def end_those_of(self, asker: PID) -> None:
         """A process is made anew, and its successor has asked nothing yet."""
-        for asked in list(self._waiting.values()):
-            if asked.asker == asker:
-                self.forget(asked)
-                asked.fail_for(Reason.TERMINATED)
+        self._end(Reason.TERMINATED, asker)
 
     def abandon(self) -> None:
         """The context stops."""
-        for asked in list(self._waiting.values()):
-            self.forget(asked)
-            asked.fail_for(Reason.STOPPED)
+        self._end(Reason.STOPPED, None)
+        if self._timer is not None:
+            self._timer.cancel()
 
-
-def failure_of(error: BaseException) -> bytes:
-    """What is answered for an error of a handler."""
-    type_, text = type_and_text(error)
-    return json.dumps({"error": type_, "text": text}).encode()
-
-
-def type_and_text(error: BaseException) -> tuple[str, str]:
-    """What is told of an error: the name of its type, and what it says."""
-    try:
-        text = str(error)
-    except Exception:  # of the __str__ of an error
-        text = ""
-    return _shortened(type(error).__qualname__, _MOST_TYPE), _shortened(text, _MOST_TEXT)
-
-
-def _shortened(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 3]}..."
-
-
-def no_answer(reason: Reason) -> bytes:
-    """What is answered if the handler will not answer."""
-    return json.dumps({"reason": reason.value}).encode()
-
-
-def _failure(asked: Pending, body: bytes) -> Exception:
-    try:
-        told: Any = json.loads(body) if len(body) <= _MOST_TOLD else None
-        if "reason" in told:
-            reason = Reason(told["reason"])
-            return AskFailed(f"{asked.name!r} was not answered by {asked.to}: {reason}", reason)
-        type_, text = told["error"], told["text"]
-        if isinstance(type_, str) and isinstance(text, str):
-            return RemoteError(_shortened(type_, _MOST_TYPE), _shortened(text, _MOST_TEXT))
-    except (ValueError, TypeError, KeyError, RecursionError):  # peers may say anything
-        pass
-    return AskFailed(
-        f"{asked.to} has refused {asked.name!r}, and does not say why", Reason.REJECTED
-    )
+    def _end(self, reason: Reason, asker: PID | None) -> None:
+        """End all asks, or those of one process."""
+        for number, target in list(self._waiting.items()):
+            asked = target.waiting.get(number)
+            if asked is not None and (asker is None or asked.asker == asker):
+                self.forget(asked)
+                asked.fail_for(reason)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from compactor.actor.asks import Pending, type_and_text
+from compactor.actor.pending import Pending, type_and_text
 from compactor.actor.protobuf import DoesNotParse
 from compactor.errors import AskFailed, AskTimeout, Reason
 from compactor.http.response import Response

@@ -12,7 +12,7 @@ from compactor.inbound.delivery import Delivery
 from compactor.inbound.notice_stream import NoticeStream
 from compactor.inbound.response_queue import ResponseQueue
 from compactor.inbound.server_state import ServerState
-from compactor.pid import NOBODY, Address
+from compactor.pid import NOBODY, Address, Temporary
 from compactor.wire import notices
 from compactor.wire.encoder import encode_head
 from compactor.wire.request_head import Head, parse_sender
@@ -106,8 +106,10 @@ class LinkAnswers:
                 why = f"max_remote_links={most} are watched already"
                 owner.metrics.link_refused(self._peer[0], why)
         if head.wants_answer:
-            mark = notices.LINK_ANSWER
-            self._responses.queue(self._responses.encoded_parts(202, [mark], b"", head), head)
+            marks = [notices.LINK_ANSWER]
+            if isinstance(head.sender, Temporary):
+                marks.append(notices.NUMBERS_ANSWER)
+            self._responses.queue(self._responses.encoded_parts(202, marks, b"", head), head)
 
     def refused(self, id_: str, name: str, reason: Reason) -> None:
         """A message was not taken: tell its sender, if it has asked for notices."""

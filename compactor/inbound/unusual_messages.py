@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 
-from compactor.actor.asks import TEMPORARY
 from compactor.actor.entries import LARGE, unhandled
 from compactor.actor.routes import split_path
 from compactor.errors import Reason, RemoteProtocolError
@@ -18,7 +17,7 @@ from compactor.inbound.link_answers import LinkAnswers
 from compactor.inbound.response_queue import ResponseQueue
 from compactor.inbound.sender_policy import SenderRule
 from compactor.inbound.server_state import ServerState
-from compactor.pid import PID, Address
+from compactor.pid import PID, TEMPORARY, Address
 from compactor.wire.request_head import Head
 
 _MAX_SENDERS = 1024  # that one peer was found to write for, and need not be judged again

@@ -15,10 +15,10 @@ from compactor.net.keepalive import AckWatch, probe, unacknowledged
 from compactor.net.lingering_close import LingeringClose
 from compactor.net.memory import cut, cuts_without_memory
 from compactor.outbound.reasons import may_live, why_lost, why_refused
-from compactor.outbound.send_queue import SendQueue
+from compactor.outbound.send_queue import ASKED, TAKEN, SendQueue
 from compactor.pid import Address
 from compactor.tls.failures import describe
-from compactor.wire.notices import LINK_FIELD
+from compactor.wire.notices import LINK_FIELD, NUMBERS_FIELD
 from compactor.wire.response_decoder import Answer, ResponseDecoder
 
 
@@ -231,6 +231,8 @@ class PeerConnection(asyncio.Protocol):
             return
         status = answer.status
         if LINK_FIELD in answer.fields:  # to a link; what it asks for is told elsewhere
+            if NUMBERS_FIELD in answer.fields and self._peer.send_queue.numbers == ASKED:
+                self._peer.send_queue.numbers = TAKEN
             return
         self._answers += 1
         if status < 400:

@@ -84,6 +84,11 @@ class RemoteLinks:
         self._asking: asyncio.Task[None] | None = None
         self._until_release: asyncio.TimerHandle | None = None
 
+    @property
+    def is_told(self) -> bool:
+        """Whether the peer tells of its processes now, which a compactor does."""
+        return self._is_open and self._connection is not None
+
     def link(self, id_: str) -> None:
         """Have the peer tell of a process, once, in its place among the messages."""
         if self._is_foreign or id_ in self._asked:

@@ -24,7 +24,14 @@ from compactor.outbound.unanswered import Unanswered
 from compactor.wire.frames import frames_of
 
 from ..actor.run_queue import RunQueue
-from ..wire.encoder import append_message, encode_message, message_parts, new_buffer, reuse
+from ..wire.encoder import (
+    append_message,
+    append_numbered,
+    encode_message,
+    message_parts,
+    new_buffer,
+    reuse,
+)
 from ..wire.request_decoder import RequestDecoder
 from ..wire.request_head import Head
 
@@ -37,6 +44,9 @@ _BLOCK_BYTES = 256 * 1024
 _LARGE = 32 * 1024  # bodies from here on are written from where they are, not copied
 _REUSED = 32 * 1024  # bytes of a block whose buffers are worth to be used again
 _FRAMING = 64  # bytes of a frame besides beginning and body, at most
+_NUMBER = 32  # bytes of the number of an ask, at most
+
+ASKED, TAKEN = 1, 2  # whether numbers of asks arrive, as ``SendQueue.numbers`` tells
 
 
 class Source(Protocol):
@@ -68,6 +78,8 @@ class SendQueue:
         is_full: whether the transport takes no more for now.
         is_held: whether nothing may be written yet, for another reason.
         is_backed_up: whether those who can wait should.
+        numbers: whether what stands behind the size of a chunk arrives at the other end of the
+            connection: 0 while that is not known, ``ASKED``, or ``TAKEN`` once it has said so.
     """
 
     __slots__ = (
@@ -87,6 +99,7 @@ class SendQueue:
         "is_backed_up",
         "is_full",
         "is_held",
+        "numbers",
         "parked",
         "size",
         "unanswered",
@@ -101,6 +114,7 @@ class SendQueue:
         self.is_full = False
         self.is_held = False
         self.is_backed_up = False
+        self.numbers = 0
         self._peer = peer
         self._run_queue = run_queue
         self._max_bytes = max_bytes
@@ -145,6 +159,25 @@ class SendQueue:
         if not self._dirty:
             self._run_queue.flush_soon(self)
             self._dirty = True
+
+    def write_numbered(self, prefix: bytes, kind: bytes, number: int, body: bytes) -> bool:
+        """Park a message with the number of an ask, unless there is hardly room for it.
+
+        Returns:
+            Whether that was done; what says no to others says it of this one, too.
+        """
+        size = self.size + len(prefix) + len(body) + _FRAMING + _NUMBER
+        if (self.parked and size > self._max_bytes) or len(body) >= _LARGE:
+            return False
+        size = self.size + append_numbered(self._buffer, prefix, kind, number, body)
+        self.size = size
+        self.parked += 1
+        if size >= self._block_bytes:
+            self._is_much()
+        if not self._dirty:
+            self._run_queue.flush_soon(self)
+            self._dirty = True
+        return True
 
     def write_link(self, frame: bytes) -> None:
         """Park a link frame."""
@@ -231,6 +264,7 @@ class SendQueue:
         self._transport = None
         self.unanswered = None
         self.is_full = self.is_held = False
+        self.numbers = 0
         self.written = 0
 
     def take_back(self) -> Iterator[tuple[Head, bytes]]:

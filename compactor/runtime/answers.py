@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from compactor.actor.answering import Encoded
-from compactor.actor.asks import FAILED, Asks, failure_of
+from compactor.actor.asks import Asks
+from compactor.actor.pending import FAILED, failure_of
 from compactor.actor.protobuf import DoesNotParse
 from compactor.errors import Reason
 from compactor.inbound.observers import Observers

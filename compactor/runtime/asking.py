@@ -6,12 +6,13 @@ import math
 from typing import Any, TypeVar, overload
 
 from compactor.actor.answering import Encoded
-from compactor.actor.asks import Asked
+from compactor.actor.asked import Asked
 from compactor.actor.future import Future
 from compactor.actor.message_types import MessageTypes
 from compactor.actor.messages import Ask, Message, ProtobufMessage
+from compactor.actor.pending import Promised
 from compactor.errors import ProcessError
-from compactor.pid import PID, check_pid
+from compactor.pid import PID, Temporary, check_pid
 from compactor.runtime.loop_owner import LoopOwner
 from compactor.settings import Settings
 from compactor.wire.encoder import Body
@@ -85,7 +86,8 @@ class ContextAsking(LoopOwner):
             TypeError, ValueError: the receiver, name, body, message or time cannot be used.
             MissingPackage: what writes such messages is not installed.
         """
-        return self._ask_from(None, to, name, body, timeout, reply)
+        promised: Future[Any] = self._ask_from(None, to, name, body, timeout, reply)
+        return promised
 
     def _ask_from(
         self,
@@ -95,22 +97,29 @@ class ContextAsking(LoopOwner):
         body: Body | None,
         timeout: float | None,
         reply: Any = None,
-    ) -> Future[Any]:
-        check_pid(to)
+    ) -> Any:
+        """Ask; what a handler gets can be awaited on the loop of this context only."""
+        if type(to) is not PID:
+            check_pid(to)
         if asker is not None and to == asker:
             raise ProcessError(f"{to} would wait for itself, forever")
-        seconds = _check_timeout(self.settings.ask_timeout if timeout is None else timeout)
-        asks, types = self._runtime.asks, self._types
+        seconds = self.settings.ask_timeout if timeout is None else _checked(timeout)
+        runtime, types = self._runtime, self._types
         wire_name, content = types.message(name, body)
         form = types.answers(name if isinstance(name, str) else type(name), reply)
         decode = None if form is None else form.decode
-        asked = Asked(to, wire_name, asker, decode, self._portal, asks.forget)
-        self._ask(asks.ask, asked, content, seconds)
-        return asked
+        asks = runtime.asks
+        if asker is not None and self._portal.on_loop:
+            asked: Any = Asked(to, wire_name, asker, decode, runtime.run_queue, asks.forget)
+            asks.ask(asked, content, seconds)
+            return asked
+        promised = Promised(to, wire_name, asker, decode, self._portal, asks.forget)
+        self._ask(asks.ask, promised, content, seconds)
+        return promised
 
     def _asker_of(self, sender: PID) -> PID:
         """Who has asked from a temporary sender, if that is known."""
-        return self._runtime.asks.asker_of(sender)
+        return sender.asker or sender if isinstance(sender, Temporary) else sender
 
     def _answer(self, sender: PID, to: PID, answer: Encoded) -> None:
         """Give an answer to a temporary sender."""
@@ -121,7 +130,7 @@ class ContextAsking(LoopOwner):
         self._ask(self._runtime.answers.fail, sender, to, name, error)
 
 
-def _check_timeout(seconds: float) -> float:
+def _checked(seconds: float) -> float:
     if not isinstance(seconds, (int, float)) or not 0 < seconds < math.inf:
         raise ValueError(
             f"the time for an answer must be a finite number of seconds above 0, got {seconds!r}"

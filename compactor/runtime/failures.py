@@ -6,12 +6,12 @@ import functools
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from compactor.actor.asks import TEMPORARY
 from compactor.actor.entries import Entry, description, sender_of
 from compactor.actor.mailbox import Mailbox
 from compactor.actor.protobuf import DoesNotParse
 from compactor.actor.supervision import GaveUp
 from compactor.metrics.metrics import Metrics
+from compactor.pid import TEMPORARY
 from compactor.runtime.answers import Answers
 from compactor.runtime.at_exit import leave
 from compactor.runtime.life import Life

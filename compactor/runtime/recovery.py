@@ -7,7 +7,6 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from compactor import _clock as clock
-from compactor.actor.asks import TEMPORARY
 from compactor.actor.entries import Entry, message_of, name_of, sender_of
 from compactor.actor.events import Initialization
 from compactor.actor.handover import hand_over
@@ -18,7 +17,7 @@ from compactor.actor.timers import Timer
 from compactor.errors import InvalidProcess, Reason
 from compactor.metrics.dead_letters import DeadLetter
 from compactor.metrics.logs import log
-from compactor.pid import PID
+from compactor.pid import PID, TEMPORARY
 from compactor.process import Process
 
 if TYPE_CHECKING:

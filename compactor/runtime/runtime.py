@@ -9,7 +9,7 @@ import asyncio
 from typing import Any
 from weakref import WeakValueDictionary
 
-from compactor.actor.asks import TEMPORARY, Asks
+from compactor.actor.asks import Asks
 from compactor.actor.backlog import Backlog
 from compactor.actor.entries import unhandled
 from compactor.actor.mailbox import Mailbox
@@ -25,12 +25,13 @@ from compactor.metrics.dead_letters import DeadLetter
 from compactor.metrics.logs import log
 from compactor.metrics.metrics import Metrics
 from compactor.net.flow_control import released_by
+from compactor.outbound.ask_ways import AskWays
 from compactor.outbound.connection import PeerConnection
 from compactor.outbound.outbox import Outbox
 from compactor.outbound.pace import Pace
 from compactor.outbound.peer import Peer
 from compactor.outbound.send_queue import SendQueue
-from compactor.pid import PID, Address
+from compactor.pid import PID, TEMPORARY, Address
 from compactor.process import Process
 from compactor.runtime.answers import Answers
 from compactor.runtime.binding import bind_handler
@@ -89,7 +90,8 @@ class Runtime(Failures):
         self.readiness = Readiness(self.registry)
         self.observers = Observers(self.registry.live, self.slices, settings.max_remote_links)
         self.watches = Watches(self.registry, self.observers, self.slices, self)
-        self.asks = Asks(address, self.watches, self.forward, self.observers.refused)
+        ways = self.ask_ways = AskWays(PID(*address, ""), self, self.observers.is_told)
+        self.asks = Asks(address, self.run_queue, self.watches, ways.ask, self.observers.refused)
         self.metrics.hooks.append(self.asks.not_delivered)
         self.answers = Answers(self)
         self.undelivered = Undelivered(address, self.metrics, self.slices)
@@ -99,8 +101,7 @@ class Runtime(Failures):
         self.routes = RouteTable(self.registry.live.get)
         self.pages = Pages(self.registry.live, self.routes, backend, delegate)
         self.server = Server(self)
-        self.life = Life()
-        self.drain = Drain(self.registry.live.values)
+        self.life, self.drain = Life(), Drain(self.registry.live.values)
         family = self.supervision = Supervision(self)
         self.parents, self.end_family = family.parents, family.end_family
         self._ended = asyncio.Event()
@@ -201,6 +202,9 @@ class Runtime(Failures):
         """
         if self.registry.is_local(to):
             self._send_locally(sender, to, str(name), body)
+            return
+        if to.id.startswith(TEMPORARY):
+            self.ask_ways.answer(sender, to, name, body)
             return
         reason = self.undialable(to)
         if reason is not None:

@@ -25,7 +25,7 @@ checked_sizes: dict[bytes, int] = {}
 
 def _check_size(line: bytes) -> int:
     size = parse_size(line)
-    if len(checked_sizes) < 4096 and len(line) <= 16:
+    if len(checked_sizes) < 4096 and len(line) <= 16 and b";" not in line:
         checked_sizes[line] = size
     return size
 
@@ -37,6 +37,7 @@ class BodyDecoder:
         max_bytes: bound for a body.
 
     Attributes:
+        size_line: the first of a body in chunks, once it has come; else empty.
         missing: bytes of the body, or of its chunk, that are still to come.
         left: what may still be done in this step; a chunk is one.
         rest: bytes that ``feed`` was given and has not decoded yet.
@@ -57,11 +58,13 @@ class BodyDecoder:
         "left",
         "missing",
         "rest",
+        "size_line",
     )
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self.missing = 0
+        self.size_line = b""
         self.left = 0
         self.rest = b""
         self.is_late = False
@@ -79,6 +82,7 @@ class BodyDecoder:
         self._is_chunked = head.length == CHUNKED
         self._joined = 0
         self._received = 0
+        self.size_line = b""
         self._state = _IN_SIZE
         if not self._is_chunked:
             self._expect(head.length)
@@ -150,7 +154,10 @@ class BodyDecoder:
             self.is_late = True
             return self._keep(data[pos:])
         self.left -= 1
-        count = _check_size(data[pos:end])
+        line = data[pos:end]
+        count = _check_size(line)
+        if not self.size_line:
+            self.size_line = line
         if count:
             self._expect(count)
         else:

@@ -127,6 +127,26 @@ def append_message(buffer: bytearray, prefix: bytes, body: bytes) -> int:
     return len(frame)
 
 
+def encode_numbered(prefix: bytes, kind: bytes, number: int, body: bytes) -> bytes:
+    """One whole message frame, with the number of an ask behind the size of its one chunk.
+
+    Args:
+        prefix: what ``message_prefix`` returned.
+        kind: ``a`` if it asks, ``r`` if it answers.
+        number: below 2 to the power of 63.
+        body: an empty one makes a chunk, too: the last.
+    """
+    before = b"Transfer-Encoding: chunked\r\n\r\n%x;%b=%d\r\n" % (len(body), kind, number)
+    return b"".join((prefix, before, body, _LAST_CHUNK if body else CRLF))
+
+
+def append_numbered(buffer: bytearray, prefix: bytes, kind: bytes, number: int, body: bytes) -> int:
+    """Add one such frame to a buffer; return its size."""
+    frame = encode_numbered(prefix, kind, number, body)
+    buffer += frame
+    return len(frame)
+
+
 new_buffer = bytearray
 """An empty buffer for frames; in C, its memory may be that of an earlier one."""
 

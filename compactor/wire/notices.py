@@ -13,6 +13,9 @@ which processes it is to tell is said by link frames, among the messages on the 
     Libprocess-From: @192.0.2.7:40321
     Compactor-Link: 5f0c...
 
+A link frame of no stream, with a chunk that has a number behind its size, asks whether such numbers
+arrive: then the messages of asks need no heads of their own.
+
 What C++ libprocess makes of both is told in docs/wire.md.
 """
 
@@ -40,6 +43,9 @@ LINK_FIELD = LINK_HEADER.lower()
 """Both headers by the names that parsed heads have."""
 LINK_ANSWER = LINK_HEADER + b": told"
 """The header line of the answer to a link frame."""
+NUMBERS_FIELD = b"compactor-numbers"
+NUMBERS_ANSWER = b"Compactor-Numbers: arrive"
+"""The same of one that had a number behind its size, as asks do: they are not lost on the way."""
 REFUSED_SENDER = 403
 """The status, beside ``HEADER``, for who may not ask in the name of the sender that it gives."""
 
@@ -112,6 +118,16 @@ def link_frame(sender: PID, to: PID, stream: str) -> bytes:
         f"Host: {to.host}\r\n"
         f"{LINK_HEADER.decode()}: {stream}\r\n\r\n"
     ).encode()
+
+
+def numbers_prefix(sender: PID, to: PID) -> bytes:
+    """The beginning of a link frame that links nothing; its answer says whether numbers arrive.
+
+    Args:
+        sender: a pid of this context.
+        to: a pid of the other.
+    """
+    return link_frame(sender, PID(to.ip, to.port, ""), "numbers")[:-2]
 
 
 def refuses_sender(status: int, fields: Container[bytes]) -> bool:

@@ -18,10 +18,11 @@ from typing import Any
 from compactor.errors import RemoteProtocolError
 
 from .body_decoder import BodyDecoder
-from .head_pattern import HeadPattern
-from .request_head import METHODS, Head, cached_head, parse_head
+from .head_pattern import HeadFamily, HeadPattern, family_of
+from .request_head import METHODS, Head, cached_head, numbered_head, parse_head
 
 _MAX_PATTERNS = 8  # that one connection compares with; among more, the cache finds heads
+_MAX_FAMILIES = 4  # the same, of heads that differ in a number
 # Of a head that is remembered, by its connection and in a cache of 4,096 for a whole program: each
 # takes some 8 KiB at most, and all some 32 MiB.
 _MAX_CACHED_HEAD = 1024
@@ -30,6 +31,7 @@ _MAX_CACHED_LINES = 24  # each of which may be of 4 bytes, and takes 100 more on
 # as 32, 4 lines or 64 bytes of it as one more.
 _STEP = 1024
 _A_HEAD = 32
+_A_RELATIVE = 4  # a head of a family
 _LINES = 4
 _BYTES = 64
 
@@ -64,6 +66,7 @@ class RequestDecoder:
     __slots__ = (
         "_alone",
         "_begun",
+        "_families",
         "_head",
         "_held",
         "_known",
@@ -91,6 +94,7 @@ class RequestDecoder:
         self._last = HeadPattern(b"", None, False)
         self._alone = -1  # the bytes of one more message just like the last
         self._known: list[HeadPattern] = []
+        self._families: list[HeadFamily] = []
         self._tail = b""
         self._scanned = 0
         self._held = bytearray()  # what came behind the tail of a head
@@ -222,6 +226,14 @@ class RequestDecoder:
                 events.append(raw[start:stop])
                 pos = stop + len(end)
                 continue
+            if like.numbered >= 0:
+                stop = start + like.numbered
+                if data.startswith(like.end, stop):
+                    self._left -= 1
+                    events.append(like.given)
+                    events.append(raw[start:stop])
+                    pos = stop + len(like.end)
+                    continue
             assert like.head is not None
             self._head = like.head
             self.body.begin(like.head)
@@ -243,6 +255,12 @@ class RequestDecoder:
             if data.startswith(like.block, pos):
                 self._last = like
                 return pos + len(like.block)
+        for family in self._families:
+            stop = family.recognise(data, pos, self._max_header)
+            if stop >= 0:
+                self._left -= _A_RELATIVE
+                self._last = family.like
+                return stop
         start, stop = self._find_head(data, pos)
         if stop >= 0:
             block = data[start:stop]
@@ -261,7 +279,17 @@ class RequestDecoder:
                 if len(self._known) == _MAX_PATTERNS:
                     del self._known[0]
                 self._known.append(self._last)
+                if b"__req_res__(" in block:
+                    self._meet(head, block)
         return stop
+
+    def _meet(self, head: Head, block: bytes) -> None:
+        """Recognise the relatives of a head from now on."""
+        family = family_of(head, block)
+        if family is not None:
+            if len(self._families) == _MAX_FAMILIES:
+                del self._families[0]
+            self._families.append(family)
 
     def _find_head(self, data: bytes, pos: int) -> tuple[int, int]:
         """Where the next head starts and ends; (start, -1) if it is incomplete, and kept."""
@@ -310,7 +338,10 @@ class RequestDecoder:
             if body.is_late:
                 self._leave_off(self._tail, 0)
             return -1
-        events += (self._head, body.take())
+        head = self._head
+        if head is not None and b";" in body.size_line:
+            head = numbered_head(head, body.size_line)
+        events += (head, body.take())
         self._head = None
         return pos
 

@@ -11,7 +11,7 @@ import functools
 import re
 
 from compactor.errors import RemoteProtocolError
-from compactor.pid import NOBODY, PID
+from compactor.pid import NOBODY, PID, TEMPORARY
 from compactor.wire.browsers import Browser, browser_of
 from compactor.wire.escapes import unescaped
 from compactor.wire.fields import CHUNKED as CHUNKED
@@ -26,12 +26,20 @@ from compactor.wire.fields import (
 )
 from compactor.wire.notices import LINK_FIELD
 
+from ..pid import temporary_of
+
 METHODS = frozenset(
     b"DELETE GET HEAD POST PUT CONNECT OPTIONS TRACE COPY LOCK MKCOL MOVE PROPFIND PROPPATCH"
     b" SEARCH UNLOCK BIND REBIND UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY"
     b" SUBSCRIBE UNSUBSCRIBE PATCH PURGE MKCALENDAR LINK UNLINK".split()
 )
 """The methods of http-parser, which C++ libprocess uses."""
+
+ANSWERED = b"/__req_res__/"
+"""How the path of an answer begins whose size says which ask it is for; nobody has that id."""
+_ANSWER = b"/" + TEMPORARY.encode()
+_ASKS, _ANSWERS = b"ar"
+_NUMBERED = re.compile(rb"[0-9A-Fa-f]{1,15};([ar])=([0-9]{1,20})")  # a size line
 
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _HOST = re.compile(rb"(?:\[[0-9A-Za-z:.%_~-]+\]|[!$%&-.0-9;=A-Z_a-z~]*)(?::[0-9]*)?")
@@ -110,6 +118,55 @@ class Head:
     is_plain: bool
     is_special: bool
     size: int
+
+    def copied(self) -> Head:
+        """Another head that says the same, to be changed before anybody else has it."""
+        head = Head()
+        head.method = self.method
+        head.path = self.path
+        head.query = self.query
+        head.path_text = self.path_text
+        head.query_text = self.query_text
+        head.headers = self.headers
+        head.sender = self.sender
+        head.wants_answer = self.wants_answer
+        head.keep_alive = self.keep_alive
+        head.connection = self.connection
+        head.expects = self.expects
+        head.length = self.length
+        head.coding = self.coding
+        head.is_link = self.is_link
+        head.browser = self.browser
+        head.is_plain = self.is_plain
+        head.is_special = self.is_special
+        head.size = self.size
+        return head
+
+    def numbered(self, kind: int, number: bytes) -> Head | None:
+        """What a message of this head means that has the number of an ask.
+
+        Args:
+            kind: ``a`` asks, so its sender is the temporary pid of the number, at the same address;
+                ``r`` answers, so it is for that pid.
+            number: 1 to 20 digits.
+
+        Returns:
+            None if no such message has this head.
+        """
+        sender = self.sender
+        if kind == _ASKS:
+            if sender is None or sender is NOBODY:
+                return None
+            head = self.copied()
+            head.sender = temporary_of(sender, number, sender if sender.id else None)
+            return head
+        if kind == _ANSWERS and sender is not None and self.path.startswith(ANSWERED):
+            head = self.copied()
+            rest = self.path[len(ANSWERED) :]
+            head.path = _ANSWER + number + b")/" + rest
+            head.path_text = head.path.decode("utf-8", "surrogateescape")
+            return head
+        return None
 
 
 def parse_head(block: bytes) -> Head:
@@ -198,6 +255,16 @@ def _set_body(head: Head, last: dict[bytes, bytes], is_old: bool) -> None:
 
 cached_head = functools.lru_cache(maxsize=4096)(parse_head)
 """``parse_head`` for heads of ordinary size: peers repeat theirs, and a head is immutable."""
+
+
+def numbered_head(head: Head, line: bytes) -> Head:
+    """What a message means that begins with a head and then that size line.
+
+    The number of an ask counts if it is the only extension, of plain digits, and the head is one of
+    a message.  Whatever else stands behind a size is ignored, as HTTP asks.
+    """
+    found = _NUMBERED.fullmatch(line)
+    return (head.numbered(found[1][0], found[2]) if found else None) or head
 
 
 def parse_sender(value: bytes) -> PID:

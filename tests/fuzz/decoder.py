@@ -29,6 +29,7 @@ TRACED = [
     "compactor.wire.head_pattern",
     "compactor.wire.request_decoder",
     "compactor.wire.request_head",
+    "compactor.wire.chunks",
     "compactor.wire.fields",
     "compactor.pid",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from compactor.runtime.hot_path import Backend
 from tests.backends import outcome
-from tests.wire.test_decoder import ACCEPTED, REFUSED
+from tests.wire.test_decoder import ACCEPTED, ASKED, REFUSED
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 
@@ -29,7 +29,7 @@ RECORDED = [path.read_bytes() for path in sorted(CAPTURES.glob("*.bin"))]
 
 STREAMS = [
     *RECORDED,
-    *(data for data, _ in ACCEPTED.values()),
+    *(data for data, _ in [*ACCEPTED.values(), *ASKED.values()]),
     *REFUSED.values(),
     *(POST + b"Content-Length: %d\r\n\r\n" % n for n in (10**18 - 1, 10**18, 10**19 - 1)),
     POST + b"Transfer-Encoding: chunked\r\n\r\nfffffffffffffff\r\n",
@@ -42,6 +42,7 @@ STREAMS = [
 NOISE = [
     *(b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"0\r\n\r\n", b"5\r\nhello\r\n", b"\0", b"\xff", b" "),
     *(b"%", b":", b";", b"/", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"\t"),
+    *(b";a=1", b";r=1", b"5;a=17\r\nhello\r\n", b"0;r=2\r\n\r\n", b"__req_res__(1)", b"(", b"12"),
 ]
 """Bytes that change what others mean."""
 

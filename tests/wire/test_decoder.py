@@ -97,6 +97,40 @@ def test_peers_that_call_themselves_libprocess_want_no_answer() -> None:
 
 POST = b"POST /a/b HTTP/1.1\r\n" + FROM
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+ANSWER = b"POST /__req_res__/b HTTP/1.1\r\n" + FROM
+TEMPORARY = (
+    b"POST /a/b HTTP/1.1\r\nUser-Agent: libprocess/__req_res__(%d)@127.0.0.1:16012\r\n"
+    b"Libprocess-From: __req_res__(%d)@127.0.0.1:16012\r\n\r\n"
+)
+
+# Asks and answers, which have other senders or paths than their heads say.
+ASKED = {
+    "asks": (POST + CHUNKED + b"2;a=17\r\nhi\r\n0\r\n\r\n", [b"hi"]),
+    "two asks, and a message": (
+        POST
+        + CHUNKED
+        + b"2;a=17\r\nhi\r\n0\r\n\r\n"
+        + POST
+        + CHUNKED
+        + b"3;a=9999999999999999999\r\nhey\r\n0\r\n\r\n"
+        + POST
+        + CHUNKED
+        + b"2\r\nho\r\n0\r\n\r\n",
+        [b"hi", b"hey", b"ho"],
+    ),
+    "asks without a body": (POST + CHUNKED + b"0;a=1\r\n\r\n", [b""]),
+    "asks in two chunks": (POST + CHUNKED + b"2;a=1\r\nhi\r\n1;a=2\r\na\r\n0\r\n\r\n", [b"hia"]),
+    "answers": (ANSWER + CHUNKED + b"2;r=17\r\nhi\r\n0\r\n\r\n", [b"hi"]),
+    "answers with nothing": (ANSWER + CHUNKED + b"0;r=17\r\n\r\n", [b""]),
+    "asks as C++ does": (TEMPORARY % (1, 1) + TEMPORARY % (22, 22) + TEMPORARY % (3, 3), [b""] * 3),
+    "answers as C++ does": (
+        POST.replace(b"/a/", b"/__req_res__(1)/")
+        + b"\r\n"
+        + POST.replace(b"/a/", b"/__req_res__(22)/")
+        + b"\r\n",
+        [b""] * 2,
+    ),
+}
 
 # What the table of the wire protocol accepts: the bytes, and the bodies that come of them.
 ACCEPTED = {

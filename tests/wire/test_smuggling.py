@@ -144,6 +144,26 @@ CORPUS = {
     "chunk ext": (
         b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;x=y\r\na\r\n0\r\n\r\n"
     ),
+    "chunk asks": (
+        b"POST /__req_res__/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"1;a=17\r\na\r\n0\r\n\r\nPOST /b HTTP/1.1\r\nHost: a\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n0;r=18\r\n\r\nGET /c HTTP/1.1\r\nHost: a\r\n\r\n"
+    ),
+    "chunk ext twice": (
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"1;a=1;a=2\r\na\r\n0\r\n\r\n"
+    ),
+    "chunk ext size": (
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"1;a=5\r\na\r\n0;a=5\r\n\r\nabcde"
+    ),
+    "chunk ext hides": (
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0;a=1\r\nX: y\r\n\r\n"
+    ),
+    "chunk ext long": (
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"1;a=" + b"9" * 1200 + b"\r\na\r\n0\r\n\r\n"
+    ),
     "chunk ext LF": (
         b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;x\na\r\n0\r\n\r\n"
     ),
@@ -223,7 +243,16 @@ CORPUS = {
 
 MUST_BE_REFUSED = set(CORPUS) - {
     *("CL zeros", "TE tab", "TE case", "TE underscore", "TE on 1.0", "bare LF lines", "bare LF TE"),
-    *("LF in value", "chunk ext", "chunk LF", "chunk zeros", "GET body", "pipelined"),
+    *(
+        "LF in value",
+        "chunk ext",
+        "chunk asks",
+        "chunk ext twice",
+        "chunk LF",
+        "chunk zeros",
+        "GET body",
+        "pipelined",
+    ),
     *("pipelined post", "after close", "after 1.0", "upgrade", "version 1.2"),
     *("leading CRLF", "absolute", "star", "expect", "method override"),
 }
@@ -359,7 +388,14 @@ ENDS = st.sampled_from([b"\r\n"] * 18 + [b"\n", b"\r"])
 BODIES = st.sampled_from(
     [
         *(b"", b"a", b"abcde", b"0\r\n\r\n", b"1\r\na\r\n0\r\n\r\n", b"5;x\r\nabcde\r\n0\r\n\r\n"),
-        *(b"1 \r\na\r\n0\r\n\r\n", b"1\na\n0\n\n", b"0\r\nX: y\r\n\r\n", b"01\r\na\r\n000\r\n\r\n"),
+        *(
+            b"1 \r\na\r\n0\r\n\r\n",
+            b"1\na\n0\n\n",
+            b"0\r\nX: y\r\n\r\n",
+            b"1;a=1\r\na\r\n0\r\n\r\n",
+            *(b"0;r=5\r\n\r\n", b"5;a=1;a=2\r\nabcde\r\n0\r\n\r\n", b"1;a=1\na\r\n0\r\n\r\n"),
+            b"01\r\na\r\n000\r\n\r\n",
+        ),
         b"GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
     ]
 )

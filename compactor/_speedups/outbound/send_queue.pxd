@@ -1,11 +1,12 @@
 cimport cython
 
-from compactor._speedups.wire.encoder cimport append_message, new_buffer, reuse
+from compactor._speedups.wire.encoder cimport append_message, append_numbered, new_buffer, reuse
 from compactor._speedups.actor.run_queue cimport RunQueue as CRunQueue
 
 
 cdef Py_ssize_t _LARGE
 cdef Py_ssize_t _FRAMING
+cdef Py_ssize_t _NUMBER
 cdef Py_ssize_t _REUSED
 
 
@@ -32,6 +33,7 @@ cdef class SendQueue:
     cdef bint _dirty
     cdef public bint is_full
     cdef public bint is_held
+    cdef public int numbers
     cdef readonly bint is_backed_up
     cdef readonly Py_ssize_t written
     cdef public object unanswered
@@ -39,6 +41,10 @@ cdef class SendQueue:
     # Parking.
     @cython.locals(length=Py_ssize_t, size=Py_ssize_t)
     cpdef write_message(self, bytes prefix, bytes body)
+    @cython.locals(size=Py_ssize_t)
+    cpdef bint write_numbered(
+        self, bytes prefix, bytes kind, unsigned long long number, bytes body
+    ) except -1
     cdef object _is_much(self)
     @cython.locals(frames=Py_ssize_t, size=Py_ssize_t)
     cdef object _end_block(self)

@@ -11,6 +11,7 @@ cdef class BodyDecoder:
     cdef readonly Py_ssize_t missing
     cdef Py_ssize_t left
     cdef bytes rest
+    cdef bytes size_line
     cdef bint is_late
 
     # The body.
@@ -39,7 +40,7 @@ cdef class BodyDecoder:
     cdef object _expect(self, Py_ssize_t count)
     @cython.locals(piece=bytes)
     cdef Py_ssize_t _read_data(self, bytes data, Py_ssize_t pos) except? -2
-    @cython.locals(end=Py_ssize_t, count=Py_ssize_t)
+    @cython.locals(end=Py_ssize_t, count=Py_ssize_t, line=bytes)
     cdef Py_ssize_t _read_size(self, bytes data, Py_ssize_t pos) except? -2
     @cython.locals(line=bytes)
     cdef Py_ssize_t _read_line_end(self, bytes data, Py_ssize_t pos) except? -2

@@ -111,18 +111,81 @@ cpdef Py_ssize_t append_message(buffer, prefix, body) except -1:
         or type(body) is not bytes
     ):
         return _python.append_message(buffer, prefix, body)
-    cdef Py_ssize_t before = PyByteArray_GET_SIZE(buffer)
     cdef Py_ssize_t size = _frame_size(<bytes>prefix, <bytes>body)
+    _write_frame(_room_for(<bytearray>buffer, size), <bytes>prefix, <bytes>body)
+    return size
+
+
+cpdef Py_ssize_t append_numbered(
+    buffer, prefix, bytes kind, unsigned long long number, body
+) except -1:
+    """Add one whole message frame with the number of an ask; see ``compactor.wire.encoder``."""
+    if (
+        type(buffer) is not bytearray
+        or type(prefix) is not bytes
+        or type(body) is not bytes
+    ):
+        return _python.append_numbered(buffer, prefix, kind, number, body)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(<bytes>body)
+    cdef Py_ssize_t total = (
+        PyBytes_GET_SIZE(<bytes>prefix) + PyBytes_GET_SIZE(CHUNKED) + _digits(size) + 3
+        + _decimals(number) + 2 + size + (PyBytes_GET_SIZE(LAST_CHUNK) if size else 2)
+    )
+    cdef char* at = _put(_room_for(<bytearray>buffer, total), <bytes>prefix)
+    at = _put_size(_put(at, CHUNKED), size)
+    at[0] = c";"
+    at[1] = PyBytes_AS_STRING(kind)[0]
+    at[2] = c"="
+    at = _put_decimals(at + 3, number)
+    at[0] = c"\r"
+    at[1] = c"\n"
+    at = _put(at + 2, <bytes>body)
+    if size:
+        _put(at, LAST_CHUNK)
+    else:
+        at[0] = c"\r"
+        at[1] = c"\n"
+    return total
+
+
+cdef inline char* _put_size(char* at, Py_ssize_t size) noexcept:
+    cdef Py_ssize_t digits = _digits(size)
+    cdef Py_ssize_t digit
+    for digit in range(digits - 1, -1, -1):
+        at[digit] = DIGITS[size & 15]
+        size >>= 4
+    return at + digits
+
+
+cdef inline Py_ssize_t _decimals(unsigned long long number) noexcept:
+    cdef Py_ssize_t decimals = 1
+    while number >= 10:
+        decimals += 1
+        number //= 10
+    return decimals
+
+
+cdef inline char* _put_decimals(char* at, unsigned long long number) noexcept:
+    cdef Py_ssize_t decimals = _decimals(number)
+    cdef Py_ssize_t digit
+    for digit in range(decimals - 1, -1, -1):
+        at[digit] = c"0" + <char>(number % 10)
+        number //= 10
+    return at + decimals
+
+
+cdef inline char* _room_for(bytearray buffer, Py_ssize_t size) except NULL:
+    """Make a buffer that much larger; return where the new bytes go."""
+    cdef Py_ssize_t before = PyByteArray_GET_SIZE(buffer)
     cdef Py_ssize_t after = before + size
-    if after <= _capacity(<bytearray>buffer) and not (<PyByteArrayObject*>buffer).ob_exports:
-        _set_size(<bytearray>buffer, after)
+    if after <= _capacity(buffer) and not (<PyByteArrayObject*>buffer).ob_exports:
+        _set_size(buffer, after)
     else:
         # A bytearray by itself grows by an eighth, which would copy each byte eight times.
         if before:
             PyByteArray_Resize(buffer, 2 * after)
         PyByteArray_Resize(buffer, after)
-    _write_frame(PyByteArray_AS_STRING(buffer) + before, <bytes>prefix, <bytes>body)
-    return size
+    return PyByteArray_AS_STRING(buffer) + before
 
 
 # A burst fills and frees blocks by the megabyte.  What malloc has given back to the system comes
@@ -145,6 +208,11 @@ cpdef object reuse(buffer):
         _written.append(buffer)
         if len(_written) > MOST_REUSED:
             del _written[0]
+
+
+cpdef object encode_numbered(prefix, kind, number, body):
+    """One whole frame with the number of an ask; see ``compactor.wire.encoder``."""
+    return _python.encode_numbered(prefix, kind, number, body)
 
 
 cpdef object message_parts(prefix, body):

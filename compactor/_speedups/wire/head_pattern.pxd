@@ -2,6 +2,20 @@ cimport cython
 
 from compactor._speedups.wire.request_head cimport Head as CHead
 
+ctypedef const char* chars
+
+cdef Py_ssize_t _MOST_DIGITS
+cdef Py_ssize_t _HEX_DIGITS
+cdef int _ZERO
+cdef int _NINE
+cdef int _A
+cdef int _F
+cdef int _LOWER
+cdef int _SEMICOLON
+cdef int _EQUALS
+cdef int _CR
+cdef int _LF
+
 
 cdef class HeadPattern:
     # The head.
@@ -17,8 +31,47 @@ cdef class HeadPattern:
     cdef Py_ssize_t stop
     cdef Py_ssize_t size
 
+    # The number of an ask behind its size.
+    cdef Py_ssize_t numbered
+    cdef CHead given
+
     @cython.locals(
         head=CHead, begin=bytes, end=bytes, length=Py_ssize_t, stop=Py_ssize_t,
-        before=Py_ssize_t,
+        before=Py_ssize_t, start=Py_ssize_t,
     )
     cdef Py_ssize_t learn(self, bytes data, Py_ssize_t pos, Py_ssize_t max_body) except? -2
+
+    @cython.locals(
+        raw=chars, at=Py_ssize_t, end=Py_ssize_t, start=Py_ssize_t, stop=Py_ssize_t, digit=int,
+        kind=int, length=Py_ssize_t, given=CHead,
+    )
+    cdef Py_ssize_t _read_number(self, bytes data, Py_ssize_t pos, Py_ssize_t max_body) except? -2
+
+
+cdef class HeadFamily:
+    cdef HeadPattern like
+
+    # The first head, cut.
+    cdef CHead _first
+    cdef bytes _before
+    cdef bytes _between
+    cdef bytes _behind
+    cdef Py_ssize_t _digits
+
+    # What is made of another number.
+    cdef bint _in_path
+    cdef bytes _path
+    cdef str _path_text
+    cdef list _fields
+
+    @cython.locals(
+        raw=chars, start=Py_ssize_t, stop=Py_ssize_t, end=Py_ssize_t, at=Py_ssize_t, number=bytes,
+        like=HeadPattern,
+    )
+    cdef Py_ssize_t recognise(self, bytes data, Py_ssize_t pos, Py_ssize_t most) except? -2
+
+    @cython.locals(
+        first=CHead, head=CHead, fields=list, index=Py_ssize_t, name=bytes, before=bytes,
+        behind=bytes,
+    )
+    cdef CHead _head(self, bytes number, Py_ssize_t more)

@@ -1,6 +1,7 @@
 cimport cython
 
 from compactor._speedups.wire.body_decoder cimport BodyDecoder as CBodyDecoder
+from compactor._speedups.wire.head_pattern cimport HeadFamily as CHeadFamily
 from compactor._speedups.wire.head_pattern cimport HeadPattern as CHeadPattern
 from compactor._speedups.wire.request_head cimport Head as CHead
 
@@ -17,6 +18,7 @@ cdef class RequestDecoder:
     cdef CHeadPattern _last
     cdef Py_ssize_t _alone
     cdef list _known
+    cdef list _families
 
     # The request that has begun.
     cdef bytes _tail
@@ -53,10 +55,12 @@ cdef class RequestDecoder:
 
     # Heads.
     @cython.locals(
-        like=CHeadPattern, block=bytes, start=Py_ssize_t, stop=Py_ssize_t, lines=Py_ssize_t,
-        is_large=bint,
+        like=CHeadPattern, family=CHeadFamily, block=bytes, start=Py_ssize_t, stop=Py_ssize_t,
+        lines=Py_ssize_t, is_large=bint,
     )
     cdef Py_ssize_t _recognise(self, bytes data, Py_ssize_t pos) except? -2
+
+    cdef object _meet(self, head, bytes block)
 
     cdef tuple _find_head(self, bytes data, Py_ssize_t pos)
 
@@ -64,5 +68,5 @@ cdef class RequestDecoder:
     cdef bint _ends_head(self, bytes data) except -1
 
     # Bodies.
-    @cython.locals(body=CBodyDecoder)
+    @cython.locals(body=CBodyDecoder, head=CHead)
     cdef Py_ssize_t _continue_body(self, bytes data, Py_ssize_t pos, list events) except? -2

@@ -1,6 +1,10 @@
 cimport cython
 
 
+cdef int _ASKS
+cdef int _ANSWERS
+
+
 cdef class Head:
     # What is asked for.
     cdef readonly str method
@@ -29,9 +33,17 @@ cdef class Head:
 
     cdef readonly Py_ssize_t size
 
+    @cython.locals(head=Head)
+    cdef Head copied(self)
+
+    @cython.locals(head=Head, rest=bytes)
+    cdef Head numbered(self, int kind, bytes number)
+
 
 @cython.locals(head=Head)
 cpdef Head parse_head(bytes block)
+
+cpdef Head numbered_head(Head head, bytes line)
 
 cdef _set_connection(Head head, dict last, bint is_old)
 cdef _set_sender(Head head, dict last, bint is_old)

@@ -1,0 +1,111 @@
+"""``AskWays``: the messages of asks and answers, in the shortest form that arrives where they go.
+
+To strangers an ask is a message from a pid of its own, as libprocess sends it, and its answer one
+to that pid.  Each has a head of its own, then, which takes either side longer than all else of it.
+So a compactor is asked, on the connection that leads there, whether it sees what stands behind the
+size of a chunk, for proxies take that away.  Once it has said so, the number of the ask stands
+there, and heads repeat: an ask comes from whoever asks, and an answer is for ``__req_res__``, as
+nobody is called.  So no handler takes an answer for a message, even if its number is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from compactor.errors import Reason
+from compactor.metrics.dead_letters import DeadLetter
+from compactor.metrics.metrics import Metrics
+from compactor.outbound.peer import Peer
+from compactor.outbound.send_queue import ASKED, TAKEN
+from compactor.pid import PID, Address, number_of, temporary_of
+from compactor.wire.encoder import TypedName, message_prefix
+from compactor.wire.notices import numbers_prefix
+
+_ANSWERED = "__req_res__"  # the id that answers with a number are sent to
+_MAX_WAYS = 1024  # beginnings of frames that are remembered
+
+_Way = tuple[Peer, bytes]
+
+
+class WaysOwner(Protocol):
+    """Who has the peers: the runtime of a context."""
+
+    metrics: Metrics
+
+    def undialable(self, to: PID) -> Reason | None: ...
+    def peer(self, address: Address) -> Peer: ...
+    def forward(self, sender: PID, to: PID, name: str, body: bytes) -> None: ...
+
+
+class AskWays:
+    """The ways of asks, and of answers to other addresses.
+
+    Args:
+        here: a pid of this context without an id.
+        owner: has the peers.
+        is_told: whether the compactor at an address has asked for our notices.
+    """
+
+    def __init__(self, here: PID, owner: WaysOwner, is_told: Callable[[Address], bool]) -> None:
+        self._here = here
+        self._owner = owner
+        self._is_told = is_told
+        self._ways: dict[tuple[str, str, str, int, str], _Way] = {}
+
+    def ask(self, asker: PID | None, number: int, to: PID, name: str, body: bytes) -> None:
+        """Send the message of an ask.
+
+        Args:
+            asker: the process that asks; None if that is none.
+            number: that of the ask.
+            to: any pid, of this context as well.
+        """
+        if to.port == self._here.port and to.ip == self._here.ip:
+            sender: PID = temporary_of(self._here, b"%d" % number, asker)
+            self._owner.forward(sender, to, name, body)
+            return
+        sender = asker or self._here
+        if not self._write(sender, to, b"a", number, name, body):
+            temporary = temporary_of(self._here, b"%d" % number, asker)
+            self._write_otherwise(temporary, to, name, body)
+
+    def answer(self, sender: PID, to: PID, name: str, body: bytes) -> None:
+        """Send an answer to a temporary pid."""
+        number = number_of(to.id)
+        if number < 0 or not self._write(sender, to, b"r", number, name, body):
+            self._write_otherwise(sender, to, name, body)
+
+    def _write(
+        self, sender: PID, to: PID, kind: bytes, number: int, name: str, body: bytes
+    ) -> bool:
+        """Write a message with a number; False if that is not known to arrive."""
+        id_ = to.id if kind == b"a" else _ANSWERED
+        key = sender.id, id_, to.ip, to.port, name.key if type(name) is TypedName else name
+        way = self._ways.get(key)
+        if way is None:
+            if self._owner.undialable(to) is not None:
+                return False
+            peer = self._owner.peer(to.address)
+            way = peer, message_prefix(sender, PID(to.ip, to.port, id_), name)
+            if len(self._ways) >= _MAX_WAYS:
+                self._ways.clear()
+            self._ways[key] = way
+        peer, prefix = way
+        queue = peer.send_queue
+        if queue.numbers == TAKEN:
+            return queue.write_numbered(prefix, kind, number, body)
+        if not queue.numbers and (peer.links.is_told or self._is_told(to.address)):
+            queue.numbers = ASKED
+            queue.write_numbered(numbers_prefix(self._here, to), b"a", 0, b"-")
+        return False
+
+    def _write_otherwise(self, sender: PID, to: PID, name: str, body: bytes) -> None:
+        """Write a message as libprocess does."""
+        reason = self._owner.undialable(to)
+        if reason is not None:
+            letter = DeadLetter(reason, to, sender, str(name), len(body))
+            self._owner.metrics.dead_letter(letter)
+            return
+        queue = self._owner.peer(to.address).send_queue
+        queue.write_message(message_prefix(sender, to, name), body)
