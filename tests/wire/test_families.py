@@ -85,7 +85,7 @@ edits = st.lists(
     st.sampled_from([80 * 1024, 260, 200]),
 )
 @example(ask, "1", "2", [], PARSERS[-1], 80 * 1024)
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_a_relative_is_read_as_if_it_were_the_first(
     make: Any, first: str, other: str, changes: Any, kind: str, most: int
 ) -> None:
