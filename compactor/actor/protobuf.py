@@ -30,10 +30,8 @@ def type_name(message_type: Any) -> str:
         TypeError: ``message_type`` is not a generated message type.
     """
     name = full_name(message_type, "FromString")
-    if name is None:
-        raise TypeError(
-            f"ProtobufProcess.install takes a protobuf message type, got {message_type!r}"
-        )
+    if name is None or not isinstance(message_type, type):
+        raise TypeError(f"expected a protobuf message type such as Duration, got {message_type!r}")
     return name
 
 
@@ -146,8 +144,8 @@ def message_name(message: Any) -> str:
     name = _names.get(kind)
     if name is None:
         name = full_name(message, "SerializeToString")
-        if name is None:
-            raise TypeError(f"ProtobufProcess.send takes a protobuf message, got {message!r}")
+        if name is None or isinstance(message, type):
+            raise TypeError(f"expected a protobuf message, got {message!r}")
         if len(_names) >= _MAX_NAMES:
             _names.clear()
         _names[kind] = name

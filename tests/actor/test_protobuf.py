@@ -12,7 +12,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import EncodeError
 
 from compactor import PID, Context, Process, ProtobufProcess
-from tests.actors import Events, settle
+from tests.actors import Events, settle, spawned
 
 
 def _message_types(*names: str) -> list[Any]:
@@ -318,3 +318,19 @@ def test_async_handler_takes_a_parsed_message(context: Context) -> None:
     assert process.events.take() == Request(id=1)
     settle(process)
     assert context.metrics.handler_failures == 0
+
+
+@pytest.mark.parametrize("given", ["text", int, Request(id=1), None])
+def test_what_is_no_type_of_protocol_buffers_is_told(given: Any) -> None:
+    wanted = "expected a protobuf message type such as Duration, got "
+    for use in (ProtobufProcess.install, ProtobufProcess.answer):
+        with pytest.raises(TypeError, match=f"^{wanted}"):
+            use(given)
+
+
+@pytest.mark.parametrize("given", ["text", 5, Request])
+def test_what_is_no_protocol_buffer_is_told(context: Context, given: Any) -> None:
+    process = spawned(context, ProtobufProcess("process"))
+    for use in (process.send, process.ask):
+        with pytest.raises(TypeError, match=r"^expected a protobuf message, got "):
+            use(process.pid, given)
