@@ -33,6 +33,8 @@ class Links:
         self.linked: dict[Linker, set[PID]] = {}
         # Who watches each, in the order of their first links.
         self._at: dict[Address, dict[PID, set[Linker]]] = {}
+        # The same of losses that are still told.  An address is lost again before that is over.
+        self._losses: dict[Address, list[dict[PID, set[Linker]]]] = {}
 
     def add(self, linker: Linker, to: PID) -> None:
         """Let ``linker`` watch ``to``."""
@@ -50,31 +52,37 @@ class Links:
         """The address is gone: remove all its links; return each pid with each of its linkers.
 
         Nobody watches what is there any more from now on, but ``linked`` is worked off step by
-        step.
+        step.  Who is dropped meanwhile is left out.
         """
-        return self._each(self._at.pop(address, {}))
+        lost = self._at.pop(address, None)
+        if lost is None:
+            return iter(())
+        self._losses.setdefault(address, []).append(lost)
+        return self._each(address, lost)
 
-    def _each(self, lost: dict[PID, set[Linker]]) -> Iterator[tuple[PID, Linker]]:
-        order = list(lost)
-        order.reverse()
-        while order:
-            to = order.pop()
-            linkers = lost.pop(to)
-            for linker in linkers:
-                if to not in self.linked.get(linker, ()):
-                    continue  # dropped since then
-                if linker not in self._at.get(to.address, {}).get(to, ()):  # it may link again
+    def _each(self, address: Address, lost: dict[PID, set[Linker]]) -> Iterator[tuple[PID, Linker]]:
+        for to, linkers in lost.items():
+            while linkers:
+                linker = linkers.pop()
+                if not any(linker in watched.get(to, ()) for watched in self._all_at(address)):
                     self._unlink(linker, to)
                 yield to, linker
+        losses = self._losses[address] = [it for it in self._losses[address] if it is not lost]
+        if not losses:
+            del self._losses[address]
+
+    def _all_at(self, address: Address) -> list[dict[PID, set[Linker]]]:
+        """Who watches what is at an address, now and as far as its losses were not told."""
+        losses, now = self._losses.get(address, ()), self._at.get(address)
+        return list(losses) if now is None else [*losses, now]
 
     def drop(self, linker: Linker) -> None:
         """``linker`` has ended and watches nobody any more."""
         for to in self.linked.pop(linker, ()):
-            linkers = self._at.get(to.address, {}).get(to)
-            if linkers is not None:
-                linkers.discard(linker)
-                if not linkers:
-                    self._pop(to)
+            for watched in self._all_at(to.address):
+                watched.get(to, set()).discard(linker)
+            if not self.watchers(to):
+                self._pop(to)
 
     def _pop(self, to: PID) -> set[Linker]:
         watched = self._at.get(to.address)

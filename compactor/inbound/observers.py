@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import secrets
+import os
 from collections.abc import Callable, Container, Iterator
 
 from compactor.actor.slices import Slices
@@ -37,7 +37,7 @@ class Observers:
         self.watched: dict[str, Watched] = {}  # live processes only
         # A process that ends while a stream is cut may have a successor of the same id, also in
         # another program on the same port; their marks differ.
-        self._marks = (f"{secrets.token_hex(8)}.{number}" for number in itertools.count())
+        self._marks = (f"{os.urandom(8).hex()}.{number}" for number in itertools.count())
 
     def open(
         self,

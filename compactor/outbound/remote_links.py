@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-import secrets
+import os
 from collections.abc import Iterator
 from contextvars import Context
 from typing import Protocol
@@ -72,7 +72,7 @@ class RemoteLinks:
         self._send_queue = send_queue
         self._owner = owner
         self._loop = owner.run_queue.loop
-        self._name = secrets.token_hex(16)  # of the stream; whoever knows it may link for us
+        self._name = os.urandom(16).hex()  # of the stream; whoever knows it may link for us
         self._is_foreign = False
         self._is_open = False  # whether there is, or was, a stream
         self._is_connected = False
@@ -114,7 +114,7 @@ class RemoteLinks:
             forget: whether no link is left over for that.
         """
         self._is_connected = False
-        self._name = secrets.token_hex(16)
+        self._name = os.urandom(16).hex()
         self._reset()
         if forget:
             self._marks.clear()

@@ -6,7 +6,6 @@ import asyncio
 import atexit
 import contextlib
 import os
-import platform
 import sys
 import weakref
 from typing import NoReturn, Protocol
@@ -91,7 +90,7 @@ class _Last:
     """
 
     def __call__(self) -> None:
-        if platform.python_implementation() != "CPython":  # only CPython calls ``__del__`` then
+        if sys.implementation.name != "cpython":  # only CPython calls ``__del__`` then
             stop_all()
 
     def __del__(self) -> None:

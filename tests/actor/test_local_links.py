@@ -303,3 +303,19 @@ def test_a_watcher_that_was_dropped_while_a_loss_is_told_is_not_told() -> None:
             links.drop(other)
     assert len(told) == 1
     assert not links.linked
+
+
+def test_each_of_two_losses_is_told_to_those_who_were_not_dropped() -> None:
+    links, to = Links(), PID("127.0.0.1", 1, "lost")
+    losses = []
+    for _ in range(2):
+        for watcher in ("again", "ended"):
+            links.add(watcher, to)
+        losses.append(links.lost(to.address))
+    assert set(losses.pop(0)) == {(to, "again"), (to, "ended")}
+    links.drop("ended")
+    links.add("ended", to)  # another one of that name, which has lost nothing
+    assert list(losses.pop()) == [(to, "again")]
+    assert links.watchers(to) == ["ended"]
+    assert links.linked == {"ended": {to}}
+    assert not links._losses
