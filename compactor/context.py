@@ -167,7 +167,6 @@ class Context(
     def spawn(
         self,
         process: Process | Callable[[], Process],
-        *,
         on_failure: Policy | None = None,
         mailbox: Bound | None = None,
     ) -> PID:
@@ -190,7 +189,8 @@ class Context(
             TypeError: ``process`` is neither a Process nor a callable that makes one; or
                 ``Restart`` was given no callable.
         """
-        self._check_may_spawn()
+        if (self._life.is_stopping or not self._life.is_started) and not self._is_draining_here:
+            self._check_startable()
         if on_failure is None and mailbox is None and isinstance(process, Process):
             return spawn(self, process)
         return spawn_supervised(self, process, on_failure, mailbox)

@@ -242,10 +242,14 @@ def test_live_process_is_not_spawned_twice(make_context: ContextFactory) -> None
     assert process.received.take() == (process.pid, b"x")
 
 
-@pytest.mark.parametrize("thing", [None, "name", object(), PID("127.0.0.1", 1, "x")])
+@pytest.mark.parametrize("thing", [None, "name", int, object(), PID("127.0.0.1", 1, "x")])
 def test_only_a_process_can_be_spawned(context: Context, thing: Any) -> None:
     with pytest.raises(TypeError, match="Process"):
         context.spawn(thing)
+
+
+def test_a_class_is_a_callable_that_makes_a_process(context: Context) -> None:
+    assert context.spawn(Process).id.startswith("process(")
 
 
 def test_process_that_skipped_its_base_init_is_refused(context: Context) -> None:

@@ -322,9 +322,9 @@ class Mailbox:
         if self._finalizing:
             return None
         self._finalizing = True
-        owner, id_ = self._owner, self.pid.id
+        owner = self._owner
         try:
-            is_parent = owner.parents and id_ in owner.parents
+            is_parent = owner.parents and self.pid.id in owner.parents
             result = owner.end_family(self) if is_parent else self.process.finalize()
         except BaseException as error:
             self._finalized(error)

@@ -114,7 +114,7 @@ class Observers:
         stream.tell(LIVES, id_, watched.mark)
         return True
 
-    def ended(self, id_: str, reason: Reason, detail: str) -> None:
+    def ended(self, id_: str, reason: Reason = Reason.TERMINATED, detail: str = "") -> None:
         """A process has ended; the detail says why it failed, if it did."""
         watched = self.watched.pop(id_, None)
         if watched is not None:

@@ -64,6 +64,10 @@ class Failures:
         is_told = self.answers.tell(mailbox.pid, asker, error)
         return is_told and isinstance(error, Exception) and not isinstance(error, DoesNotParse)
 
+    def end_family(self, mailbox: Mailbox) -> Coroutine[Any, Any, None]:
+        """Finalize a process that has children, once they have ended."""
+        return self.supervision.end_family(mailbox)
+
     def handler_was_slow(
         self, mailbox: Mailbox, entry: Entry, unlooked: int, seconds: float
     ) -> None:

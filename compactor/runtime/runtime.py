@@ -76,7 +76,7 @@ class Runtime(Failures):
     ) -> None:
         self.ip, self.port = address
         self.backend = backend
-        self.new_mailbox, self.new_date = backend.Mailbox, backend.HttpDate
+        self.new_mailbox = backend.Mailbox
         self.tls = tls
         self.low_water = settings.mailbox_high_water // 4
         self.backlog = _new_backlog(settings)
@@ -102,12 +102,16 @@ class Runtime(Failures):
         self.pages = Pages(self.registry.live, self.routes, backend, delegate)
         self.server = Server(self)
         self.life, self.drain = Life(), Drain(self.registry.live.values)
-        family = self.supervision = Supervision(self)
-        self.parents, self.end_family = family.parents, family.end_family
+        self.supervision = Supervision(self)
+        self.parents = self.supervision.parents
         self._ended = asyncio.Event()
         self._is_silent = False  # all processes have ended, so nobody has more to send
 
     # Parts of connections, of the kind of hot path that was chosen
+
+    def new_date(self) -> HttpDate:
+        """For all accepted connections."""
+        return self.backend.HttpDate()
 
     def new_decoder(self) -> RequestDecoder:
         """For one accepted connection."""

@@ -117,10 +117,6 @@ class ContextSpawning(LoopOwner):
 
         def _hosts(self, process: Process) -> bool: ...
 
-    def _check_may_spawn(self) -> None:
-        if (self._life.is_stopping or not self._life.is_started) and not self._is_draining_here:
-            self._check_startable()
-
     def _spawn_child(
         self,
         parent: Process,
@@ -130,7 +126,8 @@ class ContextSpawning(LoopOwner):
         ended: Callable[[Reason, str], Any] | None = None,
     ) -> PID:
         """Spawn a process that ends with another one; ``Process.spawn`` does it."""
-        self._check_may_spawn()
+        if (self._life.is_stopping or not self._life.is_started) and not self._is_draining_here:
+            self._check_startable()
         return spawn_supervised(self, process, on_failure, mailbox, parent, ended)
 
     def _answer_failed(self, process: Process, error: BaseException) -> None:
