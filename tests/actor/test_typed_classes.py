@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -286,7 +287,11 @@ def test_without_msgspec_the_error_names_the_extra(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(WITHOUT)
     done = subprocess.run(
-        [sys.executable, str(program)], capture_output=True, text=True, timeout=100, cwd=ROOT
+        [sys.executable, str(program)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     line = (
         "MissingPackage typed messages are written by the package msgspec; "
@@ -295,7 +300,7 @@ def test_without_msgspec_the_error_names_the_extra(tmp_path: Path) -> None:
     assert done.stdout == line * 2, done.stderr
 
 
-def test_typed_messages_are_not_imported_before_they_are_used(tmp_path: Path) -> None:
+def test_typed_messages_are_not_imported_before_they_are_used() -> None:
     code = "import sys, compactor; print([m for m in ('msgspec', 'pydantic') if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=100, cwd=ROOT
