@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from compactor._version import __version__
+from compactor.actor.answering import Reply
 from compactor.actor.bound import Bound
 from compactor.actor.future import Future
 from compactor.actor.messages import Ask
@@ -47,6 +48,7 @@ __all__ = [
     "ProtobufProcess",
     "Reason",
     "RemoteError",
+    "Reply",
     "Request",
     "Response",
     "ResponseHeaders",

@@ -15,6 +15,7 @@ from compactor.actor.handlers import (
     handler_table,
     mark,
     mark_answer,
+    mark_traits,
 )
 from compactor.actor.ids import generated_id
 from compactor.actor.messages import Message, ProtobufMessage
@@ -328,7 +329,7 @@ class ProtobufProcess(ProtobufAsking, Process):
 
     @classmethod
     def answer(  # type: ignore[override]
-        cls, message_type: type[Buffer], *, http: bool = True
+        cls, message_type: type[Buffer], *, http: bool = True, cancellable: bool = True
     ) -> AnswersBuffers[Buffer]:
         """Decorate a method to answer messages of a protocol buffer type.
 
@@ -336,6 +337,7 @@ class ProtobufProcess(ProtobufAsking, Process):
 
         Args:
             http: whether a plain HTTP request to ``/<id>/<name of the type>`` asks as well.
+            cancellable: as for ``Process.answer``.
 
         Raises:
             TypeError: ``message_type`` is not a generated message type.
@@ -343,7 +345,8 @@ class ProtobufProcess(ProtobufAsking, Process):
         install, name = cls.install(message_type), type_name(message_type)
 
         def wrap(function: Any) -> Any:
-            return mark_answer(install(function), name, http)
+            handler = mark_answer(install(function), name, http)
+            return mark_traits(handler, INSTALL_ATTRIBUTE, name, uncancellable=not cancellable)
 
         decorator: AnswersBuffers[Buffer] = wrap  # type: ignore[assignment]
         return decorator

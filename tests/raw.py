@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 from compactor import PID
 from tests.ports import own_port
@@ -98,3 +99,19 @@ def connects(ip: str, port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def read_message(stream: Any) -> tuple[str, str, bytes]:
+    """Path, sender and body of the next message."""
+    path = stream.readline().split()[1].decode()
+    fields = {}
+    while (line := stream.readline()) != b"\r\n":
+        name, _, value = line.decode().partition(":")
+        fields[name.lower()] = value.strip()
+    sender = fields.get("libprocess-from") or fields["user-agent"].partition("/")[2]
+    body = b""
+    while size := int(stream.readline(), 16):
+        body += stream.read(size)
+        stream.readline()
+    stream.readline()
+    return path, sender, body

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from compactor.actor.answering import Reply, current
 from compactor.actor.messages import Ask, Message, ProtobufMessage
 from compactor.actor.protobuf import message_name, type_name
 from compactor.pid import PID
@@ -81,6 +82,41 @@ class Asking:
             self.pid, to, name, body, timeout, reply
         )
         return asked
+
+    def reply(self, value: Any = None) -> None:
+        """Answer the message that is being handled, now or after an ``await``.
+
+        Messages that ``install`` handles are answered by it as well.  In an ``answer`` method, what
+        the method returns later is dropped.
+
+        Args:
+            value: what an ``answer`` method could return.
+
+        Raises:
+            ProcessError: there is nothing to answer: no message is being handled, or one that was
+                sent, and not asked; or it is answered already.  In an ``answer`` method, what is
+                replied to a message that was sent is dropped.
+            TypeError: ``value`` cannot be sent.
+        """
+        inquiry = current(self)
+        inquiry.check_open()
+        inquiry.give(value)
+
+    def defer_reply(self) -> Reply:
+        """Answer the message that is being handled later: from another event, or thread.
+
+        What an ``answer`` method returns is not the answer then; what it raises still is.
+
+        Returns:
+            What is called with the answer, once, from any thread.
+
+        Raises:
+            ProcessError: as ``reply``.
+        """
+        inquiry = current(self)
+        inquiry.check_open()
+        inquiry.is_deferred = True
+        return Reply(inquiry)
 
 
 class ProtobufAsking(Asking):

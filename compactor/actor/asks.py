@@ -29,6 +29,9 @@ _MAX_TARGETS = 1024  # that are watched without being waited for
 _FEW = 64  # entries of the heap that nobody waits for, and that it is not made anew for
 _BATCH = 256  # asks that end at a time because they are late
 
+GIVEN_UP = "compactor.ask.given_up"
+"""The name of a message of a temporary sender: whom it has asked need not answer any more."""
+
 _TOLD = (
     Reason.NO_HANDLER,
     Reason.OVERFLOW,
@@ -76,6 +79,7 @@ class Asks:
         watches: tells of the ends of those who were asked.
         send: sends the message of an ask: who asks, its number, whom, the name and the body.
         refuse: tells the address of a sender that a message of a name to an id is not handled.
+        tell_given_up: tells whom a temporary sender has asked that it waits no more.
     """
 
     __slots__ = (
@@ -86,6 +90,7 @@ class Asks:
         "_run_queue",
         "_send",
         "_targets",
+        "_tell_given_up",
         "_timer",
         "_waiting",
         "_wakes_at",
@@ -99,12 +104,14 @@ class Asks:
         watches: Watching,
         send: Callable[[PID | None, int, PID, str, bytes], None],
         refuse: Callable[[PID, str, str, Reason], None],
+        tell_given_up: Callable[[PID, PID], None],
     ) -> None:
         self._here = here
         self._run_queue = run_queue
         self._watches = watches
         self._send = send
         self._refuse = refuse
+        self._tell_given_up = tell_given_up
         self._waiting: dict[int, Target] = {}
         self._targets: dict[tuple[str, str, int], Target] = {}
         self._numbers: list[int] = []
@@ -170,6 +177,12 @@ class Asks:
             del self._waiting[number]
             asked.fail_for(reason)
 
+    def give_up(self, asked: Pending) -> None:
+        """Wait for an answer no more, and tell whom was asked."""
+        if asked.number in self._waiting:
+            self.forget(asked)
+            self._tell_given_up(PID(*self._here, f"{TEMPORARY}{asked.number})"), asked.to)
+
     def forget(self, asked: Pending) -> None:
         """Wait for an answer no more."""
         target = self._waiting.pop(asked.number, None)
@@ -203,7 +216,7 @@ class Asks:
             self._wake_at(due[0][0])
 
     def _is_late(self, asked: Pending, timeout: float) -> None:
-        self.forget(asked)
+        self.give_up(asked)
         asked.fail(
             AskTimeout(f"{asked.name!r} was not answered by {asked.to} within {timeout:g} s")
         )

@@ -13,10 +13,11 @@ import threading
 from asyncio import _get_running_loop
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future as Library
-from concurrent.futures import _base
+from concurrent.futures import InvalidStateError, _base
 from threading import get_ident
 from typing import Any, NoReturn
 
+from compactor.actor.cancelling import cancel_running
 from compactor.actor.events import finish, is_method_of
 from compactor.actor.future import Future
 from compactor.actor.untold import keep_untold, tell
@@ -184,9 +185,9 @@ class Call:
             if steps[1] is _FINISHED:
                 return
             if self._early() is not _FINISHED:
-                Library.set_result(self, result)  # type: ignore[arg-type]
+                self._finish_late(result, None)
         elif not self._finishes_early(result, None):
-            Library.set_result(self, result)  # type: ignore[arg-type]
+            self._finish_late(result, None)
         self._wake()
 
     def _fail(self, error: BaseException | None) -> None:
@@ -197,7 +198,7 @@ class Call:
             error = RuntimeError(f"what was called raised {cause!r}")
             error.__cause__ = cause
         if not self._finishes_early(None, error):
-            Library.set_exception(self, error)  # type: ignore[arg-type]
+            self._finish_late(None, error)
         self._wake()
 
     def _finishes_early(self, result: Any, error: BaseException | None) -> bool:
@@ -208,6 +209,17 @@ class Call:
         self._exception = error
         self._steps.append(_FINISHED)
         return self._early() is _FINISHED
+
+    def _finish_late(self, result: Any, error: BaseException | None) -> None:
+        """Set the outcome as the library does; of a call that was cancelled it is of no matter."""
+        try:
+            if error is None:
+                Library.set_result(self, result)  # type: ignore[arg-type]
+            else:
+                Library.set_exception(self, error)  # type: ignore[arg-type]
+        except InvalidStateError:
+            if not self.cancelled():
+                raise
 
     def set_running_or_notify_cancel(self) -> bool:
         return self._start()
@@ -220,7 +232,9 @@ class Call:
 
     def cancel(self) -> bool:
         if self._early() is not _PENDING or not Library.cancel(self):  # type: ignore[arg-type]
-            return False
+            mailbox = self._mailbox
+            if mailbox is None or not cancel_running(self, mailbox, mailbox._run_queue._loop):
+                return False
         self._wake()
         return True
 

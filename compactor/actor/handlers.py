@@ -14,6 +14,11 @@ ROUTE_ATTRIBUTE = "__route__"
 INSTALL_ATTRIBUTE = "__mailbox__"
 ANSWER_ATTRIBUTE = "__answers__"
 DOOR_ATTRIBUTE = "__answers_http__"
+TRAIT_ATTRIBUTE = "__traits__"
+
+CONCURRENT = "concurrent"
+UNCANCELLABLE = "uncancellable"
+"""Traits of handlers: a mark has the attribute of the kind, the name or path, and the trait."""
 
 TABLE_ATTRIBUTE = "_compactor_handlers"
 # Modules of classes that have no handlers.
@@ -37,6 +42,7 @@ class HandlerTable(NamedTuple):
         answers: the names among them whose results go to whoever has asked.
         doors: the names among those again that HTTP requests without a sender may ask for.
         kinds: the types of messages among them, protocol buffers apart.
+        traits: what is unusual about handlers, as decorators have marked them.
         exited_is_told: how much its ``exited`` is told: the pid; its reason; the cause in words.
     """
 
@@ -45,6 +51,7 @@ class HandlerTable(NamedTuple):
     answers: frozenset[str]
     doors: frozenset[str]
     kinds: tuple[Any, ...]
+    traits: frozenset[tuple[str, str, str]]
     exited_is_told: int
 
 
@@ -95,6 +102,14 @@ def mark_answer(function: Method, name: str, is_open: bool) -> Method:
     return mark(answering, DOOR_ATTRIBUTE, name) if is_open else answering
 
 
+def mark_traits(function: Method, kind: str, name: str, **traits: bool) -> Method:
+    """Mark a method that is installed, or a route, with those traits that it has."""
+    for trait, has in traits.items():
+        if has:
+            mark(function, TRAIT_ATTRIBUTE, (kind, name, trait))
+    return function
+
+
 def marks(value: Any, attribute: str) -> Any:
     """The names or paths that decorators have left on what a class has; None if there are none."""
     found = getattr(value, attribute, None)
@@ -143,6 +158,7 @@ def _collect_handlers(cls: type[Any]) -> HandlerTable:
     routes: dict[str, str] = {}
     answers: set[str] = set()
     doors: set[str] = set()
+    decorated: dict[str, Any] = {}  # of each attribute; an override may not be
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         for attribute, value in list(vars(base).items()):
@@ -152,6 +168,7 @@ def _collect_handlers(cls: type[Any]) -> HandlerTable:
             if installed is not None or routed is not None or value is None:
                 messages = {n: m for n, m in messages.items() if m[0] != attribute}
                 routes = {p: a for p, a in routes.items() if a != attribute}
+                decorated[attribute] = value
             if installed:
                 messages.update((name, (attribute, kind)) for name, kind in installed)
                 names = {name for name, _ in installed}
@@ -167,7 +184,21 @@ def _collect_handlers(cls: type[Any]) -> HandlerTable:
         frozenset(answers.intersection(messages)),
         frozenset(doors.intersection(messages)),
         tuple(kind for _, kind in messages.values() if kind and not full_name(kind, "FromString")),
+        _traits({n: a for n, (a, _) in messages.items()}, routes, decorated),
         _places_of(found["exited"]) if is_overridden else 1,
+    )
+
+
+def _traits(
+    messages: dict[str, str], routes: dict[str, str], decorated: dict[str, Any]
+) -> frozenset[tuple[str, str, str]]:
+    """What is unusual about handlers, whose attributes are given by name and path."""
+    return frozenset(
+        trait
+        for kind, names in ((INSTALL_ATTRIBUTE, messages), (ROUTE_ATTRIBUTE, routes))
+        for name, attribute in names.items()
+        for trait in marks(decorated[attribute], TRAIT_ATTRIBUTE) or ()
+        if trait[:2] == (kind, name)
     )
 
 

@@ -92,9 +92,11 @@ class RouteTable:
         if mailbox is None:
             return None
         call = mailbox.call_for(name)
-        if call is not None and path == message_path(id_, name).encode("utf-8", "surrogateescape"):
-            self.known[path] = (mailbox, call)
-            _add_path(mailbox, path)
+        if call is not None and path not in self.known:
+            own = message_path(id_, name)
+            if path == own.encode("utf-8", "surrogateescape"):
+                self.known[path] = (mailbox, call)
+                _add_path(mailbox, path)
         return mailbox, call, name
 
     def remember_page(

@@ -12,6 +12,7 @@ from compactor.actor.handlers import (
     Method,
     mark,
     mark_answer,
+    mark_traits,
 )
 from compactor.actor.messages import (
     Ask,
@@ -50,17 +51,20 @@ class _Marking:
         kind: their type; None for bytes.
         is_open: whether HTTP requests may ask for what the method returns; None if that is no
             answer.
+        traits: which traits it has, by name.
     """
 
-    __slots__ = ("_is_open", "_kind", "_name")
+    __slots__ = ("_is_open", "_kind", "_name", "_traits")
 
-    def __init__(self, name: str, kind: Any, is_open: bool | None = None) -> None:
+    def __init__(self, name: str, kind: Any, is_open: bool | None = None, **traits: bool) -> None:
         self._name = name
         self._kind = kind
         self._is_open = is_open
+        self._traits = traits
 
     def __call__(self, function: Any) -> Any:
         mark(function, INSTALL_ATTRIBUTE, (self._name, self._kind))
+        mark_traits(function, INSTALL_ATTRIBUTE, self._name, **self._traits)
         is_open = self._is_open
         return function if is_open is None else mark_answer(function, self._name, is_open)
 
@@ -178,15 +182,19 @@ class Installing:
 
     @overload
     @classmethod
-    def answer(cls, mbox: str, *, http: bool = True) -> AnswersBytes: ...
+    def answer(cls, mbox: str, *, http: bool = True, cancellable: bool = True) -> AnswersBytes: ...
     @overload
     @classmethod
-    def answer(cls, mbox: type[AskKind], *, http: bool = True) -> Answers[AskKind]: ...
+    def answer(
+        cls, mbox: type[AskKind], *, http: bool = True, cancellable: bool = True
+    ) -> Answers[AskKind]: ...
     @overload
     @classmethod
-    def answer(cls, mbox: type[Buffer], *, http: bool = True) -> AnswersBuffers[Buffer]: ...
+    def answer(
+        cls, mbox: type[Buffer], *, http: bool = True, cancellable: bool = True
+    ) -> AnswersBuffers[Buffer]: ...
     @classmethod
-    def answer(cls, mbox: Any, *, http: bool = True) -> Any:
+    def answer(cls, mbox: Any, *, http: bool = True, cancellable: bool = True) -> Any:
         """Decorate a method to answer messages: what it returns is the answer.
 
         The method takes ``from_pid``, and the body or the message; it may be ``async``.  Asked by
@@ -198,6 +206,8 @@ class Installing:
         Args:
             mbox: as for ``install``.
             http: whether a plain HTTP request to ``/<id>/<name>`` asks as well.
+            cancellable: whether an ``async`` method is cancelled when nobody waits for its answer
+                any more: the ask was cancelled, or its time is over.
 
         Raises:
             TypeError, ValueError: no message can have that name or type, or none asks with it.
@@ -205,10 +215,10 @@ class Installing:
         """
         name, kind = _name_and_kind(mbox)
         if kind is None:
-            return AnswersBytes(name, None, http)
+            return AnswersBytes(name, None, http, uncancellable=not cancellable)
         if full_name(kind, "FromString") is None and not issubclass(kind, Ask):
             asked_type(kind)
-        return Answers(name, kind, http)
+        return Answers(name, kind, http, uncancellable=not cancellable)
 
 
 def _name_and_kind(mbox: Any) -> tuple[str, Any]:

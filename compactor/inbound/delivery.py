@@ -19,13 +19,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from compactor.actor.answering import asked_at
 from compactor.actor.backlog import Backlog
 from compactor.actor.entries import LARGE
 from compactor.actor.events import Sized
 from compactor.actor.routes import Call
 from compactor.http.request import Request
 from compactor.net.flow_control import FULL_READ
-from compactor.pid import PID
+from compactor.pid import PID, TEMPORARY
 
 from ..actor.mailbox import ENDED, IDLE, Mailbox, serve
 from ..actor.run_queue import TURN_SECONDS, RunQueue
@@ -260,6 +261,8 @@ class Delivery:
                             break
                     continue
                 mailbox, call = target
+                if not head.is_plain and sender.id.startswith(TEMPORARY):
+                    call = asked_at(mailbox.process, head.path, call, sender)
                 is_answered = head.wants_answer
                 last = head
             if in_time and mailbox.state == IDLE:

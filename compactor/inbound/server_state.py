@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from compactor import _clock as clock
 from compactor.actor.asks import Asks
 from compactor.actor.backlog import Backlog
+from compactor.actor.inquiries import Inquiries
 from compactor.actor.mailbox import Mailbox
 from compactor.actor.routes import RouteTable
 from compactor.actor.run_queue import RunQueue
@@ -56,6 +57,7 @@ class ServerOwner(Protocol):
     tls: Tls | None
     observers: Observers
     asks: Asks
+    inquiries: Inquiries
     undelivered: Undelivered
 
     @property

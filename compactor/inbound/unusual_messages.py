@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 
+from compactor.actor.answering import asked
+from compactor.actor.asks import GIVEN_UP
 from compactor.actor.entries import LARGE, unhandled
 from compactor.actor.routes import split_path
 from compactor.errors import Reason, RemoteProtocolError
@@ -24,6 +26,7 @@ _MAX_SENDERS = 1024  # that one peer was found to write for, and need not be jud
 
 # How the paths of answers to asks begin; the parenthesis may be escaped.
 _ANSWER = b"/" + TEMPORARY[:-1].encode()
+_GIVEN_UP = b"/" + GIVEN_UP.encode()  # how those end by which senders say that they wait no more
 
 
 class UnusualMessages:
@@ -61,7 +64,7 @@ class UnusualMessages:
             if head.is_link:
                 self._links.watch(head)
                 return
-            if head.path.startswith(_ANSWER) and owner.asks.answered(*split_path(head.path), body):
+            if self._is_of_an_ask(head, sender, body):
                 self._responses.answer(202, b"", head)
                 return
             if self._state.is_draining:
@@ -81,13 +84,21 @@ class UnusualMessages:
             self._responses.answer(404, b"404 Not Found.", head)
             return
         mailbox, call, name = target
-        call = call or unhandled(mailbox.process, name)
+        call = asked(mailbox.process, name, call or unhandled(mailbox.process, name), sender)
         if head.size > LARGE:  # of which its sender, and its name, may be nearly all
             mailbox.put_large(call, sender, body, head.size + len(body))
         else:
             mailbox.put_message(call, sender, body)
         self._delivery.hold_if_full(mailbox)
         self._responses.answer(202, b"", head)
+
+    def _is_of_an_ask(self, head: Head, sender: PID, body: bytes) -> bool:
+        """Whether a message answered an ask, or says that nobody waits for an answer any more."""
+        owner = self._state.owner
+        if head.path.endswith(_GIVEN_UP):
+            owner.inquiries.give_up(sender)
+            return True
+        return head.path.startswith(_ANSWER) and owner.asks.answered(*split_path(head.path), body)
 
     def refuses_browser(self, head: Head, body: bytes) -> bool:
         """Whether the web page that a message or request comes from may not send it.

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, overload
 from compactor.actor.answering import Encoded
 from compactor.actor.asked import Asked
 from compactor.actor.future import Future
+from compactor.actor.inquiries import Inquiries
 from compactor.actor.message_types import MessageTypes
 from compactor.actor.messages import Ask, Message, ProtobufMessage
 from compactor.actor.pending import Promised
@@ -110,10 +111,10 @@ class ContextAsking(LoopOwner):
         decode = None if form is None else form.decode
         asks = runtime.asks
         if asker is not None and self._portal.on_loop:
-            asked: Any = Asked(to, wire_name, asker, decode, runtime.run_queue, asks.forget)
+            asked: Any = Asked(to, wire_name, asker, decode, runtime.run_queue, asks.give_up)
             asks.ask(asked, content, seconds)
             return asked
-        promised = Promised(to, wire_name, asker, decode, self._portal, asks.forget)
+        promised = Promised(to, wire_name, asker, decode, self._portal, asks.give_up)
         self._ask(asks.ask, promised, content, seconds)
         return promised
 
@@ -124,6 +125,15 @@ class ContextAsking(LoopOwner):
     def _answer(self, sender: PID, to: PID, answer: Encoded) -> None:
         """Give an answer to a temporary sender."""
         self._ask(self._runtime.answers.give, sender, to, answer)
+
+    @property
+    def _inquiries(self) -> Inquiries:
+        """Those that handlers answer right now."""
+        return self._runtime.inquiries
+
+    def _report(self, pid: PID, what: str, error: BaseException) -> None:
+        """Report a failure that nobody handles who has asked."""
+        self._call(self._runtime.answers.report, pid, what, error)
 
     def _answer_failure(self, sender: PID, to: PID, name: str, error: BaseException) -> None:
         """Tell a temporary sender that the handler of its message has raised."""

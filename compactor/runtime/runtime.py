@@ -9,9 +9,11 @@ import asyncio
 from typing import Any
 from weakref import WeakValueDictionary
 
-from compactor.actor.asks import Asks
+from compactor.actor.answering import asked
+from compactor.actor.asks import GIVEN_UP, Asks
 from compactor.actor.backlog import Backlog
 from compactor.actor.entries import unhandled
+from compactor.actor.inquiries import Inquiries
 from compactor.actor.mailbox import Mailbox
 from compactor.actor.routes import Call, RouteTable
 from compactor.actor.slices import Slices
@@ -90,10 +92,7 @@ class Runtime(Failures):
         self.readiness = Readiness(self.registry)
         self.observers = Observers(self.registry.live, self.slices, settings.max_remote_links)
         self.watches = Watches(self.registry, self.observers, self.slices, self)
-        ways = self.ask_ways = AskWays(PID(*address, ""), self, self.observers.is_told)
-        self.asks = Asks(address, self.run_queue, self.watches, ways.ask, self.observers.refused)
-        self.metrics.hooks.append(self.asks.not_delivered)
-        self.answers = Answers(self)
+        self._init_asks(address)
         self.undelivered = Undelivered(address, self.metrics, self.slices)
         self.peers: WeakValueDictionary[Address, Peer] = WeakValueDictionary()
         self.outgoing: set[PeerConnection] = set()
@@ -106,6 +105,15 @@ class Runtime(Failures):
         self.parents = self.supervision.parents
         self._ended = asyncio.Event()
         self._is_silent = False  # all processes have ended, so nobody has more to send
+
+    def _init_asks(self, address: Address) -> None:
+        observers = self.observers
+        ways = self.ask_ways = AskWays(PID(*address, ""), self, observers.is_told)
+        told = observers.refused, self._tell_given_up
+        self.asks = Asks(address, self.run_queue, self.watches, ways.ask, *told)
+        self.inquiries = Inquiries()
+        self.metrics.hooks.append(self.asks.not_delivered)
+        self.answers = Answers(self)
 
     # Parts of connections, of the kind of hot path that was chosen
 
@@ -219,6 +227,15 @@ class Runtime(Failures):
             outbox.remember(to, name, send_queue, prefix)
         send_queue.write_message(prefix, body)
 
+    def _tell_given_up(self, sender: PID, to: PID) -> None:
+        """A temporary sender waits no more; strangers do not hear of it."""
+        if self.registry.is_local(to):
+            self.inquiries.give_up(sender)
+            return
+        peer = self.peers.get(to.address)
+        if peer is not None and peer.links.is_told:
+            self.forward(sender, to, GIVEN_UP, b"")
+
     async def drained(self, to: PID) -> None:
         """Wait while more stands before ``to`` than its high-water mark, until most has left."""
         # Whoever is released may find that another one, who was too, has filled it again.
@@ -253,7 +270,7 @@ class Runtime(Failures):
             reason = Reason.OVERFLOW
         else:
             call = mailbox.call_for(name) or unhandled(mailbox.process, name)
-            mailbox.put_message(call, sender, body)
+            mailbox.put_message(asked(mailbox.process, name, call, sender), sender, body)
             return
         self.metrics.dead_letter(DeadLetter(reason, to, sender, name, len(body)))
 

@@ -74,7 +74,7 @@ class Head:
         is_link: whether it is another compactor's link frame.
         browser: what it says of the browser that sent it; None if none did.
         is_plain: whether it is a message that asks for no answer, no link, is not compressed, and
-            from no browser.
+            from no browser, and not asked.
         is_special: whether a browser sent it, or its body is compressed.
         size: bytes of memory that it takes, roughly.
     """
@@ -159,6 +159,7 @@ class Head:
                 return None
             head = self.copied()
             head.sender = temporary_of(sender, number, sender if sender.id else None)
+            head.is_plain = False
             return head
         if kind == _ANSWERS and sender is not None and self.path.startswith(ANSWERED):
             head = self.copied()
@@ -204,6 +205,8 @@ def parse_head(block: bytes) -> Head:
     head.is_plain = not (
         head.sender is None or head.wants_answer or head.is_link or head.is_special
     )
+    if head.is_plain and head.sender is not None and head.sender.id.startswith(TEMPORARY):
+        head.is_plain = False
     return head
 
 

@@ -26,7 +26,7 @@ from compactor import (
 )
 from compactor.errors import ProcessError
 from tests.actors import TIMEOUT, Receiver, dead_letters, spawned, take_letter, wait_until
-from tests.raw import dead_port, frame, have_no_notices, pid_at, read_answer
+from tests.raw import dead_port, frame, have_no_notices, pid_at, read_answer, read_message
 
 MakeContext = Callable[..., Context]
 
@@ -371,22 +371,6 @@ def test_an_error_that_cannot_be_printed_is_told(context: Context, decorator: An
     for _ in range(2):
         with pytest.raises(RemoteError, match=r"Unprintable$"):
             asked(context, broken.pid, "broken")
-
-
-def read_message(stream: Any) -> tuple[str, str, bytes]:
-    """Path, sender and body of the next message."""
-    path = stream.readline().split()[1].decode()
-    fields = {}
-    while (line := stream.readline()) != b"\r\n":
-        name, _, value = line.decode().partition(":")
-        fields[name.lower()] = value.strip()
-    sender = fields.get("libprocess-from") or fields["user-agent"].partition("/")[2]
-    body = b""
-    while size := int(stream.readline(), 16):
-        body += stream.read(size)
-        stream.readline()
-    stream.readline()
-    return path, sender, body
 
 
 @pytest.mark.parametrize("id_", ["store", "plain"])

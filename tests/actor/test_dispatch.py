@@ -367,21 +367,6 @@ def test_cancelled_dispatch_is_not_served(worker: Worker) -> None:
     assert worker.context.metrics.handler_failures == 0
 
 
-def test_waiter_that_is_cancelled_does_not_disturb_the_method(worker: Worker) -> None:
-    future = worker.context.dispatch(worker.pid, "hang")
-    assert worker.events.take() == "hanging"
-
-    async def main() -> None:
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(future, 0.01)
-
-    asyncio.run(main())
-    worker.context._runtime.run_queue.loop.call_soon_threadsafe(worker.gate.set)
-    settle(worker)
-    assert worker.events.take() == "left"
-    assert worker.context.metrics.handler_failures == 0
-
-
 def test_dispatch_that_waits_when_its_process_ends_fails(worker: Worker) -> None:
     running = worker.context.dispatch(worker.pid, "hang")
     assert worker.events.take() == "hanging"

@@ -31,6 +31,7 @@ cdef class Call:
     cdef object _succeed(self, result)
     cdef object _fail(self, error)
     cdef bint _finishes_early(self, result, error) except -1
+    cdef object _finish_late(self, result, error)
     @cython.locals(waiter=CWaiter)
     cdef object _wake(self)
 

@@ -25,9 +25,9 @@ cdef class Mailbox:
     cdef int _first_look
 
     # What is awaited, and how it ends.
-    cdef object _task
+    cdef readonly object _task
     cdef readonly object _dropped
-    cdef bint _finalizing
+    cdef readonly bint _finalizing
 
     # Putting.
     cpdef call_for(self, str name)

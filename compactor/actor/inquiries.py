@@ -1,0 +1,42 @@
+"""``Inquiries``: what the processes of one context are asked, and handle right now."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from compactor.pid import PID
+
+_MAX_GIVEN_UP = 1024
+
+
+class Running(Protocol):
+    """An ``async`` handler that is under way."""
+
+    def give_up(self) -> None:
+        """Nobody waits for it any more."""
+
+
+class Inquiries:
+    """Who waits for the handlers of one context, to cancel those that nobody waits for any more.
+
+    Attributes:
+        running: the ``async`` handlers that may be cancelled, by the temporary sender that waits.
+    """
+
+    def __init__(self) -> None:
+        self.running: dict[PID, Running] = {}
+        self._given_up: dict[PID, None] = {}  # before their turn came, as far as remembered
+
+    def give_up(self, sender: PID) -> None:
+        """A temporary sender waits no more: cancel its handler, or have it not begin."""
+        inquiry = self.running.pop(sender, None)
+        if inquiry is not None:
+            inquiry.give_up()
+            return
+        if len(self._given_up) >= _MAX_GIVEN_UP:
+            del self._given_up[next(iter(self._given_up))]
+        self._given_up[sender] = None
+
+    def is_given_up(self, sender: PID) -> bool:
+        """Whether a sender has given up before; asked once, when its turn has come."""
+        return bool(self._given_up) and self._given_up.pop(sender, 0) is None
