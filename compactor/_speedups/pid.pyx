@@ -2,7 +2,7 @@
 
 from cpython.object cimport PyObject_GenericSetAttr
 
-from compactor.pid import PID, Temporary
+from compactor.pid import PID, Temporary, _Parts
 
 cdef extern from "Python.h":
     ctypedef struct PyTypeObject
@@ -18,11 +18,56 @@ cpdef object pid_of(ip, port, id_):
     return pid
 
 
+cdef extern from *:
+    """
+    #include <structmember.h>
+
+    static Py_ssize_t offset_of(PyObject* slot) {
+        return ((PyMemberDescrObject*)slot)->d_member->offset;
+    }
+
+    static void put(PyObject* pid, Py_ssize_t offset, PyObject* value) {
+        Py_INCREF(value);
+        *(PyObject**)((char*)pid + offset) = value;
+    }
+
+    static PyObject* get(PyObject* pid, Py_ssize_t offset) {
+        PyObject* value = *(PyObject**)((char*)pid + offset);
+        Py_INCREF(value);
+        return value;
+    }
+
+    static PyObject* temporary_id(const char* digits, Py_ssize_t count) {
+        PyObject* id = PyUnicode_New(count + 13, 127);
+        if (id != NULL) {
+            char* at = (char*)PyUnicode_1BYTE_DATA(id);
+            memcpy(at, "__req_res__(", 12);
+            memcpy(at + 12, digits, count);
+            at[count + 12] = ')';
+        }
+        return id;
+    }
+    """
+    Py_ssize_t offset_of(object slot)
+    void put(object pid, Py_ssize_t offset, object value)
+    object get(object pid, Py_ssize_t offset)
+    object temporary_id(const char* digits, Py_ssize_t count)
+
+
+cdef Py_ssize_t _IP = offset_of(vars(_Parts)["ip"])
+cdef Py_ssize_t _PORT = offset_of(vars(_Parts)["port"])
+cdef Py_ssize_t _ID = offset_of(vars(_Parts)["id"])
+cdef Py_ssize_t _ASKER = offset_of(vars(Temporary)["asker"])
+
+
 cpdef object temporary_of(at, bytes number, asker):
     """The temporary pid of a number, at the address of another pid; see ``compactor.pid``."""
+    cdef object id_ = temporary_id(number, len(number))
     cdef object pid = PyType_GenericAlloc(<PyTypeObject*>Temporary, 0)
-    PyObject_GenericSetAttr(pid, "ip", at.ip)
-    PyObject_GenericSetAttr(pid, "port", at.port)
-    PyObject_GenericSetAttr(pid, "id", "__req_res__(" + number.decode("ascii") + ")")
-    PyObject_GenericSetAttr(pid, "asker", asker)
+    if not isinstance(at, PID):
+        raise TypeError(f"expected a PID, got {at!r}")
+    put(pid, _IP, get(at, _IP))
+    put(pid, _PORT, get(at, _PORT))
+    put(pid, _ID, id_)
+    put(pid, _ASKER, asker)
     return pid

@@ -37,7 +37,7 @@ class Exchange:
     ) -> None:
         self._call = call
         self._request = Request(
-            head.method, head.path_text, head.query_text, head.headers, body, peer
+            head.method, head.path_text, head.query_text, head.fields, body, peer
         )
         self.response: Response | str | bytes | None = None
         self.answered: Callable[[Exchange], None] | None = None

@@ -25,8 +25,9 @@ from __future__ import annotations
 import re
 
 from compactor.pid import TEMPORARY
+from compactor.wire.fields import Fields
 
-from ..pid import pid_of
+from ..pid import temporary_of
 from .body_decoder import checked_sizes
 from .request_head import CHUNKED, Head
 
@@ -62,8 +63,10 @@ class HeadPattern:
         end: all bytes behind the body.
         start, stop: where the body stands in such a message.
         size: the bytes of all of it; -1 if ``length`` is.
-        numbered: the bytes of its body if it has the number of an ask behind their size, which
-            no other message will; else -1.  Then ``length`` is -1.
+        is_relative: whether the head is one of a family.
+        once: the bytes of its body if no other message is expected to begin like it, as its head
+            is one of a family, or an ask has its number behind their size; else -1.  Then
+            ``length`` is -1.
         given: what such a message means, its number included.
     """
 
@@ -74,8 +77,9 @@ class HeadPattern:
         "given",
         "head",
         "is_large",
+        "is_relative",
         "length",
-        "numbered",
+        "once",
         "size",
         "start",
         "stop",
@@ -90,7 +94,8 @@ class HeadPattern:
         self.end = b""
         self.start = self.stop = 0
         self.size = -1
-        self.numbered = -1
+        self.is_relative = False
+        self.once = -1
         self.given: Head | None = None
 
     # In one piece: made for every other size, where each call in it counts.
@@ -106,6 +111,12 @@ class HeadPattern:
         """
         head = self.head
         assert head is not None
+        if self.once >= 0 or self.is_relative:  # most likely like the last one
+            start = self._read_once(data, pos, max_body)
+            if start >= 0:
+                return start
+            if self.is_relative:
+                return pos
         before = pos - len(self.block)
         if self.length >= 0 and data.startswith(self.begin, before):
             return before + len(self.begin)
@@ -113,22 +124,18 @@ class HeadPattern:
         length = head.length
         end = b""
         if length == CHUNKED:
-            if self.numbered >= 0:
-                start = self._read_number(data, pos, max_body)  # most likely another one
-                if start >= 0:
-                    return start
             end = _LAST_CHUNK
             stop = data.find(b"\r\n", pos, pos + _SIZE_LINE)
             if stop > 0:
                 length = checked_sizes.get(data[pos:stop]) or CHUNKED  # 0 is the last chunk already
                 begin += data[pos : stop + 2]
                 if length == CHUNKED:
-                    start = self._read_number(data, pos, max_body)
+                    start = self._read_once(data, pos, max_body)
                     if start >= 0:
                         return start
                 pos = stop + 2
             else:
-                start = self._read_number(data, pos, max_body)
+                start = self._read_once(data, pos, max_body)
                 if start >= 0:
                     return start
         self.begin = begin
@@ -141,45 +148,61 @@ class HeadPattern:
         self.size = self.stop + len(end) if length >= 0 else -1
         return pos
 
-    def _read_number(self, data: bytes, pos: int, max_body: int) -> int:
-        """Read a size line with the number of an ask, if it is short and plain; see ``learn``.
+    # In one piece: each byte of a size line is looked at, and no object made of it but a number.
+    def _read_once(self, data: bytes, pos: int, max_body: int) -> int:
+        """Read the size of a body whose message is repeated by no other; see ``learn``.
 
         Returns:
-            Where the body starts; -1 if the line is to be read otherwise.
+            Where the body starts; -1 if the size is not short and plain, and to be read otherwise.
         """
-        self.numbered = -1
-        raw = data
-        end = len(data) - 2
-        at = pos
-        length = 0
-        while at < end and at - pos < _HEX_DIGITS:
-            digit = raw[at]
-            if _ZERO <= digit <= _NINE:
-                digit -= _ZERO
-            elif _A <= digit | _LOWER <= _F:
-                digit = (digit | _LOWER) - _A + 10
-            else:
-                break
-            length = 16 * length + digit
-            at += 1
-        if at == pos or at + 3 >= end or raw[at] != _SEMICOLON or raw[at + 2] != _EQUALS:
-            return -1
-        kind = raw[at + 1]
-        start = stop = at + 3
-        end = min(end, start + _MOST_DIGITS)
-        while stop < end and _ZERO <= raw[stop] <= _NINE:
-            stop += 1
-        if stop == start or raw[stop] != _CR or raw[stop + 1] != _LF or length > max_body:
-            return -1
-        assert self.head is not None
-        given = self.head.numbered(kind, data[start:stop])
-        if given is None:
+        given = self.head
+        assert given is not None
+        self.once = self.length = self.size = -1
+        length = given.length
+        if length == CHUNKED:
+            raw = data
+            end = len(data) - 2
+            at = pos
+            length = 0
+            while at < end and at - pos < _HEX_DIGITS:
+                digit = raw[at]
+                if _ZERO <= digit <= _NINE:
+                    digit -= _ZERO
+                elif _A <= digit | _LOWER <= _F:
+                    digit = (digit | _LOWER) - _A + 10
+                else:
+                    break
+                length = 16 * length + digit
+                at += 1
+            if at == pos or at >= end:
+                return -1
+            if raw[at] == _SEMICOLON:
+                if at + 3 >= end or raw[at + 2] != _EQUALS:
+                    return -1
+                kind = raw[at + 1]
+                at += 3
+                start = at
+                end = min(end, start + _MOST_DIGITS)
+                while at < end and _ZERO <= raw[at] <= _NINE:
+                    at += 1
+                if at == start or raw[at] != _CR:
+                    return -1
+                given = given.numbered(kind, data[start:at])
+                if given is None:
+                    return -1
+            elif not self.is_relative:
+                return -1
+            if raw[at] != _CR or raw[at + 1] != _LF:
+                return -1
+            pos = at + 2
+            self.end = _LAST_CHUNK if length else b"\r\n"
+        else:
+            self.end = b""
+        if length > max_body:
             return -1
         self.given = given
-        self.numbered = length
-        self.length = self.size = -1
-        self.end = _LAST_CHUNK if length else b"\r\n"
-        return stop + 2
+        self.once = length
+        return pos
 
 
 class HeadFamily:
@@ -211,7 +234,8 @@ class HeadFamily:
     )
 
     def __init__(self, first: Head, parts: list[bytes], number: bytes) -> None:
-        self.like = HeadPattern(number.join(parts), first, False)
+        self.like = HeadPattern(b"", first, False)
+        self.like.is_relative = True
         self._first = first
         self._before = parts[0]
         self._between = parts[1] if len(parts) == 3 else b""
@@ -257,9 +281,8 @@ class HeadFamily:
         at += len(self._behind)
         if at - pos > most:
             return -1
-        like = self.like
-        like.block = data[pos:at]
-        like.head = self._head(number, (2 if self._between else 1) * (stop - start - self._digits))
+        more = stop - start - self._digits
+        self.like.head = self._head(number, 2 * more if self._between else more)
         return at
 
     def _head(self, number: bytes, more: int) -> Head:
@@ -272,13 +295,16 @@ class HeadFamily:
             head.path_text = "/" + TEMPORARY + number.decode("ascii") + self._path_text
             return head
         assert first.sender is not None
-        id_ = TEMPORARY + number.decode("ascii") + ")"
-        head.sender = pid_of(first.sender.ip, first.sender.port, id_)
-        fields = list(first.headers)
+        head.sender = temporary_of(first.sender, number, None)
+        head._late = (self, number)
+        return head
+
+    def headers(self, number: bytes) -> Fields:
+        """The header fields of the head with that number."""
+        fields = list(self._first.headers)
         for index, name, before, behind in self._fields:
             fields[index] = (name, before + number + behind)
-        head.headers = tuple(fields)
-        return head
+        return tuple(fields)
 
 
 def family_of(head: Head, block: bytes) -> HeadFamily | None:

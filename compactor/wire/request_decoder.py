@@ -226,8 +226,8 @@ class RequestDecoder:
                 events.append(raw[start:stop])
                 pos = stop + len(end)
                 continue
-            if like.numbered >= 0:
-                stop = start + like.numbered
+            if like.once >= 0:
+                stop = start + like.once
                 if data.startswith(like.end, stop):
                     self._left -= 1
                     events.append(like.given)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
+from typing import Any
 
 from compactor.errors import RemoteProtocolError
 from compactor.pid import NOBODY, PID, TEMPORARY
@@ -63,6 +64,7 @@ class Head:
         query: the raw query.
         path_text, query_text: both as text, for routes.
         headers: (lower-case name, value) in order of arrival.
+        fields: the same of a request, which has a head of its own.
         sender: who sent it, if it is a libprocess message, else None.
         wants_answer: whether the peer reads answers; one that calls itself ``libprocess/...``
             throws them away, and loses frames to a reset when one meets its closing socket.
@@ -80,11 +82,12 @@ class Head:
     """
 
     __slots__ = (
+        "_late",
         "browser",
         "coding",
         "connection",
         "expects",
-        "headers",
+        "fields",
         "is_link",
         "is_plain",
         "is_special",
@@ -105,7 +108,8 @@ class Head:
     query: bytes
     path_text: str
     query_text: str
-    headers: Fields
+    fields: Fields
+    _late: tuple[Any, bytes] | None  # what makes the headers of a number, once they are asked for
     sender: PID | None
     wants_answer: bool
     keep_alive: bool
@@ -119,15 +123,24 @@ class Head:
     is_special: bool
     size: int
 
+    @property
+    def headers(self) -> Fields:
+        if self._late is not None:
+            family, number = self._late
+            self.fields = family.headers(number)
+            self._late = None
+        return self.fields
+
     def copied(self) -> Head:
         """Another head that says the same, to be changed before anybody else has it."""
-        head = Head()
+        head = Head.__new__(Head)
         head.method = self.method
         head.path = self.path
         head.query = self.query
         head.path_text = self.path_text
         head.query_text = self.query_text
-        head.headers = self.headers
+        head.fields = self.fields
+        head._late = self._late
         head.sender = self.sender
         head.wants_answer = self.wants_answer
         head.keep_alive = self.keep_alive
@@ -191,12 +204,13 @@ def parse_head(block: bytes) -> Head:
     head.path_text = head.path.decode("utf-8", "surrogateescape")
     head.query_text = head.query.decode("utf-8", "surrogateescape")
     try:
-        head.headers = parse_fields(fields)
-        head.length = body_length(head.headers) or 0
+        head.fields = parse_fields(fields)
+        head._late = None
+        head.length = body_length(head.fields) or 0
     except ValueError as error:
         raise RemoteProtocolError(f"malformed request: {error}") from None
-    head.size = len(block) + _FIELD_BYTES * len(head.headers)
-    last = dict(head.headers)
+    head.size = len(block) + _FIELD_BYTES * len(head.fields)
+    last = dict(head.fields)
     is_old = version.endswith(b".0")
     _set_connection(head, last, is_old)
     _set_sender(head, last, is_old)
@@ -212,7 +226,7 @@ def parse_head(block: bytes) -> Head:
 
 def _set_connection(head: Head, last: dict[bytes, bytes], is_old: bool) -> None:
     """Whether the connection stays open, and what the answer has to say of that."""
-    options = joined(head.headers, b"connection") if b"connection" in last else b""
+    options = joined(head.fields, b"connection") if b"connection" in last else b""
     head.keep_alive = not says_close(options)
     if is_old:
         head.keep_alive = head.keep_alive and says_keep_alive(options)
@@ -233,7 +247,7 @@ def _set_sender(head: Head, last: dict[bytes, bytes], is_old: bool) -> None:
         if sender is not None:
             head.sender = parse_sender(sender)
     if head.sender is None:
-        _check_host(head.headers, is_old)
+        _check_host(head.fields, is_old)
     head.is_link = head.sender is not None and LINK_FIELD in last
     head.browser = browser_of(last)
 
@@ -243,12 +257,12 @@ def _set_body(head: Head, last: dict[bytes, bytes], is_old: bool) -> None:
     head.coding = b""
     if b"content-encoding" in last:
         try:
-            head.coding = content_coding(joined(head.headers, b"content-encoding"))
+            head.coding = content_coding(joined(head.fields, b"content-encoding"))
         except ValueError as error:
             raise RemoteProtocolError(str(error), 415) from None
     head.expects = False
     if b"expect" in last and not is_old and (head.sender is None or head.wants_answer):
-        expected = joined(head.headers, b"expect")
+        expected = joined(head.fields, b"expect")
         if expected.lower() != b"100-continue":
             raise RemoteProtocolError(
                 f"the only expectation that can be met is 100-continue, not {expected[:80]!r}", 417

@@ -1,5 +1,6 @@
 cimport cython
 
+from compactor._speedups.pid cimport temporary_of
 from compactor._speedups.wire.request_head cimport Head as CHead
 
 ctypedef const char* chars
@@ -31,8 +32,9 @@ cdef class HeadPattern:
     cdef Py_ssize_t stop
     cdef Py_ssize_t size
 
-    # The number of an ask behind its size.
-    cdef Py_ssize_t numbered
+    # A message that no other repeats.
+    cdef bint is_relative
+    cdef Py_ssize_t once
     cdef CHead given
 
     @cython.locals(
@@ -42,10 +44,10 @@ cdef class HeadPattern:
     cdef Py_ssize_t learn(self, bytes data, Py_ssize_t pos, Py_ssize_t max_body) except? -2
 
     @cython.locals(
-        raw=chars, at=Py_ssize_t, end=Py_ssize_t, start=Py_ssize_t, stop=Py_ssize_t, digit=int,
-        kind=int, length=Py_ssize_t, given=CHead,
+        raw=chars, at=Py_ssize_t, end=Py_ssize_t, start=Py_ssize_t, digit=int, kind=int,
+        length=Py_ssize_t, given=CHead,
     )
-    cdef Py_ssize_t _read_number(self, bytes data, Py_ssize_t pos, Py_ssize_t max_body) except? -2
+    cdef Py_ssize_t _read_once(self, bytes data, Py_ssize_t pos, Py_ssize_t max_body) except? -2
 
 
 cdef class HeadFamily:
@@ -66,12 +68,9 @@ cdef class HeadFamily:
 
     @cython.locals(
         raw=chars, start=Py_ssize_t, stop=Py_ssize_t, end=Py_ssize_t, at=Py_ssize_t, number=bytes,
-        like=HeadPattern,
+        more=Py_ssize_t,
     )
     cdef Py_ssize_t recognise(self, bytes data, Py_ssize_t pos, Py_ssize_t most) except? -2
 
-    @cython.locals(
-        first=CHead, head=CHead, fields=list, index=Py_ssize_t, name=bytes, before=bytes,
-        behind=bytes,
-    )
+    @cython.locals(first=CHead, head=CHead)
     cdef CHead _head(self, bytes number, Py_ssize_t more)

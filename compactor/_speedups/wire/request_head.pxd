@@ -1,10 +1,13 @@
 cimport cython
 
+from compactor._speedups.pid cimport temporary_of
+
 
 cdef int _ASKS
 cdef int _ANSWERS
 
 
+@cython.freelist(64)
 cdef class Head:
     # What is asked for.
     cdef readonly str method
@@ -12,7 +15,8 @@ cdef class Head:
     cdef readonly bytes query
     cdef readonly str path_text
     cdef readonly str query_text
-    cdef readonly tuple headers
+    cdef readonly tuple fields
+    cdef tuple _late
 
     # Who asks.
     cdef readonly object sender

@@ -1,0 +1,1 @@
+cpdef object temporary_of(at, bytes number, asker)
