@@ -16,6 +16,7 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import Protocol
 
+from compactor.actor.inquiries import Inquiries
 from compactor.actor.links import Links, Watcher
 from compactor.actor.pending import FAILED, Pending, told_failure
 from compactor.errors import AskTimeout, Reason
@@ -80,6 +81,9 @@ class Asks:
         send: sends the message of an ask: who asks, its number, whom, the name and the body.
         refuse: tells the address of a sender that a message of a name to an id is not handled.
         tell_given_up: tells whom a temporary sender has asked that it waits no more.
+
+    Attributes:
+        inquiries: what is asked here, and handled.
     """
 
     __slots__ = (
@@ -95,6 +99,7 @@ class Asks:
         "_waiting",
         "_wakes_at",
         "_watches",
+        "inquiries",
     )
 
     def __init__(
@@ -106,6 +111,7 @@ class Asks:
         refuse: Callable[[PID, str, str, Reason], None],
         tell_given_up: Callable[[PID, PID], None],
     ) -> None:
+        self.inquiries = Inquiries()
         self._here = here
         self._run_queue = run_queue
         self._watches = watches

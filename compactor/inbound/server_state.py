@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 from compactor import _clock as clock
 from compactor.actor.asks import Asks
 from compactor.actor.backlog import Backlog
-from compactor.actor.inquiries import Inquiries
 from compactor.actor.mailbox import Mailbox
 from compactor.actor.routes import RouteTable
 from compactor.actor.run_queue import RunQueue
@@ -57,7 +56,6 @@ class ServerOwner(Protocol):
     tls: Tls | None
     observers: Observers
     asks: Asks
-    inquiries: Inquiries
     undelivered: Undelivered
 
     @property

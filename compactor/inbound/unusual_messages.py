@@ -96,7 +96,7 @@ class UnusualMessages:
         """Whether a message answered an ask, or says that nobody waits for an answer any more."""
         owner = self._state.owner
         if head.path.endswith(_GIVEN_UP):
-            owner.inquiries.give_up(sender)
+            owner.asks.inquiries.give_up(sender)
             return True
         return head.path.startswith(_ANSWER) and owner.asks.answered(*split_path(head.path), body)
 

@@ -13,6 +13,7 @@ from compactor.inbound.observers import Observers
 from compactor.metrics.dead_letters import DeadLetter
 from compactor.metrics.logs import log
 from compactor.metrics.metrics import Metrics
+from compactor.outbound.ask_ways import AskWays
 from compactor.outbound.peer import Peer
 from compactor.pid import PID, Address
 from compactor.runtime.registry import Registry
@@ -38,9 +39,11 @@ class Answers:
 
     Args:
         owner: knows who that is, and sends.
+        ways: on which answers go to other addresses.
     """
 
-    def __init__(self, owner: AnswersOwner) -> None:
+    def __init__(self, owner: AnswersOwner, ways: AskWays) -> None:
+        self.ways = ways
         self._asks = owner.asks
         self._metrics = owner.metrics
         self._is_told = owner.observers.is_told

@@ -129,7 +129,7 @@ class ContextAsking(LoopOwner):
     @property
     def _inquiries(self) -> Inquiries:
         """Those that handlers answer right now."""
-        return self._runtime.inquiries
+        return self._runtime.asks.inquiries
 
     def _report(self, pid: PID, what: str, error: BaseException) -> None:
         """Report a failure that nobody handles who has asked."""

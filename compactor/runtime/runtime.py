@@ -13,7 +13,6 @@ from compactor.actor.answering import asked
 from compactor.actor.asks import GIVEN_UP, Asks
 from compactor.actor.backlog import Backlog
 from compactor.actor.entries import unhandled
-from compactor.actor.inquiries import Inquiries
 from compactor.actor.mailbox import Mailbox
 from compactor.actor.routes import Call, RouteTable
 from compactor.actor.slices import Slices
@@ -108,12 +107,11 @@ class Runtime(Failures):
 
     def _init_asks(self, address: Address) -> None:
         observers = self.observers
-        ways = self.ask_ways = AskWays(PID(*address, ""), self, observers.is_told)
+        ways = AskWays(PID(*address, ""), self, observers.is_told)
         told = observers.refused, self._tell_given_up
         self.asks = Asks(address, self.run_queue, self.watches, ways.ask, *told)
-        self.inquiries = Inquiries()
         self.metrics.hooks.append(self.asks.not_delivered)
-        self.answers = Answers(self)
+        self.answers = Answers(self, ways)
 
     # Parts of connections, of the kind of hot path that was chosen
 
@@ -216,7 +214,7 @@ class Runtime(Failures):
             self._send_locally(sender, to, str(name), body)
             return
         if to.id.startswith(TEMPORARY):
-            self.ask_ways.answer(sender, to, name, body)
+            self.answers.ways.answer(sender, to, name, body)
             return
         reason = self.undialable(to)
         if reason is not None:
@@ -230,7 +228,7 @@ class Runtime(Failures):
     def _tell_given_up(self, sender: PID, to: PID) -> None:
         """A temporary sender waits no more; strangers do not hear of it."""
         if self.registry.is_local(to):
-            self.inquiries.give_up(sender)
+            self.asks.inquiries.give_up(sender)
             return
         peer = self.peers.get(to.address)
         if peer is not None and peer.links.is_told:
