@@ -26,26 +26,27 @@ TWINS = (
 )
 """Written again, in Cython."""
 
-COMPILED_AGAIN = (
-    "wire.request_head",
-    "wire.body_decoder",
-    "wire.head_pattern",
-    "wire.request_decoder",
-    "actor.run_queue",
-    "net.portal",
-    "actor.mailbox",
-    "actor.waiter",
-    "actor.dispatches",
-    "outbound.send_queue",
-    "outbound.outbox",
-    "inbound.delivery",
-    "http.exchange",
-    "inbound.response_queue",
-)
-"""The module of the package as it is; a .pxd gives it its types."""
+COMPILED_AGAIN = {
+    "wire.request_head": "-O2",
+    "wire.body_decoder": "-O3",
+    "wire.head_pattern": "-O3",
+    "wire.request_decoder": "-O3",
+    "actor.run_queue": "-Os",
+    "net.portal": "-Os",
+    "actor.mailbox": "-O2",
+    "actor.waiter": "-Os",
+    "actor.dispatches": "-O2",
+    "outbound.send_queue": "-O2",
+    "outbound.outbox": "-O3",
+    "inbound.delivery": "-O3",
+    "http.exchange": "-O2",
+    "inbound.response_queue": "-Os",
+}
+"""The module of the package as it is; a .pxd gives it its types.
 
-SMALL = ("wire.request_head", "actor.waiter", "http.exchange", "inbound.response_queue")
-"""Of those again, what gains nothing by code that is larger: a wheel stays below a MiB."""
+Each at the level whose code is smallest while no path takes more instructions, for a wheel stays
+below a MiB.
+"""
 
 DIRECTIVES = {
     "language_level": 3,
@@ -67,9 +68,9 @@ def extensions() -> list[Extension]:
     sources = {name: f"compactor/_speedups/{name.replace('.', '/')}.pyx" for name in TWINS}
     sources |= {name: f"compactor/{name.replace('.', '/')}.py" for name in COMPILED_AGAIN}
     wanted = [Extension(f"compactor._speedups.{name}", [path]) for name, path in sources.items()]
-    small = [f"compactor._speedups.{name}" for name in SMALL]
     for extension in wanted:
-        extension.extra_compile_args = ["-O2"] if extension.name in small else []
+        level = COMPILED_AGAIN.get(extension.name.removeprefix("compactor._speedups."), "-O3")
+        extension.extra_compile_args = [] if level == "-O3" else [level]
     return build_speedups.translated(wanted, source_digest(), DIRECTIVES)
 
 
