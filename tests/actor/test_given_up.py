@@ -76,7 +76,7 @@ def slow(request: pytest.FixtureRequest, context: Context, make_context: MakeCon
 
 def nothing_is_left(*contexts: Context) -> bool:
     return not any(
-        context._runtime.inquiries.running or context._runtime.asks.waiting for context in contexts
+        context._runtime.asks.inquiries.running or context._runtime.asks.waiting for context in contexts
     )
 
 
@@ -163,12 +163,12 @@ def test_a_handler_that_nobody_waits_for_any_more_does_not_begin(
     if slow.context is context:
         settle(spawned(context, Receiver("other")))
     else:
-        wait_until(lambda: slow.context._runtime.inquiries._given_up)
+        wait_until(lambda: slow.context._runtime.asks.inquiries._given_up)
     slow.let_go()
     assert (first.result(TIMEOUT), third.result(TIMEOUT)) == (b"done", b"done")
     assert slow.events.take_many(3) == ["done", "slow", "done"]
     assert slow.events.is_empty
-    assert not slow.context._runtime.inquiries._given_up
+    assert not slow.context._runtime.asks.inquiries._given_up
 
 
 def test_what_is_remembered_of_those_who_have_given_up_is_bounded(
