@@ -76,7 +76,8 @@ def slow(request: pytest.FixtureRequest, context: Context, make_context: MakeCon
 
 def nothing_is_left(*contexts: Context) -> bool:
     return not any(
-        context._runtime.asks.inquiries.running or context._runtime.asks.waiting for context in contexts
+        asks.inquiries.running or asks.waiting
+        for asks in (context._runtime.asks for context in contexts)
     )
 
 
