@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, overload
 
 from compactor import errors
 from compactor.actor.bound import Bound
+from compactor.actor.circles import Circles
 from compactor.actor.mailbox import Mailbox
 from compactor.actor.message_types import MessageTypes
 from compactor.actor.messages import Message
@@ -116,6 +117,7 @@ class Context(
         self._handler_table = runtime.backend.handler_table
         super().__init__(runtime, sock, f"CompactorContext({self.ip}:{self.port})", loop)
         registry = self._registry = runtime.registry
+        self._circles = Circles(registry.live, registry.is_local)
         self._dispatcher = runtime.backend.Dispatcher(
             registry.live, self._portal, registry.is_local, self._not_alive, self._ask
         )

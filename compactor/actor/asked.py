@@ -14,10 +14,9 @@ from typing import Any
 
 from compactor.actor.pending import no_answer_of, type_and_text
 from compactor.actor.protobuf import DoesNotParse
+from compactor.actor.run_queue import RunQueue
 from compactor.errors import ContextError, Reason, RemoteError
 from compactor.pid import PID
-
-from .run_queue import RunQueue
 
 _Step = Callable[[Any], Any]
 
@@ -33,6 +32,7 @@ class Asked:
         decode: makes the answer of the name and bytes of the message; None for the bytes alone.
         run_queue: the turns of the loop.
         forget: called with this once nobody waits any more.
+        check: called with this before somebody waits; may have it fail.
 
     Attributes:
         number: what tells this ask from all others, once it is under way; -1 before.
@@ -40,6 +40,7 @@ class Asked:
 
     __slots__ = (
         "_asyncio_future_blocking",
+        "_check",
         "_context",
         "_error",
         "_forget",
@@ -63,6 +64,7 @@ class Asked:
         decode: Callable[[str, bytes], Any] | None,
         run_queue: RunQueue,
         forget: Callable[[Any], Any],
+        check: Callable[[Any], Any],
     ) -> None:
         self._asyncio_future_blocking = False
         self.to = to
@@ -72,6 +74,7 @@ class Asked:
         self.number: Any = -1
         self._run_queue = run_queue
         self._forget = forget
+        self._check = check
         self._is_done = False
         self._result: Any = None
         self._error: BaseException | None = None
@@ -148,6 +151,8 @@ class Asked:
     # Waiting
 
     def __await__(self) -> Any:
+        if not self._is_done:
+            self._check(self)
         return self
 
     def __next__(self) -> Any:

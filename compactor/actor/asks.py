@@ -19,11 +19,10 @@ from typing import Protocol
 from compactor.actor.inquiries import Inquiries
 from compactor.actor.links import Links, Watcher
 from compactor.actor.pending import FAILED, Pending, told_failure
+from compactor.actor.run_queue import RunQueue
 from compactor.errors import AskTimeout, Reason
 from compactor.metrics.dead_letters import DeadLetter
 from compactor.pid import PID, TEMPORARY, Address, number_of
-
-from .run_queue import RunQueue
 
 _RANDOM = struct.Struct("=512Q")  # numbers that are made at a time
 _MAX_TARGETS = 1024  # that are watched without being waited for

@@ -8,10 +8,9 @@ from typing import Any
 from compactor.actor.pending import Pending, type_and_text
 from compactor.actor.protobuf import DoesNotParse
 from compactor.errors import AskFailed, AskTimeout, Reason
+from compactor.http.exchange import Exchange
 from compactor.http.response import Response
 from compactor.pid import NOBODY, PID, Address
-
-from ..http.exchange import Exchange
 
 Report = Callable[[PID, str, BaseException], None]
 """Counts and logs that a process has failed in something."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from compactor.actor.mailbox import Mailbox
 from compactor.errors import RemoteProtocolError
+from compactor.http.exchange import Exchange
 from compactor.http.response import Response
 from compactor.http.status import STOPPING
 from compactor.inbound.delivery import Delivery, Page
@@ -18,10 +20,7 @@ from compactor.inbound.response_queue import ResponseQueue
 from compactor.inbound.server_state import ServerState
 from compactor.pid import Address
 from compactor.wire import notices
-
-from ..actor.mailbox import Mailbox
-from ..http.exchange import Exchange
-from ..wire.request_head import Head
+from compactor.wire.request_head import Head
 
 _ASKS_BY = "POST"  # what no page of another site may do, unlike GET
 _ONLY = Response("405 Method Not Allowed.", 405, headers={"Allow": _ASKS_BY})

@@ -7,12 +7,12 @@ from typing import Any, TypeVar, overload
 
 from compactor.actor.answering import Encoded
 from compactor.actor.asked import Asked
+from compactor.actor.circles import Circles, waits_for_itself
 from compactor.actor.future import Future
 from compactor.actor.inquiries import Inquiries
 from compactor.actor.message_types import MessageTypes
 from compactor.actor.messages import Ask, Message, ProtobufMessage
 from compactor.actor.pending import Promised
-from compactor.errors import ProcessError
 from compactor.pid import PID, Temporary, check_pid
 from compactor.runtime.loop_owner import LoopOwner
 from compactor.settings import Settings
@@ -27,6 +27,7 @@ class ContextAsking(LoopOwner):
     settings: Settings
 
     _types: MessageTypes
+    _circles: Circles
 
     @overload
     def ask(
@@ -103,7 +104,7 @@ class ContextAsking(LoopOwner):
         if type(to) is not PID:
             check_pid(to)
         if asker is not None and to == asker:
-            raise ProcessError(f"{to} would wait for itself, forever")
+            raise waits_for_itself([to, to])
         seconds = self.settings.ask_timeout if timeout is None else _checked(timeout)
         runtime, types = self._runtime, self._types
         wire_name, content = types.message(name, body)
@@ -111,7 +112,8 @@ class ContextAsking(LoopOwner):
         decode = None if form is None else form.decode
         asks = runtime.asks
         if asker is not None and self._portal.on_loop:
-            asked: Any = Asked(to, wire_name, asker, decode, runtime.run_queue, asks.give_up)
+            ends = asks.give_up, self._circles.check
+            asked: Any = Asked(to, wire_name, asker, decode, runtime.run_queue, *ends)
             asks.ask(asked, content, seconds)
             return asked
         promised = Promised(to, wire_name, asker, decode, self._portal, asks.give_up)
