@@ -10,7 +10,7 @@ import pytest
 
 from compactor import PID, AskTimeout, Context, Process, RemoteError, answer
 from compactor.errors import ProcessError
-from tests.actors import TIMEOUT, spawned
+from tests.actors import TIMEOUT
 
 MakeContext = Callable[..., Context]
 
