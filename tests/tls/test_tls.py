@@ -262,9 +262,13 @@ def test_peer_that_dials_with_a_wrong_certificate_is_refused(
     there = make_context(tls=certificates.verifying(**versions))
     here = spawned(make_context(tls=certificates.settings(**client, **versions)), Receiver("here"))
     pid, letters = there.spawn(Receiver("there")), dead_letters(here.context)
-    for _ in range(2):
+
+    def dial_once() -> None:  # in one step: a link that has failed meanwhile would be dialled for
         here.link(pid)
         here.send(pid, "message", b"not lost in silence")
+
+    for _ in range(2):
+        here.context.dispatch(here.pid, dial_once)
         assert here.exits.take() == (pid, Reason.TLS)
         assert take_letter(letters).reason is Reason.TLS
     wait_until(lambda: there.metrics.tls_failures == 2)
