@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import os
 import socket
@@ -171,6 +172,10 @@ async def _connect_socket(loop: asyncio.AbstractEventLoop, ip: str, port: int) -
             await loop.sock_connect(sock, (ip, port))
         else:
             await _connect_on_uvloop(loop, sock, (ip, port))
+        if sock.getsockname() == sock.getpeername():
+            # The kernel has chosen the port that is dialled for this end, and TCP lets the two ends
+            # of a connection be one.  Then nobody listens there, and all that is sent comes back.
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
     except BaseException:
         sock.close()
         raise

@@ -14,6 +14,7 @@ import pytest
 from compactor import PID, Context, Reason, Settings
 from compactor.outbound import dial
 from tests.actors import TIMEOUT, Receiver, spawned, wait_until
+from tests.raw import dead_port
 from tests.tls_fixture import Certificates
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -91,3 +92,21 @@ def test_a_socket_does_not_keep_the_number_of_a_connection_that_broke_at_once(
     loop.run_until_complete(main())
     loop.close()
     assert [each.fileno() for each in sockets] == [-1]
+
+
+@pytest.mark.each_combination
+def test_a_socket_that_connects_to_itself_has_reached_nobody(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel may choose the very port that is dialled, and that nobody listens at."""
+
+    class Unlucky(socket.socket):
+        def connect(self, address: Any) -> None:
+            self.bind(address)
+            super().connect(address)
+
+    pid = PID("127.0.0.1", dead_port(), "nobody")
+    here = spawned(context, Receiver("here"))
+    monkeypatch.setattr(dial.socket, "socket", Unlucky)
+    here.link(pid)
+    assert here.exits.take() == (pid, Reason.REFUSED)
