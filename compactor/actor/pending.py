@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import json
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +21,7 @@ _MOST_TEXT = 4096  # characters of the text of an error: one may quote all that 
 _MOST_TYPE = 256  # and of the name of its type
 
 
-class Pending:
+class Pending(abc.ABC):
     """An answer that is still to come.
 
     Attributes:
@@ -38,25 +39,25 @@ class Pending:
         """Whether nobody waits any more."""
         return False
 
+    @abc.abstractmethod
     def forget(self) -> None:
         """Wait no more."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def take(self, name: str, body: bytes, content_type: str) -> None:
         """The answer has come."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def raised(self, error: BaseException) -> bool:
         """The handler that was asked has raised; it is of this context.
 
         Returns:
             Whether whoever has asked is the one to handle that, or to report it.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def fail(self, error: BaseException) -> None:
         """There will be no answer."""
-        raise NotImplementedError
 
     def fail_for(self, reason: Reason) -> None:
         """There will be no answer, for a reason."""

@@ -105,12 +105,14 @@ def test_a_socket_that_connects_to_itself_has_reached_nobody(
             self.bind(address)
             super().connect(address)
 
+    class Brief(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            transport.abort()
+
     port, loop = dead_port(), new_loop()
     monkeypatch.setattr(dial.socket, "socket", Unlucky)
     try:
         with pytest.raises(ConnectionRefusedError):
-            loop.run_until_complete(
-                dial.dial(loop, ("127.0.0.1", port), asyncio.Protocol, TIMEOUT, None)
-            )
+            loop.run_until_complete(dial.dial(loop, ("127.0.0.1", port), Brief, TIMEOUT, None))
     finally:
         loop.close()
