@@ -6,7 +6,7 @@ import pathlib
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from compactor.wire.response_decoder import KEPT_BODY_BYTES, Answer, ResponseDecoder
@@ -242,16 +242,23 @@ def test_sound_streams_read_as_httptools_reads_them(stream: bytes, cuts: list[in
 
 
 @given(streams, st.lists(st.tuples(st.integers(0, 600), st.integers(0, 3), st.binary(max_size=3))))
+@example(b"HTTP/1.0 204 Reason\r\nConnection: close\r\n\r\n", [(36, 3, b"\0")])
 @EXAMPLES
 def test_damaged_streams_end_alike_whole_and_split_and_where_httptools_says(
     stream: bytes, damages: list[tuple[int, int, bytes]]
 ) -> None:
-    """Each refuses some things that the other takes; what both take, they read alike."""
+    """Each refuses some things that the other takes; what both take, they read alike.
+
+    With leniency httptools ends some lines at a bare LF, where the decoder waits for CR LF and
+    refuses the whole head when it has come: that is a refusal, too.
+    """
     for at, gone, new in damages:
         stream = stream[:at] + new + stream[at + gone :]
     answers, error = read(stream)
     assert read(*(stream[i : i + 1] for i in range(len(stream))))[0] == answers
     expected, refused = httptools_reads(stream)
     interim = any(status < 200 for status, _ in expected)
-    if error is None and not refused and not interim:
-        assert seen(answers) == expected
+    if error is None and not refused and not interim and seen(answers) != expected:
+        later, error = read(stream, b"\r\n\r\n")
+        assert error is not None
+        assert seen(later) == expected[: len(later)]
