@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from compactor import _clock as clock
 from compactor.actor.bound import Bound, check_bound
 from compactor.actor.supervision import GaveUp, Rate, Stop, check_count, check_time
 from compactor.errors import Reason
 from compactor.metrics.logs import log
 from compactor.pid import PID
 from compactor.process import Process
+from compactor.system import clock
 
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
 Kind = Literal["permanent", "transient", "temporary"]

@@ -22,8 +22,8 @@ from benchmarks.meters import percentiles, rate_of
 from benchmarks.paths import PATHS
 from benchmarks.report import as_json, results_of, rows_of, summary, table
 from benchmarks.traffic import SIZES, load_of
-from compactor import _clock as clock
 from compactor.runtime import hot_path
+from compactor.system import clock
 from tests.interop.programs import Unavailable
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import struct
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
@@ -23,6 +22,7 @@ from compactor.actor.run_queue import RunQueue
 from compactor.errors import AskTimeout, Reason
 from compactor.metrics.dead_letters import DeadLetter
 from compactor.pid import PID, TEMPORARY, Address, number_of
+from compactor.system.system import system
 
 _RANDOM = struct.Struct("=512Q")  # numbers that are made at a time
 _MAX_TARGETS = 1024  # that are watched without being waited for
@@ -134,7 +134,7 @@ class Asks:
         if asked.done():
             return
         if not self._numbers:
-            self._numbers = list(_RANDOM.unpack(os.urandom(_RANDOM.size)))
+            self._numbers = list(_RANDOM.unpack(system().random_bytes(_RANDOM.size)))
         number = self._numbers.pop() >> 1  # as many bits as peers of all languages take
         to = asked.to
         key = to.id, to.ip, to.port

@@ -17,9 +17,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from compactor import _clock as clock
 from compactor.actor.timed import Timed
 from compactor.metrics.logs import log
+from compactor.system import clock
 
 _SAMPLE_SECONDS = 0.05
 """Seconds between two handlers that are timed, where looks at the clock for each would cost much.

@@ -8,8 +8,8 @@ import itertools
 import math
 from collections.abc import Iterator
 
-from compactor import _clock as clock
 from compactor.actor.run_queue import TURN_SECONDS, RunQueue
+from compactor.system import clock
 
 _CHECK_EVERY = 32  # steps between two looks at the clock
 

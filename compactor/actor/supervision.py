@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import random
 import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from compactor.errors import ProcessError
+from compactor.system.system import system
 
 _JITTER = 1.25  # processes that fail together do not come back together
 _MOST_DOUBLINGS = 64
@@ -136,14 +136,14 @@ class Restarts:
 
     Args:
         policy: the rule.
-        chance: gives numbers from 0 to 1.
+        chance: gives numbers from 0 to 1; None for that of the system.
     """
 
     __slots__ = ("_chance", "_policy", "_rate", "_settled", "_streak")
 
-    def __init__(self, policy: Restart, chance: Callable[[], float] = random.random) -> None:
+    def __init__(self, policy: Restart, chance: Callable[[], float] | None = None) -> None:
         self._policy = policy
-        self._chance = chance
+        self._chance = chance or system().chance
         self._rate = Rate(policy.limit, policy.within)
         self._streak = 0
         self._settled = -math.inf  # when the process will have lived for long enough

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
-from compactor import _clock as clock
+from compactor.system import clock
 
 
 class Timed(Coroutine[Any, Any, Any]):

@@ -12,13 +12,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from compactor import _clock as clock
 from compactor.actor.backlog import Backlog
 from compactor.actor.mailbox import ENDED, Mailbox
 from compactor.actor.run_queue import TURN_SECONDS
 from compactor.errors import RemoteProtocolError
 from compactor.net.flow_control import released_by
 from compactor.settings import Settings
+from compactor.system import clock
 from compactor.wire.inflate import Inflater
 from compactor.wire.request_head import Head
 

@@ -18,10 +18,11 @@ from compactor.inbound.server_state import ServerState
 from compactor.inbound.unusual_messages import UnusualMessages
 from compactor.inbound.unusual_requests import UnusualRequests
 from compactor.net.flow_control import ReadGate, unread_data
-from compactor.net.keepalive import AckWatch, unacknowledged
+from compactor.net.keepalive import AckWatch
 from compactor.net.lingering_close import LingeringClose
 from compactor.net.memory import cut, cuts_without_memory
 from compactor.pid import PID, Address
+from compactor.system.system import system
 from compactor.tls.failures import describe
 from compactor.wire.request_head import Head
 
@@ -162,7 +163,7 @@ class ServerConnection(asyncio.Protocol):
     def _rested(self) -> None:
         if self._delivery.is_behind and not self._gate.is_held:
             self._delivery.receive(b"")
-            if self._eof:
+            if self._eof or self._responses.is_over:  # what was left may have had no answer
                 self.send_out()
 
     def accepted(self, head: Head) -> None:
@@ -372,7 +373,7 @@ class ServerConnection(asyncio.Protocol):
     @property
     def unacknowledged_bytes(self) -> int:
         """What was written and has not arrived, as far as the system tells."""
-        in_system = unacknowledged(self._transport.get_extra_info("socket"))
+        in_system = system().unacknowledged(self._transport.get_extra_info("socket"))
         return self._transport.get_write_buffer_size() + in_system
 
     def cut(self, why: str) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
+from typing import Any
 
 from compactor.errors import SocketError
 from compactor.metrics.logs import log
 from compactor.net.keepalive import probe
 from compactor.pid import Address
 from compactor.settings import Settings
+from compactor.system.system import system
 
 BACKLOG = 1024  # connections that the kernel accepts before we do
 # Never dialled: asking the kernel which address it would use for them sends no packet.
@@ -19,7 +21,7 @@ _has_warned = False  # this program, of an address that is open to others
 _LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
 
-def listen(settings: Settings, is_secure: bool = False) -> tuple[socket.socket, Address]:
+def listen(settings: Settings, is_secure: bool = False) -> tuple[Any, Address]:
     """Bind and listen; connections wait in the kernel until a loop accepts them.
 
     Args:
@@ -42,26 +44,23 @@ def listen(settings: Settings, is_secure: bool = False) -> tuple[socket.socket, 
     return sock, (ip, settings.advertise_port or bound[1])
 
 
-def _bind(ip: str, port: int, peer_timeout: float) -> socket.socket:
+def _bind(ip: str, port: int, peer_timeout: float) -> Any:
     host = ip.strip("[]")
+    sock = None
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
+        sock = system().bind(host, port)
+        probe(sock, peer_timeout)  # accepted connections inherit it
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except socket.gaierror as error:
         raise SocketError(
             errno.EADDRNOTAVAIL,
             f"cannot resolve the address to bind, {ip!r} ({error}); "
             "give a numeric one with ip= or LIBPROCESS_IP",
         ) from None
-    family, kind, protocol, _, address = found[0]
-    sock = socket.socket(family, kind, protocol)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-        probe(sock, peer_timeout)  # accepted connections inherit it
-        sock.listen(BACKLOG)
-        sock.setblocking(False)
     except OSError as error:
-        sock.close()
+        if sock is not None:
+            sock.close()
         hint = {
             errno.EADDRINUSE: "give another port, or 0 for any, with port= or LIBPROCESS_PORT",
             errno.EADDRNOTAVAIL: "no interface has that address; see ip= or LIBPROCESS_IP",
@@ -110,9 +109,4 @@ def _own_address(family: int) -> str:
 
 def _address_towards_others(family: socket.AddressFamily) -> str:
     """The address of the interface that leads elsewhere; no name is resolved to find it."""
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect(_ELSEWHERE[family])
-            return str(probe.getsockname()[0])
-    except OSError:
-        return ""
+    return system().address_towards(family, _ELSEWHERE[family])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 from collections.abc import Callable, Container, Iterator
 
 from compactor.actor.slices import Slices
 from compactor.errors import Reason
 from compactor.inbound.notice_stream import NoticeStream, NoticeTurns, Watched
 from compactor.pid import PID, Address
+from compactor.system.system import system
 from compactor.wire.notices import EXITED, LIVES
 
 
@@ -37,7 +37,7 @@ class Observers:
         self.watched: dict[str, Watched] = {}  # live processes only
         # A process that ends while a stream is cut may have a successor of the same id, also in
         # another program on the same port; their marks differ.
-        self._marks = (f"{os.urandom(8).hex()}.{number}" for number in itertools.count())
+        self._marks = (f"{system().random_bytes(8).hex()}.{number}" for number in itertools.count())
 
     def open(
         self,

@@ -7,12 +7,12 @@ from collections import deque
 from collections.abc import Callable
 from email.utils import formatdate
 
-from compactor import _clock as clock
 from compactor.errors import RemoteProtocolError
 from compactor.http.headers import ResponseHeaders, header_line
 from compactor.http.response import TEXT, Response
 from compactor.http.status import NO_CONTENT, STATUS_LINES
 from compactor.net.flow_control import ReadGate
+from compactor.system import clock
 from compactor.wire.encoder import encode_head
 from compactor.wire.fields import says_close
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from compactor.net.resolver import ip_of
 from compactor.pid import PID
 from compactor.settings import Settings
+from compactor.system.names import ip_of
 from compactor.tls.credentials import Tls
 from compactor.tls.verify import is_for
 

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from compactor import _clock as clock
 from compactor.actor.asks import Asks
 from compactor.actor.backlog import Backlog
 from compactor.actor.mailbox import Mailbox
@@ -25,6 +24,7 @@ from compactor.inbound.unread_answers import UnreadAnswers
 from compactor.metrics.metrics import Metrics
 from compactor.pid import PID
 from compactor.settings import Settings
+from compactor.system import clock
 from compactor.tls.credentials import Tls
 from compactor.wire.browsers import BrowserRule
 from compactor.wire.request_decoder import RequestDecoder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from compactor import _clock as clock
+from compactor.system import clock
 
 
 class ThrottledLog:

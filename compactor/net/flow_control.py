@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import socket
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from compactor.net.memory import Cuttable, cuts_without_memory
+from compactor.system.system import system
 
 FULL_READ = 256_000
 """Bytes of the largest read of uvloop, and nearly of asyncio.  uvloop reads up to 32 of them before
 it looks at any other socket.
 """
-
-_SALVAGE_READ = 256 * 1024
 
 
 class Feeder(Protocol):
@@ -143,17 +139,5 @@ def unread_data(transport: asyncio.Transport) -> Iterator[bytes]:
     the socket is closed, which happens after ``connection_lost``.  TLS has read it by then.  Where
     there is no memory for it, it is lost.
     """
-    info = transport.get_extra_info("socket")
-    is_tls = transport.get_extra_info("ssl_object") is not None
-    if info is None or info.fileno() < 0 or is_tls:
-        return
-    with socket.socket(fileno=os.dup(info.fileno())) as unread, contextlib.suppress(MemoryError):
-        unread.setblocking(False)
-        while True:
-            try:
-                data = unread.recv(_SALVAGE_READ)
-            except OSError:
-                return
-            if not data:
-                return
-            yield data
+    if transport.get_extra_info("ssl_object") is None:
+        yield from system().unread(transport.get_extra_info("socket"))

@@ -6,17 +6,18 @@ import asyncio
 import ssl
 from typing import Protocol, cast
 
-from compactor import _clock as clock
 from compactor.actor.run_queue import TURN_SECONDS, RunQueue
 from compactor.errors import Reason
 from compactor.metrics.metrics import Metrics
 from compactor.net.flow_control import FULL_READ, ReadGate
-from compactor.net.keepalive import AckWatch, probe, unacknowledged
+from compactor.net.keepalive import AckWatch, probe
 from compactor.net.lingering_close import LingeringClose
 from compactor.net.memory import cut, cuts_without_memory
 from compactor.outbound.reasons import may_live, why_lost, why_refused
 from compactor.outbound.send_queue import ASKED, TAKEN, SendQueue
 from compactor.pid import Address
+from compactor.system import clock
+from compactor.system.system import system
 from compactor.tls.failures import describe
 from compactor.wire.notices import LINK_FIELD, NUMBERS_FIELD
 from compactor.wire.response_decoder import Answer, ResponseDecoder
@@ -112,7 +113,7 @@ class PeerConnection(asyncio.Protocol):
     def _unread(self) -> int:
         """Bytes that the loop and the system hold, our end among them as one."""
         assert self.transport is not None
-        in_system = unacknowledged(self.transport.get_extra_info("socket"))
+        in_system = system().unacknowledged(self.transport.get_extra_info("socket"))
         return self.transport.get_write_buffer_size() + in_system
 
     def abort(self) -> None:

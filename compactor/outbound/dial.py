@@ -10,8 +10,8 @@ import socket
 from collections.abc import Callable
 from typing import TypeVar
 
-from compactor.net.resolver import resolve
 from compactor.pid import Address
+from compactor.system.system import system
 from compactor.tls.credentials import Tls
 from compactor.tls.failures import TlsError, describe
 from compactor.tls.transport import TlsTransport
@@ -133,7 +133,7 @@ async def _connect(
         ipaddress.ip_address(host)
         hosts = [host]
     except ValueError:
-        hosts = await resolve(host, port)
+        hosts = await system().addresses_of(host, port)
     error: Exception = socket.gaierror(f"{host} has no address")
     for tried, candidate in enumerate(hosts):
         share = (until - loop.time()) / (len(hosts) - tried)
@@ -165,13 +165,8 @@ async def _within(seconds: float, connecting: asyncio.Task[socket.socket]) -> so
 
 
 async def _connect_socket(loop: asyncio.AbstractEventLoop, ip: str, port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET)
+    sock: socket.socket = await system().connect(loop, ip, port)
     try:
-        sock.setblocking(False)
-        if isinstance(loop, asyncio.BaseEventLoop):
-            await loop.sock_connect(sock, (ip, port))
-        else:
-            await _connect_on_uvloop(loop, sock, (ip, port))
         if sock.getsockname() == sock.getpeername():
             # The kernel has chosen the port that is dialled for this end, and TCP lets the two ends
             # of a connection be one.  Then nobody listens there, and all that is sent comes back.
@@ -180,26 +175,6 @@ async def _connect_socket(loop: asyncio.AbstractEventLoop, ip: str, port: int) -
         sock.close()
         raise
     return sock
-
-
-async def _connect_on_uvloop(
-    loop: asyncio.AbstractEventLoop, sock: socket.socket, address: Address
-) -> None:
-    """What uvloop's ``sock_connect`` does, without the threads that look up even numbers."""
-    try:
-        sock.connect(address)
-        return
-    except BlockingIOError:
-        pass
-    writable = asyncio.Event()
-    loop.add_writer(sock, writable.set)
-    try:
-        await writable.wait()
-    finally:
-        loop.remove_writer(sock)
-    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if code:
-        raise OSError(code, f"connecting to {address} failed: {os.strerror(code)}")
 
 
 async def _attach(

@@ -6,12 +6,12 @@ import asyncio
 import math
 from typing import Protocol, cast
 
-from compactor import _clock as clock
 from compactor.actor.run_queue import TURN_SECONDS, RunQueue
 from compactor.errors import RemoteProtocolError
 from compactor.net.flow_control import FULL_READ, ReadGate
 from compactor.net.keepalive import probe
 from compactor.net.memory import cut, cuts_without_memory
+from compactor.system import clock
 from compactor.wire import notices
 from compactor.wire.response_decoder import Answer, ResponseDecoder
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-import os
 from collections.abc import Iterator
 from contextvars import Context
 from typing import Protocol
@@ -26,6 +25,7 @@ from compactor.outbound.reasons import why_not_dialled
 from compactor.outbound.send_queue import SendQueue
 from compactor.pid import PID, Address
 from compactor.settings import Settings
+from compactor.system.system import system
 from compactor.tls.credentials import Tls
 from compactor.wire import notices
 
@@ -58,6 +58,11 @@ class LinkOwner(Protocol):
     def watches(self) -> WatchOwner: ...
 
 
+def _new_name() -> str:
+    """The name of a stream; whoever knows it may link for us."""
+    return system().random_bytes(16).hex()
+
+
 class RemoteLinks:
     """The links to one address, as long as there is a connection to it.
 
@@ -72,7 +77,9 @@ class RemoteLinks:
         self._send_queue = send_queue
         self._owner = owner
         self._loop = owner.run_queue.loop
-        self._name = os.urandom(16).hex()  # of the stream; whoever knows it may link for us
+        self._name = (
+            system().random_bytes(16).hex()
+        )  # of the stream; whoever knows it may link for us
         self._is_foreign = False
         self._is_open = False  # whether there is, or was, a stream
         self._is_connected = False
@@ -114,7 +121,7 @@ class RemoteLinks:
             forget: whether no link is left over for that.
         """
         self._is_connected = False
-        self._name = os.urandom(16).hex()
+        self._name = _new_name()
         self._reset()
         if forget:
             self._marks.clear()

@@ -10,7 +10,7 @@ import sys
 import weakref
 from typing import NoReturn, Protocol
 
-from compactor import _clock as clock
+from compactor.system import clock
 
 _PRIORITY = -100  # behind the finalizers of multiprocessing itself, whose queues have -5
 

@@ -6,7 +6,6 @@ import asyncio
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from compactor import _clock as clock
 from compactor.actor.entries import Entry, message_of, name_of, sender_of
 from compactor.actor.events import Initialization
 from compactor.actor.handover import hand_over
@@ -19,6 +18,7 @@ from compactor.metrics.dead_letters import DeadLetter
 from compactor.metrics.logs import log
 from compactor.pid import PID, TEMPORARY
 from compactor.process import Process
+from compactor.system import clock
 
 if TYPE_CHECKING:
     from compactor.runtime.runtime import Runtime

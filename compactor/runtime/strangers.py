@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from compactor import _clock as clock
 from compactor.outbound.peer import Peer
 from compactor.pid import Address
+from compactor.system import clock
 
 MOST_DIALLED = 1000
 """Addresses for which answers wait, until they are connected."""

@@ -16,9 +16,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
-from compactor import _clock as clock
 from compactor.actor.run_queue import TURN_SECONDS
 from compactor.net.flow_control import FULL_READ, unread_data
+from compactor.system import clock
 from compactor.tls.failures import TlsError
 from compactor.tls.handshake import Handshake
 from compactor.tls.records import PLAIN_BYTES, Records

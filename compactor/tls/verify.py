@@ -12,7 +12,8 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from compactor.net.resolver import ip_of, name_of
+from compactor.system.names import ip_of
+from compactor.system.system import system
 from compactor.tls.failures import TlsError
 from compactor.tls.settings import PREFIX, TlsSettings
 
@@ -72,7 +73,7 @@ class Verifier:
         ip = ip_of(peer_ip)
         if isinstance(ip, ipaddress.IPv4Address):
             peer_ip = str(ip)
-        name = await name_of(peer_ip)
+        name = await system().name_of(peer_ip)
         if name is None and not settings.verify_ipadd:
             if settings.require_client_cert:
                 raise TlsError(f"no name is known for {peer_ip}, so its certificate says nothing")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import itertools
 import os
 import select
 import socket
@@ -19,6 +20,8 @@ import pytest
 
 from compactor import PID, Context, Process, Settings, install, route
 from compactor.actor.future import Future
+from compactor.actor.run_queue import TURN_SECONDS
+from compactor.system import clock
 from tests.actors import (
     TIMEOUT,
     Events,
@@ -196,6 +199,22 @@ def test_a_sender_that_does_not_parse_is_nobody(context: Context, connect: Conne
 def test_messages_behind_a_request_to_close_are_delivered_and_not_answered(
     context: Context, connect: Connect
 ) -> None:
+    receiver = spawned(context, Receiver())
+    sock = connect(context)
+    sock.sendall(
+        b"GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" + frame(receiver.pid)
+    )
+    assert read_until_end(sock).count(b"HTTP/1.1 ") == 1
+    assert receiver.received.take() == (SENDER, b"")
+
+
+def test_a_connection_is_closed_behind_its_last_answer_when_the_time_of_a_turn_is_over(
+    make_context: Callable[..., Context], connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came behind the last request waits for the next turn, and has no answer then."""
+    every_look = itertools.count()
+    monkeypatch.setattr(clock, "now", lambda: next(every_look) * TURN_SECONDS)
+    context = make_context()
     receiver = spawned(context, Receiver())
     sock = connect(context)
     sock.sendall(

@@ -16,6 +16,7 @@ import pytest
 
 from compactor import Context, Settings
 from compactor.net import keepalive
+from compactor.system import sockets
 from tests.actors import Receiver, spawned
 
 MakeContext = Callable[..., Context]
@@ -55,8 +56,8 @@ def test_an_infinite_peer_timeout_leaves_connections_to_the_kernel() -> None:
 def test_a_system_without_the_options_says_so_once_and_still_keeps_alive(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(keepalive, "_IDLE", None)
-    monkeypatch.setattr(keepalive, "_COUNT", 10**6)  # known to Python, not to this kernel
+    monkeypatch.setattr(sockets, "_IDLE", None)
+    monkeypatch.setattr(sockets, "_COUNT", 10**6)  # known to Python, not to this kernel
     keepalive._tell_missing.cache_clear()
     with caplog.at_level(logging.DEBUG, "compactor"), socket.socket() as sock:
         for _ in range(2):

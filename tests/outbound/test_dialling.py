@@ -13,6 +13,7 @@ import pytest
 
 from compactor import PID, Context, Reason, Settings
 from compactor.outbound import dial
+from compactor.system.system import System
 from tests.actors import TIMEOUT, Receiver, spawned, wait_until
 from tests.raw import dead_port
 from tests.tls_fixture import Certificates
@@ -53,10 +54,10 @@ def test_disconnected_in_any_turn_of_dialling_nothing_is_left(
 def test_an_address_that_answers_nothing_leaves_time_to_the_next(
     make_context: MakeContext, deaf_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def resolve(host: str, port: int) -> list[str]:
+    async def addresses_of(self: System, host: str, port: int) -> list[str]:
         return ["127.0.0.1", "127.0.0.2"]
 
-    monkeypatch.setattr(dial, "resolve", resolve)
+    monkeypatch.setattr(System, "addresses_of", addresses_of)
     here = spawned(make_context(settings=Settings(connect_timeout=1)), Receiver())
     with socket.create_server(("127.0.0.2", deaf_port)) as server:
         server.settimeout(TIMEOUT)

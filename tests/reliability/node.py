@@ -16,7 +16,8 @@ import threading
 import time
 from typing import Any
 
-from compactor import PID, Context, DeadLetter, Process, Settings, _clock, install
+from compactor import PID, Context, DeadLetter, Process, Settings, install
+from compactor.system import clock
 
 _output = threading.Lock()
 
@@ -106,7 +107,7 @@ def let_the_wall_clock_jump() -> None:
     """Have every look at the wall clock find it a day before or behind."""
     days = itertools.cycle((86_400.0, 0.0, -86_400.0))
     real = time.time
-    time.time = _clock.date = lambda: real() + next(days)
+    time.time = clock.date = lambda: real() + next(days)
 
 
 def main(given: str) -> None:

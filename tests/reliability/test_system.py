@@ -179,7 +179,7 @@ def test_only_dates_read_the_wall_clock() -> None:
     sources = [path for path in package.rglob("*.py*") if path.suffix in (".py", ".pyx")]
     found = {path.name for path in sources if wall_clock.search(path.read_text())}
     of_answers, of_new_certificates = "response_queue.py", "dev_certificates.py"
-    assert found <= {"_clock.py", of_answers, of_new_certificates}
+    assert found <= {"clock.py", of_answers, of_new_certificates}
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from compactor import PID, Context, Reason, Settings
-from compactor.net import resolver
+from compactor.system import names
 from tests.actors import TIMEOUT, Receiver, dead_letters, spawned, take_letter, wait_until
 from tests.tls_fixture import Certificates
 
@@ -44,7 +44,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(socket, "getaddrinfo", server.getaddrinfo)
     yield server
     server.go_on.set()
-    wait_until(lambda: not resolver._lookups)
+    wait_until(lambda: not names._lookups)
 
 
 def test_any_number_of_names_takes_a_bounded_number_of_threads(
@@ -55,8 +55,8 @@ def test_any_number_of_names_takes_a_bounded_number_of_threads(
     before = threading.active_count()
     for number in range(500):
         here.send(PID(f"h{number}.invalid", 5, "x"), "message")
-    wait_until(lambda: len(server.asked) == resolver._MAX_THREADS)
-    assert threading.active_count() <= before + resolver._MAX_THREADS
+    wait_until(lambda: len(server.asked) == names._MAX_THREADS)
+    assert threading.active_count() <= before + names._MAX_THREADS
     server.go_on.set()
     assert {take_letter(letters).reason for _ in range(500)} == {Reason.UNRESOLVED}
     assert len(server.asked) == 500
@@ -71,20 +71,20 @@ def test_names_that_nobody_waits_for_any_more_are_not_looked_up(
     for number in range(500):
         here.send(PID(f"h{number}.invalid", 5, "x"), "message")
     assert {take_letter(letters).reason for _ in range(500)} == {Reason.TIMEOUT}
-    wait_until(lambda: len(resolver._lookups) == resolver._MAX_THREADS)
+    wait_until(lambda: len(names._lookups) == names._MAX_THREADS)
     server.go_on.set()
-    wait_until(lambda: not resolver._lookups)
-    assert len(server.asked) == resolver._MAX_THREADS
+    wait_until(lambda: not names._lookups)
+    assert len(server.asked) == names._MAX_THREADS
 
 
 def test_without_another_thread_names_wait_for_those_that_look_up(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def ask() -> list[Any]:
-        first = asyncio.ensure_future(resolver.resolve("first.invalid", 5))
+        first = asyncio.ensure_future(names.resolve("first.invalid", 5))
         await asyncio.sleep(0)
         monkeypatch.setattr(threading.Thread, "start", refuse)
-        second = asyncio.ensure_future(resolver.resolve("second.invalid", 5))
+        second = asyncio.ensure_future(names.resolve("second.invalid", 5))
         await asyncio.sleep(0)
         server.go_on.set()
         return await asyncio.gather(first, second, return_exceptions=True)
@@ -101,18 +101,18 @@ def test_who_asked_first_does_not_take_the_same_question_away_from_who_asks_next
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def ask() -> list[str]:
-        first = asyncio.ensure_future(resolver.resolve("127.0.0.1", 5))
-        busy = asyncio.ensure_future(resolver.resolve("busy.invalid", 5))
+        first = asyncio.ensure_future(names.resolve("127.0.0.1", 5))
+        busy = asyncio.ensure_future(names.resolve("busy.invalid", 5))
         await asyncio.sleep(0)
         wait_until(lambda: server.asked)  # the only thread is at the next name; nobody woke up yet
-        second = asyncio.ensure_future(resolver.resolve("127.0.0.1", 5))
+        second = asyncio.ensure_future(names.resolve("127.0.0.1", 5))
         await first
         server.go_on.set()
         with pytest.raises(socket.gaierror):
             await busy
         return await asyncio.wait_for(second, TIMEOUT)
 
-    monkeypatch.setattr(resolver, "_MAX_THREADS", 1)
+    monkeypatch.setattr(names, "_MAX_THREADS", 1)
     assert asyncio.run(ask()) == ["127.0.0.1"]
 
 
