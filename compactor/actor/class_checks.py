@@ -6,13 +6,21 @@ import functools
 import inspect
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from compactor.actor.annotations import RAW_ANSWERS, accepts, annotation_of, returns, text_of
-from compactor.actor.handlers import ANSWER_ATTRIBUTE, INSTALL_ATTRIBUTE, ROUTE_ATTRIBUTE, marks
+from compactor.actor.handlers import (
+    ANSWER_ATTRIBUTE,
+    INSTALL_ATTRIBUTE,
+    ROUTE_ATTRIBUTE,
+    collect_handlers,
+    marks,
+)
 from compactor.actor.messages import Ask, asked_type
+from compactor.actor.patterns import is_pattern
 from compactor.actor.protobuf import without_parsing
+from compactor.actor.route_methods import ANY, methods_of
 from compactor.pid import PID
 
 _METHODS = (staticmethod, classmethod)
@@ -33,6 +41,12 @@ def check_class(cls: type[Any], root: type[Any]) -> None:
     for base in cls.__mro__:
         if base is cls or not issubclass(base, root):
             _check_body(cls, base)
+            _check_methods(base)
+    if any(is_pattern(path) for value in vars(cls).values() for path in _paths(value)):
+        try:
+            collect_handlers(cls)
+        except TypeError as error:
+            raise TypeError(f"{cls.__qualname__}: {error}") from None
 
 
 def _check_body(cls: type[Any], base: type[Any]) -> None:
@@ -44,6 +58,8 @@ def _check_body(cls: type[Any], base: type[Any]) -> None:
             other = owners.setdefault((kind, name), value)
             if other is value or base is not cls:
                 continue
+            if kind == ROUTE_ATTRIBUTE and (_serves_some(value, name) or _serves_some(other, name)):
+                continue  # as different methods, or not
             if marks(value, ANSWER_ATTRIBUTE) or marks(other, ANSWER_ATTRIBUTE):
                 raise TypeError(f"{where} and another method above it both answer {name!r}")
             if kind == INSTALL_ATTRIBUTE and (_is_typed(value, name) or _is_typed(other, name)):
@@ -59,8 +75,35 @@ def _names(value: Any) -> Iterator[tuple[str, str, Any]]:
     """Under which names and paths a value is installed, and the types of those messages."""
     for name, message in marks(value, INSTALL_ATTRIBUTE) or ():
         yield INSTALL_ATTRIBUTE, name, message
-    for path in marks(value, ROUTE_ATTRIBUTE) or ():
+    for path in _paths(value):
         yield ROUTE_ATTRIBUTE, path, None
+
+
+def _paths(value: Any) -> Iterable[str]:
+    paths: Iterable[str] = marks(value, ROUTE_ATTRIBUTE) or ()
+    return paths
+
+
+def _serves_some(value: Any, path: str) -> bool:
+    """Whether a value serves a path for some methods alone."""
+    return any(own == path and ANY not in methods_of(own) for own in _paths(value))
+
+
+def _check_methods(base: type[Any]) -> None:
+    """Refuse two routes of a body that serve the same method of the same path."""
+    owners: dict[tuple[str, str], str] = {}
+    for attribute, value in list(vars(base).items()):
+        for path in _paths(value):
+            for method in methods_of(path):
+                rivals = [m for p, m in owners if p == path and (m == method or ANY in (m, method))]
+                names = {owners[path, m] for m in rivals} - {attribute}
+                if names and not all(m == method == ANY for m in rivals):
+                    raise TypeError(
+                        f"{base.__qualname__}.{attribute} and {names.pop()} above it both serve "
+                        f"{method or rivals[0]} {str(path)!r}; a route serves all methods unless "
+                        'it names its own, as methods=["GET"]'
+                    )
+                owners.setdefault((path, method), attribute)
 
 
 def _is_typed(value: Any, name: str) -> bool:

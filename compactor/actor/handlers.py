@@ -6,7 +6,9 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from compactor.actor.patterns import Patterns, is_pattern
 from compactor.actor.protobuf import full_name
+from compactor.actor.route_methods import ANY, methods_of, served_by
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -39,6 +41,8 @@ class HandlerTable(NamedTuple):
     Attributes:
         messages: message name to (what the class has to handle it, its type or None for bytes).
         routes: route path to what the class has to serve it.
+        exact: those of them whose paths have no parameters.
+        patterns: finds the others; None if there are none.
         answers: the names among them whose results go to whoever has asked.
         doors: the names among those again that HTTP requests without a sender may ask for.
         kinds: the types of messages among them, protocol buffers apart.
@@ -48,6 +52,8 @@ class HandlerTable(NamedTuple):
 
     messages: dict[str, tuple[Any, Any]]
     routes: dict[str, Any]
+    exact: dict[str, Any]
+    patterns: Patterns | None
     answers: frozenset[str]
     doors: frozenset[str]
     kinds: tuple[Any, ...]
@@ -147,15 +153,20 @@ def handler_table(cls: type[Any]) -> HandlerTable:
     mro = cls.__mro__
     made_of = [(vars(c), dict(vars(c))) for c in mro if c.__module__ not in _UNCHANGING]
     # Another thread may look at any time, and goes by the last two.
-    known.table = _collect_handlers(cls)
+    known.table = collect_handlers(cls)
     known.made_of = made_of
     known.mro = mro
     return known.table
 
 
-def _collect_handlers(cls: type[Any]) -> HandlerTable:
+def collect_handlers(cls: type[Any]) -> HandlerTable:
+    """The handlers of a process class, looked for anew.
+
+    Raises:
+        TypeError: some paths match two routes.
+    """
     messages: dict[str, tuple[str, Any]] = {}
-    routes: dict[str, str] = {}
+    routes: dict[str, dict[str, str]] = {}  # by path and method
     answers: set[str] = set()
     doors: set[str] = set()
     decorated: dict[str, Any] = {}  # of each attribute; an override may not be
@@ -167,20 +178,21 @@ def _collect_handlers(cls: type[Any]) -> HandlerTable:
             routed = marks(value, ROUTE_ATTRIBUTE)
             if installed is not None or routed is not None or value is None:
                 messages = {n: m for n, m in messages.items() if m[0] != attribute}
-                routes = {p: a for p, a in routes.items() if a != attribute}
+                routes = _without(routes, attribute)
                 decorated[attribute] = value
             if installed:
                 messages.update((name, (attribute, kind)) for name, kind in installed)
                 names = {name for name, _ in installed}
                 answers = answers - names | (names if marks(value, ANSWER_ATTRIBUTE) else set())
                 doors = doors - names | set(marks(value, DOOR_ATTRIBUTE) or ())
-            routes.update((path, attribute) for path in routed or ())
+            for path in routed or ():
+                _add_route(routes, path, attribute)
     # The exited that every process has does nothing; what shadows it in an instance, such as the
     # mocks of tests, is called as in 0.3.0.
     is_overridden = sum("exited" in vars(base) for base in cls.__mro__) > 1
     return HandlerTable(
         {name: (found[attribute], kind) for name, (attribute, kind) in messages.items()},
-        {path: found[attribute] for path, attribute in routes.items()},
+        *_routes(routes, found),
         frozenset(answers.intersection(messages)),
         frozenset(doors.intersection(messages)),
         tuple(kind for _, kind in messages.values() if kind and not full_name(kind, "FromString")),
@@ -189,14 +201,42 @@ def _collect_handlers(cls: type[Any]) -> HandlerTable:
     )
 
 
+def _add_route(routes: dict[str, dict[str, str]], path: str, attribute: str) -> None:
+    """Have an attribute serve a path: the methods that the path is for, or all of them."""
+    methods = methods_of(path)
+    served = dict.fromkeys(methods, attribute)
+    path = str(path)
+    routes[path] = served if ANY in served else {**routes.get(path, {}), **served}
+
+
+def _routes(
+    routes: dict[str, dict[str, str]], found: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any], Patterns | None]:
+    """What serves each path; the same without patterns; and what finds those."""
+    served = {path: served_by(methods, found) for path, methods in routes.items()}
+    patterns = [path for path in served if is_pattern(path)]
+    if not patterns:
+        return served, served, None
+    exact = {path: serves for path, serves in served.items() if not is_pattern(path)}
+    return served, exact, Patterns(patterns, exact)
+
+
+def _without(routes: dict[str, dict[str, str]], attribute: str) -> dict[str, dict[str, str]]:
+    """The routes but those of an attribute."""
+    left = {p: {m: a for m, a in by.items() if a != attribute} for p, by in routes.items()}
+    return {path: methods for path, methods in left.items() if methods}
+
+
 def _traits(
-    messages: dict[str, str], routes: dict[str, str], decorated: dict[str, Any]
+    messages: dict[str, str], routes: dict[str, dict[str, str]], decorated: dict[str, Any]
 ) -> frozenset[tuple[str, str, str]]:
     """What is unusual about handlers, whose attributes are given by name and path."""
     return frozenset(
         trait
-        for kind, names in ((INSTALL_ATTRIBUTE, messages), (ROUTE_ATTRIBUTE, routes))
-        for name, attribute in names.items()
+        for kind, name, attribute in (
+            *((INSTALL_ATTRIBUTE, n, a) for n, a in messages.items()),
+            *((ROUTE_ATTRIBUTE, p, a) for p, by in routes.items() for a in by.values()),
+        )
         for trait in marks(decorated[attribute], TRAIT_ATTRIBUTE) or ()
         if trait[:2] == (kind, name)
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Generic, TypeVar, overload
 
 from compactor.actor.codecs import form_of, is_model, msgspec_module
@@ -23,7 +23,9 @@ from compactor.actor.messages import (
     check_message_type,
     is_message_type,
 )
+from compactor.actor.patterns import check_pattern, is_pattern
 from compactor.actor.protobuf import full_name
+from compactor.actor.route_methods import RoutePath
 from compactor.pid import PID
 from compactor.wire.encoder import check_name
 
@@ -140,19 +142,32 @@ class Installing:
     """The part of ``Process`` that says what methods handle."""
 
     @classmethod
-    def route(cls, path: str) -> Callable[[Method], Method]:
-        """Decorate a method to serve HTTP requests to ``/<id><path>``, whatever their method.
+    def route(
+        cls, path: str, *, methods: Iterable[str] | None = None
+    ) -> Callable[[Method], Method]:
+        """Decorate a method to serve HTTP requests to ``/<id><path>``.
 
         The method takes a :class:`compactor.Request`; it returns ``str``, ``bytes``, a
         JSON-able value or a :class:`compactor.Response`, or calls ``request.write``.
 
+        Args:
+            path: may have parameters, as ``/items/{item}``, which are in ``request.path_params``.
+            methods: the HTTP methods that it serves, as ``["GET"]``; all of them if there are none.
+                Others are answered with 405, and ``HEAD`` and ``OPTIONS`` are served by themselves.
+
         Raises:
-            ValueError: ``path`` does not start with ``/``, or ends with it.
+            ValueError: ``path`` does not start with ``/``, or ends with it; a parameter is
+                malformed; no request can match; a method is none of HTTP.
+            TypeError: ``methods`` is no list of names.
         """
         if not isinstance(path, str) or not path.startswith("/"):
             raise ValueError(f'Routes must start with "/", got {path!r}')
         if path != "/" and path.endswith("/"):
             raise ValueError(f'Routes must not end with "/", got {path!r}')
+        if methods is not None or is_pattern(path):
+            check_pattern(path)
+        if methods is not None:
+            path = RoutePath(path, methods)
         return lambda function: mark(function, ROUTE_ATTRIBUTE, path)
 
     @overload

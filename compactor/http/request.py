@@ -57,6 +57,7 @@ class Request:
         "_arguments",
         "_fields",
         "_headers",
+        "_path_params",
         "body",
         "draft",
         "method",
@@ -90,6 +91,18 @@ class Request:
         if self._headers is None:
             self._headers = Headers(self._fields)
         return self._headers
+
+    @property
+    def path_params(self) -> dict[str, str]:
+        """The parameters of the path, percent-decoded; none is empty or contains a ``/``."""
+        try:
+            return self._path_params
+        except AttributeError:  # most routes have none, and do not wait for this to be set
+            return {}
+
+    @path_params.setter
+    def path_params(self, values: dict[str, str]) -> None:
+        self._path_params = values
 
     @property
     def query(self) -> dict[str, str]:

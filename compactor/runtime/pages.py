@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from compactor.actor.mailbox import Mailbox
+from compactor.actor.patterns import with_values
 from compactor.actor.routes import RouteTable
 from compactor.errors import RemoteProtocolError
 from compactor.inbound.delivery import Page
@@ -41,7 +42,11 @@ class Pages:
             rest = path.decode("utf-8", "surrogateescape")
         if mailbox is None:
             return None
-        route = self._backend.match_route(mailbox.process.__handlers__().routes, rest)
+        table = mailbox.process.__handlers__()
+        matched = None if table.patterns is None else table.patterns.match(rest)
+        if matched is not None:
+            return mailbox, with_values(bind_route(mailbox.process, matched[0]), matched[1])
+        route = self._backend.match_route(table.exact, rest)
         if route is None:
             return None
         call = bind_route(mailbox.process, route[0])

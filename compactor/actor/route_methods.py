@@ -1,0 +1,104 @@
+"""Routes of one path for different HTTP methods: who serves which, and what others get."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from compactor.http.request import Request
+from compactor.http.response import Response
+from compactor.wire.request_head import METHODS
+
+ANY = ""
+"""Stands for all methods that no other route of the path serves."""
+
+
+class RoutePath(str):
+    """The path of a route that serves some methods alone.
+
+    Attributes:
+        methods: those, in the order in which they were given.
+    """
+
+    __slots__ = ("methods",)
+
+    methods: tuple[str, ...]
+
+    def __new__(cls, path: str, methods: Iterable[str]) -> RoutePath:
+        self = super().__new__(cls, path)
+        self.methods = check_methods(path, methods)
+        return self
+
+
+def check_methods(path: str, methods: Any) -> tuple[str, ...]:
+    """The methods that a route serves.
+
+    Raises:
+        ValueError: there are none, or one that no request can have.
+        TypeError: they are no list of names.
+    """
+    rule = 'methods is a list of names of HTTP methods, such as ["GET", "POST"]'
+    if isinstance(methods, (str, bytes)) or not isinstance(methods, Iterable):
+        raise TypeError(f"the route {path!r}: {rule}, not {methods!r}")
+    given = tuple(dict.fromkeys(methods))
+    unknown = [m for m in given if not isinstance(m, str) or m.encode() not in METHODS]
+    if unknown or not given or "CONNECT" in given:
+        raise ValueError(f"the route {path!r}: {rule}, not {list(given)!r}")
+    return given
+
+
+def methods_of(path: str) -> tuple[str, ...]:
+    """The methods that the path of a route is for."""
+    return path.methods if isinstance(path, RoutePath) else (ANY,)
+
+
+class ByMethod:
+    """What a class has for one path, by method; it is bound to a process as one of its methods is.
+
+    ``HEAD`` is served by the route for ``GET``, and ``OPTIONS`` is answered with the methods that
+    there are, where no route is for them.
+
+    Args:
+        values: what the class has to serve each method, and ``ANY``.
+    """
+
+    __slots__ = ("_allow", "_values")
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = dict(values)
+        if "GET" in values:
+            self._values.setdefault("HEAD", values["GET"])
+        self._allow = ", ".join(sorted({*self._values, "OPTIONS"} - {ANY}))
+
+    def __get__(self, process: Any, cls: type[Any] | None = None) -> Callable[..., Any]:
+        calls = {method: _bound(value, process) for method, value in self._values.items()}
+        rest = calls.pop(ANY, self._refuse)
+
+        def serve(request: Request, *args: Any, **kw: Any) -> Any:
+            return calls.get(request.method, rest)(request, *args, **kw)
+
+        return serve
+
+    def _refuse(self, request: Request, *_: Any, **__: Any) -> Response:
+        allow = {"Allow": self._allow}
+        if request.method == "OPTIONS":
+            return Response(b"", headers=allow)
+        return Response("405 Method Not Allowed.", 405, headers=allow)
+
+
+def _bound(value: Any, owner: Any) -> Callable[..., Any]:
+    get = getattr(type(value), "__get__", None)
+    method: Callable[..., Any] = value if get is None else get(value, owner, type(owner))
+    return method
+
+
+def served_by(attributes: Mapping[str, str], found: Mapping[str, Any]) -> Any:
+    """What serves a path.
+
+    Args:
+        attributes: the name of what serves each method.
+        found: what the class has under those names.
+    """
+    if list(attributes) == [ANY]:
+        return found[attributes[ANY]]
+    return ByMethod({method: found[name] for method, name in attributes.items()})
