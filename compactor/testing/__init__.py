@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from compactor.context import Context
+from compactor.testing.memory_pair import memory_pair
+from compactor.testing.memory_transport import MemoryTransport
 
 _JOIN_SECONDS = 5.0
 
-__all__ = ["EphemeralContextTestCase", "ephemeral_context"]
+__all__ = ["EphemeralContextTestCase", "MemoryTransport", "ephemeral_context", "memory_pair"]
 
 
 @contextlib.contextmanager
