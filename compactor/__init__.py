@@ -18,6 +18,7 @@ from compactor.actor.supervision import Escalate, Policy, Restart, Resume, Stop
 from compactor.actor.timers import Timer
 from compactor.context import Context
 from compactor.errors import AskFailed, AskTimeout, CompactorError, Reason, RemoteError
+from compactor.http.forms import Form, Upload
 from compactor.http.headers import ResponseHeaders
 from compactor.http.request import Request
 from compactor.http.response import Response
@@ -42,6 +43,7 @@ __all__ = [
     "Context",
     "DeadLetter",
     "Escalate",
+    "Form",
     "Future",
     "Metrics",
     "Process",
@@ -60,6 +62,7 @@ __all__ = [
     "Supervisor",
     "Timer",
     "TlsSettings",
+    "Upload",
     "__version__",
     "answer",
     "initialize",

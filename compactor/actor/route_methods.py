@@ -83,7 +83,9 @@ class ByMethod:
         allow = {"Allow": self._allow}
         if request.method == "OPTIONS":
             return Response(b"", headers=allow)
-        return Response("405 Method Not Allowed.", 405, headers=allow)
+        response = Response.error(405)
+        response.headers.update(allow)
+        return response
 
 
 def _bound(value: Any, owner: Any) -> Callable[..., Any]:

@@ -72,14 +72,14 @@ class Exchange:
     def fail(self, error: BaseException) -> None:
         """Answer 400 or the like to what the client did wrong, and 500 to what the route did."""
         if isinstance(error, RemoteProtocolError):
-            self._respond(Response.error(error.status, str(error)))
+            self.answer(Response.error(error.status, str(error)))
         else:
             if isinstance(error, MemoryError):
                 self._respond(_FAILED)
                 if self.answered is not None:  # there was an answer, and no memory to tell of it
                     self.answered(self)
             else:
-                self._respond(Response.error(500))
+                self.answer(Response.error(500))
             raise error
 
     def answer(self, result: Any) -> None:
@@ -87,7 +87,7 @@ class Exchange:
         self._respond(self._request.answer(result))
 
     def discard(self, reason: Reason) -> None:
-        self._respond(Response.error(500, f"The process has ended: {reason}."))
+        self.answer(Response.error(500, f"The process has ended: {reason}."))
 
     def moved(self, mailbox: Any, page_of: Callable[[bytes], Any]) -> bool:
         """Have it be for the process of another mailbox; False if that has no such route."""

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from compactor.errors import RemoteProtocolError
+from compactor.http.cookies import cookies_of
+from compactor.http.forms import Form, form_of, pairs_of
 from compactor.http.headers import Headers, ResponseHeaders
-from compactor.http.response import Response, check_status, to_json
-from compactor.wire.escapes import unescaped_as_far_as_possible as unescaped
+from compactor.http.response import ErrorResponse, Response, check_status, to_json
 
 HTML: Final = "text/html; charset=UTF-8"
 
 _REQUIRED: Final = object()  # no default was given
-_MAX_ARGUMENTS = 1000  # of a query: a millisecond's work
 
 
 class NotJson(RemoteProtocolError, ValueError):
@@ -118,11 +118,8 @@ class Request:
 
     def _query_items(self) -> list[tuple[bytes, bytes]]:
         if self._arguments is None:
-            query = self.query_string.encode("utf-8", "surrogateescape").replace(b"+", b" ")
-            if query.count(b"&") >= _MAX_ARGUMENTS:
-                raise RemoteProtocolError(f"the query has more than {_MAX_ARGUMENTS} arguments")
-            pairs = [part.partition(b"=") for part in query.split(b"&") if part]
-            self._arguments = [(unescaped(name), unescaped(value)) for name, _, value in pairs]
+            query = self.query_string.encode("utf-8", "surrogateescape")
+            self._arguments = pairs_of(query, "the query")
         return self._arguments
 
     def json(self) -> Any:
@@ -135,6 +132,21 @@ class Request:
             return json.loads(self.body)
         except (ValueError, RecursionError) as error:
             raise NotJson(f"the body is not JSON: {error}") from None
+
+    def form(self) -> Form:
+        """The fields of a form, URL-encoded or in parts; files are ``Upload``.
+
+        Raises:
+            RemoteProtocolError: the body is none, has more than 1000 fields, or more than 8 MiB
+                without files; answered with 400, 413 or 415.
+            MissingPackage: it has parts, and what the extra ``forms`` brings is not installed.
+        """
+        return form_of(self.headers.get("Content-Type", ""), self.body)
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies of the client by name, as they were sent."""
+        return cookies_of(self.headers.get("Cookie", ""))
 
     # What 0.3.0's routes called on their tornado handler.
 
@@ -226,6 +238,8 @@ class Request:
                 response.status = draft.status
                 response.headers.update(draft.headers)
             response.check()
+        if isinstance(response, ErrorResponse):
+            response = response.accepted(self.headers.get("Accept", ""))
         response.check_length(self.method)
         return response
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any, Final, NoReturn
 
 from compactor.errors import LocalProtocolError
+from compactor.http.accept import prefers_json
+from compactor.http.cookies import SameSite, cookie_line
 from compactor.http.headers import Given, ResponseHeaders
 from compactor.http.status import NO_CONTENT, phrase
 from compactor.wire.fields import says_close
@@ -99,6 +102,36 @@ class Response:
                 f"Content-Length is {given}, and the body has {len(self.body)} bytes"
             )
 
+    def set_cookie(
+        self,
+        name: str,
+        value: str,
+        *,
+        max_age: int | None = None,
+        expires: datetime | None = None,
+        path: str | None = "/",
+        domain: str | None = None,
+        secure: bool = False,
+        httponly: bool = False,
+        samesite: SameSite | None = "Lax",
+    ) -> None:
+        """Have the client keep a cookie.
+
+        Args:
+            value: what has blanks, quotes, commas, semicolons or other letters than ASCII has to be
+                encoded, as by ``urllib.parse.quote``.
+            max_age: seconds that it is kept; 0 has it dropped, None keeps it for the session.
+            expires: the same as a time, with its zone, for old clients.
+            path, domain: of the requests that it is sent with.
+            secure, httponly: that it is not sent without TLS, or seen by scripts.
+            samesite: whether pages of other sites may have it sent.
+
+        Raises:
+            LocalProtocolError: something that cannot be sent.
+        """
+        line = cookie_line(name, value, max_age, expires, path, domain, secure, httponly, samesite)
+        self.headers.add("Set-Cookie", line)
+
     @property
     def closes(self) -> bool:
         """Whether it is the last on its connection."""
@@ -117,8 +150,11 @@ class Response:
 
     @classmethod
     def error(cls, status: int, text: str = "") -> Response:
-        """Answer an error; the text is by default libprocess's ``404 Not Found.``"""
-        return cls(text or f"{status} {phrase(status)}.", status)
+        """Answer an error; the text is by default libprocess's ``404 Not Found.``
+
+        A client whose ``Accept`` asks for JSON gets that instead.
+        """
+        return ErrorResponse(text or f"{status} {phrase(status)}.", status)
 
     @classmethod
     def of(cls, value: Any) -> Response:
@@ -134,6 +170,25 @@ class Response:
         if isinstance(value, (bytearray, memoryview)):
             return cls(bytes(value))
         return cls.json(value)
+
+
+class ErrorResponse(Response):
+    """An error, in the form that the client would rather have."""
+
+    __slots__ = ()
+
+    def accepted(self, accept: str) -> Response:
+        """The same for a client with that ``Accept``: as text, or as JSON."""
+        if not self.body or not prefers_json(accept):
+            return self
+        told = {
+            "status": self.status,
+            "error": phrase(self.status),
+            "message": self.body.decode(errors="replace").strip(),
+        }
+        response = Response(to_json(told).encode(), self.status, headers=self.headers)
+        response.headers["Content-Type"] = JSON
+        return response
 
 
 def _content(body: object) -> bytes:

@@ -9,12 +9,12 @@ from email.utils import formatdate
 
 from compactor.errors import RemoteProtocolError
 from compactor.http.headers import ResponseHeaders, header_line
-from compactor.http.response import TEXT, Response
+from compactor.http.response import TEXT, ErrorResponse, Response
 from compactor.http.status import NO_CONTENT, STATUS_LINES
 from compactor.net.flow_control import ReadGate
 from compactor.system import clock
 from compactor.wire.encoder import encode_head
-from compactor.wire.fields import says_close
+from compactor.wire.fields import joined, says_close
 
 from ..http.exchange import Exchange
 from ..wire.request_head import Head
@@ -183,6 +183,11 @@ class ResponseQueue:
     def answer(self, status: int, body: bytes, head: Head) -> None:
         """Reply to a message whose sender reads replies, or to a request that reached no route."""
         if head.sender is None or head.wants_answer:
+            if status >= 400 and head.sender is None and body:
+                accept = joined(head.fields, b"accept").decode("latin-1")
+                response = ErrorResponse(body.decode(), status).accepted(accept)
+                self.queue(self.encoded(response, head), head)
+                return
             lines = [TEXT_LINE] if body else []
             self.queue(self.encoded_parts(status, lines, body, head), head)
 

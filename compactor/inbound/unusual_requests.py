@@ -11,7 +11,7 @@ from collections.abc import Callable
 from compactor.actor.mailbox import Mailbox
 from compactor.errors import RemoteProtocolError
 from compactor.http.exchange import Exchange
-from compactor.http.response import Response
+from compactor.http.response import ErrorResponse
 from compactor.http.status import STOPPING
 from compactor.inbound.delivery import Delivery, Page
 from compactor.inbound.http_asks import HttpAsk
@@ -23,7 +23,7 @@ from compactor.wire import notices
 from compactor.wire.request_head import Head
 
 _ASKS_BY = "POST"  # what no page of another site may do, unlike GET
-_ONLY = Response("405 Method Not Allowed.", 405, headers={"Allow": _ASKS_BY})
+_ONLY = ErrorResponse("405 Method Not Allowed.", 405, headers={"Allow": _ASKS_BY})
 
 
 class UnusualRequests:
