@@ -10,10 +10,18 @@ from typing import Any
 from compactor.context import Context
 from compactor.testing.memory_pair import memory_pair
 from compactor.testing.memory_transport import MemoryTransport
+from compactor.testing.trace import Trace, TraceEvent
 
 _JOIN_SECONDS = 5.0
 
-__all__ = ["EphemeralContextTestCase", "MemoryTransport", "ephemeral_context", "memory_pair"]
+__all__ = [
+    "EphemeralContextTestCase",
+    "MemoryTransport",
+    "Trace",
+    "TraceEvent",
+    "ephemeral_context",
+    "memory_pair",
+]
 
 
 @contextlib.contextmanager
