@@ -16,7 +16,7 @@ from compactor.outbound.connection import PeerConnection
 from compactor.outbound.dial import dial
 from compactor.outbound.reasons import why_not_dialled
 from compactor.outbound.remote_links import LinkOwner, RemoteLinks
-from compactor.outbound.send_queue import SendQueue
+from compactor.outbound.send_queue import ASKED, BROKE, SendQueue
 from compactor.outbound.unanswered import Unanswered
 from compactor.pid import Address
 from compactor.wire.request_head import Head
@@ -148,7 +148,10 @@ class Peer:
         Args:
             ids: the processes that are watched there.
         """
+        had_numbers = self.send_queue.numbers
         self._retire(forget=False)
+        if had_numbers:
+            self.send_queue.write_no_numbers(self.address)
         self.dial()
         for id_ in ids:
             self.links.link(id_)
@@ -197,7 +200,10 @@ class Peer:
         """A connection ended that had not been retired."""
         if connection is self._connection:
             self._connection = None
+            was_asked = self.send_queue.numbers == ASKED
             self._lost(reason)
+            if was_asked:  # perhaps by that, so it is not tried over and over
+                self.send_queue.numbers = BROKE
 
     def _lost(self, reason: Reason) -> None:
         frames = self.send_queue.take_back()

@@ -22,7 +22,7 @@ from compactor.outbound.dial import dial
 from compactor.outbound.notice_connection import NoticeConnection
 from compactor.outbound.pace import Pace
 from compactor.outbound.reasons import why_not_dialled
-from compactor.outbound.send_queue import SendQueue
+from compactor.outbound.send_queue import BROKE, SendQueue
 from compactor.pid import PID, Address
 from compactor.settings import Settings
 from compactor.system.system import system
@@ -240,6 +240,8 @@ class RemoteLinks:
             self._asked.clear()  # nothing that was asked for on another one holds for this one
             self._send_queue.drop_links()
         self._is_open = True
+        if self._send_queue.numbers == BROKE:  # but who tells of processes is a compactor
+            self._send_queue.numbers = 0
         self._send_queue.unanswered = None  # it answers nothing that it is not to
         if self._until_release is not None:
             self._until_release.cancel()

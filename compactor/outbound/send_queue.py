@@ -15,12 +15,15 @@ message is refused; beyond ``high_water`` the peer is told, so that senders who 
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, Protocol
 
 from compactor.net.memory import cut
 from compactor.outbound.unanswered import Unanswered
+from compactor.outbound.unnumbered import unnumbered
+from compactor.pid import Address
 from compactor.wire.frames import frames_of
 
 from ..actor.run_queue import RunQueue
@@ -46,7 +49,9 @@ _REUSED = 32 * 1024  # bytes of a block whose buffers are worth to be used again
 _FRAMING = 64  # bytes of a frame besides beginning and body, at most
 _NUMBER = 32  # bytes of the number of an ask, at most
 
-ASKED, TAKEN = 1, 2  # whether numbers of asks arrive, as ``SendQueue.numbers`` tells
+ASKED, TAKEN, BROKE = 1, 2, 3  # whether numbers of asks arrive, as ``SendQueue.numbers`` tells
+
+_NUMBERED = re.compile(rb";[ar]=\d")
 
 
 class Source(Protocol):
@@ -79,7 +84,8 @@ class SendQueue:
         is_held: whether nothing may be written yet, for another reason.
         is_backed_up: whether those who can wait should.
         numbers: whether what stands behind the size of a chunk arrives at the other end of the
-            connection: 0 while that is not known, ``ASKED``, or ``TAKEN`` once it has said so.
+            connection: 0 while that is not known, ``ASKED``, or ``TAKEN`` once it has said so;
+            ``BROKE`` on all connections behind one that has ended instead.
     """
 
     __slots__ = (
@@ -264,8 +270,30 @@ class SendQueue:
         self._transport = None
         self.unanswered = None
         self.is_full = self.is_held = False
-        self.numbers = 0
+        if self.numbers != BROKE:
+            self.numbers = 0
         self.written = 0
+
+    def write_no_numbers(self, address: Address) -> None:
+        """Have what is parked leave as to strangers: the next connection may lead to some.
+
+        Args:
+            address: the one that all of it is for.
+        """
+        self._end_block()
+        ended, self._ended = self._ended, deque()
+        for buffers, frames, size in ended:
+            if any(map(_NUMBERED.search, buffers)):
+                plain = unnumbered(buffers, address, RequestDecoder)
+                self.parked -= frames - len(plain)
+                self._ended_frames -= frames - len(plain)
+                buffers, frames = [b"".join(plain)], len(plain)
+                change = len(buffers[0]) - size
+                self.size += change
+                self._ended_size += change
+                size += change
+            if frames:
+                self._ended.append((buffers, frames, size))
 
     def take_back(self) -> Iterator[tuple[Head, bytes]]:
         """Park nothing any more; return what was, messages and link frames."""
