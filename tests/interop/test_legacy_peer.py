@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Callable
 
 import pytest
 
-from compactor import PID, AskFailed, Context, Reason
+from compactor import PID, AskFailed, AskTimeout, Context, Reason, answer
+from compactor.outbound.send_queue import BROKE, TAKEN
 from compactor.process import Process
+from compactor.wire import notices
+from tests.ports import own_port
+from tests.raw import frame
+from tests.relay import Relay
 
 from .events import Events
 from .programs import TIMEOUT, Program
@@ -31,6 +38,11 @@ class Ours(Process):
     @Process.install("note")
     def note(self, from_pid: PID, body: bytes) -> None:
         self.events.add("note", from_pid, body)
+
+    @answer("asked")
+    def asked(self, from_pid: PID, body: bytes) -> bytes:
+        self.events.add("asked", from_pid, body)
+        return b"answer to " + body
 
     def exited(self, pid: PID, reason: Reason) -> None:
         self.events.add("exited", pid, reason)
@@ -148,3 +160,102 @@ def test_it_is_asked_and_answers(context: Context, legacy_peer: LegacyPeer) -> N
     with pytest.raises(AskFailed) as failed:
         context.ask(theirs, "unknown").result(TIMEOUT)
     assert failed.value.reason is Reason.REJECTED
+
+
+def test_many_asks_at_once_are_answered_on_one_connection_that_stays(
+    context: Context, legacy_peer: LegacyPeer
+) -> None:
+    """What compactors try between each other is not tried with it: it would break on that."""
+    peer = legacy_peer()
+    ours, theirs = started(context, peer)
+    ours.link(theirs)
+    bodies = [b"%d" % number for number in range(100)]
+
+    async def ask_all() -> list[bytes]:
+        return [await each for each in [ours.ask(theirs, "echo", body) for body in bodies]]
+
+    assert context.dispatch(ours.pid, ask_all).result(TIMEOUT) == bodies
+    assert ours.events.seen("exited") == []
+    with pytest.raises(AskTimeout):
+        context.ask(theirs, "note", b"answers nothing", timeout=0.2).result(TIMEOUT)
+    with pytest.raises(AskFailed) as failed:
+        context.ask(theirs, "fail").result(TIMEOUT)  # it answers 500
+    assert failed.value.reason is Reason.REJECTED
+    assert context.ask(theirs, "echo", b"still there").result(TIMEOUT) == b"still there"
+    assert ours.events.seen("exited") == []
+
+
+def test_its_messages_to_a_method_that_answers_are_handled(
+    context: Context, legacy_peer: LegacyPeer
+) -> None:
+    peer = legacy_peer()
+    ours, theirs = started(context, peer)
+    peer.tell("send", ours.pid, "asked", b"x".hex())
+    assert ours.events.expect("asked") == (theirs, b"x")
+    assert context.ask(ours.pid, "asked", b"y").result(TIMEOUT) == b"answer to y"
+
+
+class Echo(Process):
+    """A compactor of today that is called as theirs is."""
+
+    @answer("echo")
+    def echo(self, from_pid: PID, body: bytes) -> bytes:
+        return body
+
+
+def test_an_address_that_it_takes_over_is_asked_as_it_understands(
+    new_context: Callable[..., Context], legacy_peer: LegacyPeer
+) -> None:
+    """Of asks that wait, too, none has the form that it would break on."""
+    program = legacy_peer()
+    theirs = PID.from_string(program.expect("PID")[0])
+    with Relay() as relay:
+        relay.to = own_port()
+        there = new_context(port=relay.to, advertise_port=relay.port)
+        here, ours = new_context(), Ours()
+        here.spawn(ours)
+        to = there.spawn(Echo(theirs.id))
+
+        async def ask(*bodies: bytes) -> list[bytes]:
+            return [await each for each in [ours.ask(to, "echo", body) for body in bodies]]
+
+        async def ask_anew() -> list[bytes]:
+            asked = [ours.ask(to, "echo", b"%d" % number) for number in range(50)]
+            ours.link(to, reconnect=True)
+            return [await each for each in asked]
+
+        deadline = time.monotonic() + TIMEOUT
+        queue = here._runtime.peer(to.address).send_queue
+        while queue.numbers != TAKEN:
+            assert here.dispatch(ours.pid, ask, b"x").result(TIMEOUT) == [b"x"]
+            assert time.monotonic() < deadline
+        relay.to = theirs.port
+        expected = [b"%d" % number for number in range(50)]
+        assert here.dispatch(ours.pid, ask_anew).result(TIMEOUT) == expected
+        assert here.dispatch(ours.pid, ask, *expected).result(TIMEOUT) == expected
+        assert ours.events.seen("exited") == []
+
+
+def test_whoever_asks_for_notices_in_its_name_has_one_connection_to_it_broken(
+    context: Context, legacy_peer: LegacyPeer
+) -> None:
+    """A program on its machine may say that it is a compactor.  It is believed once."""
+    peer = legacy_peer()
+    ours, theirs = started(context, peer)
+    nobody = PID(*theirs.address, "")
+    asked = frame(ours.pid, "asked", b"z", sender=PID(*theirs.address, "__req_res__(17)"))
+    queue = context._runtime.peer(theirs.address).send_queue
+    with socket.create_connection(ours.pid.address, TIMEOUT) as sock:
+        sock.sendall(notices.request(f"127.0.0.1:{context.port}", nobody, "x" * 32))
+        assert sock.recv(12) == b"HTTP/1.1 200"
+        with socket.create_connection(ours.pid.address, TIMEOUT) as asking:
+            asking.sendall(asked)
+            deadline = time.monotonic() + TIMEOUT
+            while queue.numbers != BROKE:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            asking.sendall(asked)
+            for number in range(20):
+                ours.send(theirs, "echo", b"%d" % number)
+                assert ours.events.expect("echoed") == (theirs, b"%d" % number)
+    assert len(ours.events.seen("asked")) == 2

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from compactor import PID, Context, Reason
+from compactor import PID, AskFailed, AskTimeout, Context, Reason
 from compactor.process import ProtobufProcess
+from compactor.wire.encoder import encode_numbered, message_prefix
 from tests.ports import own_port
+from tests.raw import SENDER, read_answer
 
 from . import protos
 from .events import Events
@@ -243,3 +246,37 @@ def test_master_sees_that_our_context_has_stopped(context: Context, cluster: Clu
     context.stop()
     context.join(TIMEOUT)
     wait_until(lambda: not cluster.framework(framework_id)["active"])
+
+
+def test_many_asks_at_once_end_and_break_no_link(context: Context, cluster: Cluster) -> None:
+    framework, master, _ = started(context, cluster)
+    framework.link(master)
+
+    async def enquire_many() -> list[Any]:
+        roles = [f"/role{number}" for number in range(50)]
+        return [await each for each in [framework.enquire(master, role) for role in roles]]
+
+    for number, answered in enumerate(
+        context.dispatch(framework.pid, enquire_many).result(TIMEOUT)
+    ):
+        assert f"'/role{number}'" in answered.message
+    with pytest.raises(AskTimeout):  # it takes messages of any name, and drops those it has none of
+        context.ask(master, "no.such.message", b"", timeout=0.3).result(TIMEOUT)
+    with pytest.raises(AskFailed) as failed:
+        context.ask(PID(*master.address, "nobody"), "x").result(TIMEOUT)
+    assert failed.value.reason is Reason.NO_PROCESS
+    answer = context.dispatch(framework.pid, "enquire", master, "/again")
+    assert "'/again'" in answer.result(TIMEOUT).message
+    assert framework.events.seen("exited") == []
+
+
+@pytest.mark.parametrize("kind", [b"a", b"r"])
+def test_numbers_of_asks_are_taken_for_what_they_are_not(cluster: Cluster, kind: bytes) -> None:
+    """They are no more than chunk extensions to it, if ever they come there."""
+    master = PID.from_string(cluster.master)
+    with socket.create_connection(master.address, TIMEOUT) as sock:
+        for body in (b"", b"x", b"x" * 1000):
+            prefix = message_prefix(SENDER, master, "no.such.message")
+            prefix = prefix.replace(b"User-Agent: libprocess/", b"X: ")  # whom it does not answer
+            sock.sendall(encode_numbered(prefix, kind, 17, body))
+            assert read_answer(sock)[0] == 202

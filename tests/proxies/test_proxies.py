@@ -74,6 +74,7 @@ frontend clients
     default_backend context
 backend context
     server one 127.0.0.1:{to} pool-max-conn 1
+    {more}
 """
 
 
@@ -109,11 +110,11 @@ def apache(home: pathlib.Path, port: int, to: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def haproxy(home: pathlib.Path, port: int, to: int) -> Iterator[None]:
+def haproxy(home: pathlib.Path, port: int, to: int, more: str = "") -> Iterator[None]:
     program = shutil.which("haproxy", path=PATH)
     if program is None:
         pytest.skip("haproxy is not installed here")
-    (home / "conf").write_text(HAPROXY.format(port=port, to=to))
+    (home / "conf").write_text(HAPROXY.format(port=port, to=to, more=more))
     with running(port, program, "-db", "-f", str(home / "conf")):
         yield
 
@@ -157,22 +158,6 @@ def proxied(
         proxy = nginx(tmp_path, port, servers)
     with proxy:
         yield context, port
-
-
-@pytest.fixture
-def make_local() -> Iterator[Callable[..., Context]]:
-    """What makes contexts; which loop and backend they have makes no difference to a proxy."""
-    made: list[Context] = []
-
-    def make(**kw: object) -> Context:
-        made.append(Context(ip="127.0.0.1", **kw))  # type: ignore[arg-type]
-        made[-1].start()
-        return made[-1]
-
-    yield make
-    for context in made:
-        context.stop()
-        context.join(TIMEOUT)
 
 
 def test_every_client_has_its_own_answers_whatever_links_came_through(
