@@ -47,7 +47,7 @@ class Process(Asking, Installing, Supervising, Timing):
                 self.send(from_pid, "pong", body)
 
     Handlers, routes and dispatched methods may be ``async def``.  The next event waits until that
-    one is done; ``terminate`` cancels it.
+    one is done, unless it is a handler or route with ``concurrent=True``; ``terminate`` cancels it.
 
     Args:
         name: the id of its pid; None for the name of its class in small letters with a number, as
@@ -310,11 +310,16 @@ class ProtobufProcess(ProtobufAsking, Process):
     __outbox: ShortWay | None = None
 
     @classmethod
-    def install(cls, message_type: type[Buffer]) -> Installs[Buffer]:  # type: ignore[override]
+    def install(  # type: ignore[override]
+        cls, message_type: type[Buffer], *, concurrent: bool = False
+    ) -> Installs[Buffer]:
         """Decorate a method to handle messages of a protocol buffer type.
 
         The method takes ``from_pid`` and the parsed message.  What does not parse is logged and
         counted, and does not reach it.
+
+        Args:
+            concurrent: as for ``Process.install``.
 
         Raises:
             TypeError: ``message_type`` is not a generated message type.
@@ -322,14 +327,20 @@ class ProtobufProcess(ProtobufAsking, Process):
         name, parse = type_name(message_type), parser_of(message_type)
 
         def wrap(function: Any) -> Any:
-            return mark(parsing(function, parse), INSTALL_ATTRIBUTE, (name, message_type))
+            method = mark(parsing(function, parse), INSTALL_ATTRIBUTE, (name, message_type))
+            return mark_traits(method, INSTALL_ATTRIBUTE, name, concurrent=concurrent)
 
         decorator: Installs[Buffer] = wrap  # type: ignore[assignment]
         return decorator
 
     @classmethod
     def answer(  # type: ignore[override]
-        cls, message_type: type[Buffer], *, http: bool = True, cancellable: bool = True
+        cls,
+        message_type: type[Buffer],
+        *,
+        http: bool = True,
+        cancellable: bool = True,
+        concurrent: bool = False,
     ) -> AnswersBuffers[Buffer]:
         """Decorate a method to answer messages of a protocol buffer type.
 
@@ -337,12 +348,13 @@ class ProtobufProcess(ProtobufAsking, Process):
 
         Args:
             http: whether a plain HTTP request to ``/<id>/<name of the type>`` asks as well.
-            cancellable: as for ``Process.answer``.
+            cancellable, concurrent: as for ``Process.answer``.
 
         Raises:
             TypeError: ``message_type`` is not a generated message type.
         """
-        install, name = cls.install(message_type), type_name(message_type)
+        install = cls.install(message_type, concurrent=concurrent)
+        name = type_name(message_type)
 
         def wrap(function: Any) -> Any:
             handler = mark_answer(install(function), name, http)

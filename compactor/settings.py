@@ -121,6 +121,9 @@ class Settings:
     max_mailbox_events: int = setting(
         1_000_000, "events in one mailbox beyond which local sends become dead letters"
     )
+    max_concurrent_handlers: int = setting(
+        1_000, "concurrent handlers of one process; one more holds its mailbox until one ends"
+    )
     max_processes: int = setting(
         1_000_000, "live processes, each of at least 500 bytes; more cannot be spawned"
     )

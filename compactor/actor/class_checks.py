@@ -12,8 +12,10 @@ from typing import Any
 from compactor.actor.annotations import RAW_ANSWERS, accepts, annotation_of, returns, text_of
 from compactor.actor.handlers import (
     ANSWER_ATTRIBUTE,
+    CONCURRENT,
     INSTALL_ATTRIBUTE,
     ROUTE_ATTRIBUTE,
+    TRAIT_ATTRIBUTE,
     collect_handlers,
     marks,
 )
@@ -117,6 +119,7 @@ def _is_typed(value: Any, name: str) -> bool:
 
 def _check_handler(where: str, value: Any, kind: str, name: str, message: Any) -> None:
     answers = marks(value, ANSWER_ATTRIBUTE) or ()
+    is_concurrent = (kind, name, CONCURRENT) in (marks(value, TRAIT_ATTRIBUTE) or ())
     value = without_parsing(value)
     function = value.__func__ if isinstance(value, _METHODS) else value
     is_route = kind == ROUTE_ATTRIBUTE
@@ -125,6 +128,11 @@ def _check_handler(where: str, value: Any, kind: str, name: str, message: Any) -
         inspect.isgeneratorfunction(function) and not is_route
     ):
         raise TypeError(f"{what}, but has a 'yield', so its body would not run: use 'await'")
+    if is_concurrent and not is_async(function):
+        raise TypeError(
+            f"{what} with concurrent=True, but is no 'async def': a plain method holds the "
+            "mailbox, and the loop, until it returns"
+        )
     given = ["a request"] if is_route else ["from_pid", "body"]
     places = len(given) + _is_given_self(value)
     try:
@@ -181,6 +189,14 @@ def _answer_of(message: Any) -> Any:
         return asked_type(message)
     except Exception:  # of a forward reference, among others
         return Any
+
+
+def is_async(function: Any) -> bool:
+    """Whether a call returns a coroutine, as far as can be told; wrappers are as what they wrap."""
+    plain = inspect.unwrap(function)
+    return inspect.iscoroutinefunction(plain) or inspect.iscoroutinefunction(
+        getattr(plain, "__call__", None)  # noqa: B004  # of an object that is called
+    )
 
 
 def _is_given_self(value: Any) -> bool:

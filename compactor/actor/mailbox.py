@@ -294,6 +294,8 @@ class Mailbox:
             inject: drop what is queued, and cancel a handler that is being awaited.
         """
         if self.state == ENDED or self._finalizing:
+            if inject:
+                self._owner.hurry(self)
             return
         if inject:
             if self._task is not None:

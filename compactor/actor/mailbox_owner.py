@@ -20,7 +20,8 @@ class MailboxOwner(Protocol):
         low_water: what a mailbox holds at most when its sockets are read again.
         backlog: counts the bytes of what is large, in all mailboxes.
         slices: does the reports of what a mailbox will not serve.
-        parents: the ids of the processes that have children, who end before they do.
+        parents: the ids of the processes that have what ends before they do: children, and handlers
+            that run beside the mailbox.
     """
 
     low_water: int
@@ -38,3 +39,4 @@ class MailboxOwner(Protocol):
     ) -> None: ...
     def process_ended(self, mailbox: Any, reason: Reason, error: BaseException | None) -> None: ...
     def end_family(self, mailbox: Any) -> Coroutine[Any, Any, Any]: ...
+    def hurry(self, mailbox: Any) -> None: ...

@@ -143,7 +143,7 @@ class Installing:
 
     @classmethod
     def route(
-        cls, path: str, *, methods: Iterable[str] | None = None
+        cls, path: str, *, methods: Iterable[str] | None = None, concurrent: bool = False
     ) -> Callable[[Method], Method]:
         """Decorate a method to serve HTTP requests to ``/<id><path>``.
 
@@ -154,6 +154,7 @@ class Installing:
             path: may have parameters, as ``/items/{item}``, which are in ``request.path_params``.
             methods: the HTTP methods that it serves, as ``["GET"]``; all of them if there are none.
                 Others are answered with 405, and ``HEAD`` and ``OPTIONS`` are served by themselves.
+            concurrent: as for ``install``.
 
         Raises:
             ValueError: ``path`` does not start with ``/``, or ends with it; a parameter is
@@ -168,16 +169,21 @@ class Installing:
             check_pattern(path)
         if methods is not None:
             path = RoutePath(path, methods)
-        return lambda function: mark(function, ROUTE_ATTRIBUTE, path)
+
+        def wrap(function: Method) -> Method:
+            marked = mark(function, ROUTE_ATTRIBUTE, path)
+            return mark_traits(marked, ROUTE_ATTRIBUTE, path, concurrent=concurrent)
+
+        return wrap
 
     @overload
     @classmethod
-    def install(cls, mbox: str) -> InstallsBytes: ...
+    def install(cls, mbox: str, *, concurrent: bool = False) -> InstallsBytes: ...
     @overload
     @classmethod
-    def install(cls, mbox: type[Kind]) -> Installs[Kind]: ...
+    def install(cls, mbox: type[Kind], *, concurrent: bool = False) -> Installs[Kind]: ...
     @classmethod
-    def install(cls, mbox: Any) -> Any:
+    def install(cls, mbox: Any, *, concurrent: bool = False) -> Any:
         """Decorate a method to handle messages; it takes ``from_pid``, and the body or the message.
 
         One method can be installed under several names.
@@ -187,29 +193,47 @@ class Installing:
                 it takes as they are: a dataclass, a ``msgspec.Struct``, a class of attrs, a
                 NamedTuple, a pydantic model, or a protocol buffer.  What does not parse is logged
                 and counted, and does not reach it.
+            concurrent: whether an ``async`` method lets the next event of the process begin while
+                it awaits; up to ``max_concurrent_handlers`` of one process do.
 
         Raises:
             TypeError, ValueError: no message can have that name or type.
             MissingPackage: what reads messages of that type is not installed.
         """
         name, kind = _name_and_kind(mbox)
-        return InstallsBytes(name, None) if kind is None else Installs(name, kind)
+        if kind is None:
+            return InstallsBytes(name, None, concurrent=concurrent)
+        return Installs(name, kind, concurrent=concurrent)
 
     @overload
     @classmethod
-    def answer(cls, mbox: str, *, http: bool = True, cancellable: bool = True) -> AnswersBytes: ...
+    def answer(
+        cls, mbox: str, *, http: bool = True, cancellable: bool = True, concurrent: bool = False
+    ) -> AnswersBytes: ...
     @overload
     @classmethod
     def answer(
-        cls, mbox: type[AskKind], *, http: bool = True, cancellable: bool = True
+        cls,
+        mbox: type[AskKind],
+        *,
+        http: bool = True,
+        cancellable: bool = True,
+        concurrent: bool = False,
     ) -> Answers[AskKind]: ...
     @overload
     @classmethod
     def answer(
-        cls, mbox: type[Buffer], *, http: bool = True, cancellable: bool = True
+        cls,
+        mbox: type[Buffer],
+        *,
+        http: bool = True,
+        cancellable: bool = True,
+        concurrent: bool = False,
     ) -> AnswersBuffers[Buffer]: ...
     @classmethod
-    def answer(cls, mbox: Any, *, http: bool = True, cancellable: bool = True) -> Any:
+    def answer(
+        cls, mbox: Any, *, http: bool = True, cancellable: bool = True, concurrent: bool = False
+    ) -> Any:
         """Decorate a method to answer messages: what it returns is the answer.
 
         The method takes ``from_pid``, and the body or the message; it may be ``async``.  Asked by
@@ -223,17 +247,19 @@ class Installing:
             http: whether a plain HTTP request to ``/<id>/<name>`` asks as well.
             cancellable: whether an ``async`` method is cancelled when nobody waits for its answer
                 any more: the ask was cancelled, or its time is over.
+            concurrent: as for ``install``.
 
         Raises:
             TypeError, ValueError: no message can have that name or type, or none asks with it.
             MissingPackage: what reads messages of that type is not installed.
         """
         name, kind = _name_and_kind(mbox)
+        traits = {"uncancellable": not cancellable, "concurrent": concurrent}
         if kind is None:
-            return AnswersBytes(name, None, http, uncancellable=not cancellable)
+            return AnswersBytes(name, None, http, **traits)
         if full_name(kind, "FromString") is None and not issubclass(kind, Ask):
             asked_type(kind)
-        return Answers(name, kind, http, uncancellable=not cancellable)
+        return Answers(name, kind, http, **traits)
 
 
 def _name_and_kind(mbox: Any) -> tuple[str, Any]:

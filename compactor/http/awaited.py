@@ -9,7 +9,59 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 
-async def finish(exchange: Any, coroutine: Coroutine[Any, Any, Any], mailbox: Any) -> None:
+class Apart(Coroutine[Any, Any, Any]):
+    """What a route returns that is not to hold the mailbox of its process.
+
+    It stands where a coroutine does, and begins when there is a place for it.
+
+    Args:
+        call: calls the route.
+        begin: called with the exchange, with what then begins the route and returns what is left to
+            await, and with the mailbox; returns what holds the mailbox.
+    """
+
+    __slots__ = ("_begin", "_call")
+
+    def __init__(self, call: Callable[[], Any], begin: Callable[[Any, Any, Any], Any]) -> None:
+        self._call = call
+        self._begin = begin
+
+    def begin(self, exchange: Any, mailbox: Any) -> Any:
+        """Give an ``Exchange`` what the route returns, beside the mailbox."""
+
+        def start() -> Any:
+            try:
+                result = self._call()
+                if isinstance(result, Coroutine):
+                    return _finish(exchange, result, mailbox)
+                exchange.answer(result)
+            except BaseException as error:
+                exchange.fail(error)
+            return None
+
+        return self._begin(exchange, start, mailbox)
+
+    def send(self, value: Any) -> Any:
+        raise TypeError("nobody steps through it: it begins")
+
+    def throw(self, *error: Any) -> Any:
+        raise TypeError("nobody steps through it: it begins")
+
+    def close(self) -> None:
+        pass
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        raise TypeError("nobody awaits it: it begins")
+
+
+def finish(exchange: Any, rest: Coroutine[Any, Any, Any], mailbox: Any) -> Any:
+    """What gives an ``Exchange`` what is left of its route, as far as that holds the mailbox."""
+    return (
+        rest.begin(exchange, mailbox) if type(rest) is Apart else _finish(exchange, rest, mailbox)
+    )
+
+
+async def _finish(exchange: Any, coroutine: Coroutine[Any, Any, Any], mailbox: Any) -> None:
     """Give an ``Exchange`` what a coroutine of its route returns."""
     try:
         exchange.answer(await coroutine)

@@ -8,12 +8,14 @@ from typing import Any, TypeVar, overload
 from compactor.actor.answering import Encoded
 from compactor.actor.asked import Asked
 from compactor.actor.circles import Circles, waits_for_itself
+from compactor.actor.concurrent import Crew
 from compactor.actor.future import Future
 from compactor.actor.inquiries import Inquiries
 from compactor.actor.message_types import MessageTypes
 from compactor.actor.messages import Ask, Message, ProtobufMessage
 from compactor.actor.pending import Promised
 from compactor.pid import PID, Temporary, check_pid
+from compactor.process import Process
 from compactor.runtime.loop_owner import LoopOwner
 from compactor.settings import Settings
 from compactor.wire.encoder import Body
@@ -103,7 +105,7 @@ class ContextAsking(LoopOwner):
         """Ask; what a handler gets can be awaited on the loop of this context only."""
         if type(to) is not PID:
             check_pid(to)
-        if asker is not None and to == asker:
+        if asker is not None and to == asker and not self._runs_beside(asker):
             raise waits_for_itself([to, to])
         seconds = self.settings.ask_timeout if timeout is None else _checked(timeout)
         runtime, types = self._runtime, self._types
@@ -127,6 +129,14 @@ class ContextAsking(LoopOwner):
     def _answer(self, sender: PID, to: PID, answer: Encoded) -> None:
         """Give an answer to a temporary sender."""
         self._ask(self._runtime.answers.give, sender, to, answer)
+
+    def _crew_of(self, process: Process) -> Crew:
+        """What runs beside the mailbox of a process that is served right now."""
+        return self._runtime.supervision.crew_of(process)
+
+    def _runs_beside(self, pid: PID) -> bool:
+        """Whether a handler of a process calls this that does not hold its mailbox."""
+        return self._portal.on_loop and self._runtime.supervision.runs_beside(pid)
 
     @property
     def _inquiries(self) -> Inquiries:

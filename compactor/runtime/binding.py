@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from compactor.actor.answering import answering
-from compactor.actor.handlers import bound
+from compactor.actor.concurrent import concurrent_call, concurrent_route
+from compactor.actor.handlers import CONCURRENT, INSTALL_ATTRIBUTE, ROUTE_ATTRIBUTE, bound
 from compactor.actor.protobuf import without_parsing
 from compactor.actor.routes import Call
 from compactor.process import Process
@@ -29,14 +30,22 @@ def bind_handler(process: Process, name: str) -> Call | None:
     else:
         types = process.context._types
         call = types.decoding(bound(without_parsing(method), process), message_type)
-    if name not in process.__handlers__().answers:
-        return call
-    form = None if message_type is None else process.context._types.answers(message_type)
-    return answering(process, name, call, None if form is None else form.encode)
+    table = process.__handlers__()
+    if name in table.answers:
+        form = None if message_type is None else process.context._types.answers(message_type)
+        call = answering(process, name, call, None if form is None else form.encode)
+    if table.traits and (INSTALL_ATTRIBUTE, name, CONCURRENT) in table.traits:
+        return concurrent_call(process, call)
+    return call
 
 
 def bind_route(process: Process, route: str) -> Callable[[Any], Any]:
     """The call that hands a request to the route of ``process`` with that path."""
+    table = process.__handlers__()
+    call: Callable[[Any], Any]
     if type(process).handle_http is not Process.handle_http:
-        return functools.partial(process.handle_http, route)
-    return bound(process.__handlers__().routes[route], process)
+        call = functools.partial(process.handle_http, route)
+    else:
+        call = bound(table.routes[route], process)
+    is_concurrent = (ROUTE_ATTRIBUTE, route, CONCURRENT) in table.traits
+    return concurrent_route(process, call) if is_concurrent else call

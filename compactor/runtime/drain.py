@@ -44,10 +44,16 @@ class Drain:
 
     Args:
         live: tells the mailboxes of all processes.
+        running: tells the tasks of the handlers that run beside them.
     """
 
-    def __init__(self, live: Callable[[], Iterable[Mailbox]]) -> None:
+    def __init__(
+        self,
+        live: Callable[[], Iterable[Mailbox]],
+        running: Callable[[], list[asyncio.Task[Any]]] = list,
+    ) -> None:
         self._live = live
+        self._running = running
         self._task: asyncio.Task[Any] | None = None
         self._asked: list[float] = []
         self._until = math.inf
@@ -95,15 +101,26 @@ class Drain:
                 await asyncio.wait([over, self._task], return_when=asyncio.FIRST_COMPLETED)
             while not over.done():
                 busy = [mailbox for mailbox in self._live() if mailbox.state != IDLE]
-                if not busy:
+                running = self._running()
+                if not busy and not running:
                     return
-                passed = self._mark(busy)
-                await asyncio.wait([over, passed], return_when=asyncio.FIRST_COMPLETED)
+                for waiting in ([self._mark(busy)] if busy else [], running):
+                    await self._until_done(waiting, over)
                 await asyncio.sleep(_PAUSE)
         finally:
             _set(over)
             if self._timer is not None:
                 self._timer.cancel()
+
+    async def _until_done(self, waiting: list[Any], over: asyncio.Future[None]) -> None:
+        """Wait for all of some futures, or until the time is over."""
+        if not waiting or over.done():
+            return
+        all_done = asyncio.ensure_future(asyncio.wait(waiting))
+        try:
+            await asyncio.wait([over, all_done], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            all_done.cancel()
 
     def _mark(self, mailboxes: list[Mailbox]) -> asyncio.Future[None]:
         """What is done once each mailbox has handled what waits there now."""
@@ -122,13 +139,17 @@ class Drain:
         return passed
 
 
-def tell_dropped(mailboxes: Iterable[Mailbox]) -> None:
-    """Say how much of what was accepted nobody will handle."""
-    waiting = cancelled = 0
+def tell_dropped(mailboxes: Iterable[Mailbox], concurrent: int = 0) -> None:
+    """Say how much of what was accepted nobody will handle.
+
+    Args:
+        concurrent: how many handlers run beside their mailboxes.
+    """
+    waiting, cancelled = 0, concurrent
     for mailbox in mailboxes:
         waiting += sum(1 for entry in mailbox.queue if not _is_of_no_matter(entry[1]))
         cancelled += mailbox.state == SUSPENDED
-    if waiting:
+    if waiting or concurrent:
         log.warning(
             "stopping drops %d events that wait in mailboxes, and cancels %d handlers; "
             "stop(drain=seconds) gives them time",

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
+from compactor.actor.concurrent import Postponed, put_back
 from compactor.actor.entries import Entry, description, sender_of
 from compactor.actor.mailbox import Mailbox
 from compactor.actor.protobuf import DoesNotParse
@@ -37,6 +38,9 @@ class Failures:
         Returns:
             What is to be awaited before the next event, if the process is supervised.
         """
+        if isinstance(error, Postponed):
+            put_back(mailbox, entry)
+            return None
         if self.life.is_copy and isinstance(error, SystemExit):
             leave(error)
         if not self._is_told(mailbox, entry, error):
@@ -65,8 +69,14 @@ class Failures:
         return is_told and isinstance(error, Exception) and not isinstance(error, DoesNotParse)
 
     def end_family(self, mailbox: Mailbox) -> Coroutine[Any, Any, None]:
-        """Finalize a process that has children, once they have ended."""
+        """Finalize a process that has children, or has had concurrent handlers, once they have
+        ended.
+        """
         return self.supervision.end_family(mailbox)
+
+    def hurry(self, mailbox: Mailbox) -> None:
+        """A process that waits for its concurrent handlers shall end at once."""
+        self.supervision.hurry(mailbox)
 
     def handler_was_slow(
         self, mailbox: Mailbox, entry: Entry, unlooked: int, seconds: float

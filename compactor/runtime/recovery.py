@@ -70,7 +70,7 @@ class Recovery:
             return
         self._bury_message()
         self._end_what_is_the_old_ones()
-        await self._runtime.supervision.end_children(mailbox.pid)
+        await self._runtime.supervision.end_dependents(mailbox, waits=False)
         await self._call("finalize")
         if self._record.restarts is None or not await self._restart():
             self._end()
@@ -192,6 +192,8 @@ class AnsweredFailure:
     """
 
     __slots__ = ("_error",)
+
+    comes_first = True
 
     def __init__(self, error: BaseException) -> None:
         self._error = error

@@ -99,8 +99,9 @@ class Runtime(Failures):
         self.routes = RouteTable(self.registry.live.get)
         self.pages = Pages(self.registry.live, self.routes, backend, delegate)
         self.server = Server(self)
-        self.life, self.drain = Life(), Drain(self.registry.live.values)
         self.supervision = Supervision(self)
+        self.life = Life()
+        self.drain = Drain(self.registry.live.values, self.supervision.running)
         self.parents = self.supervision.parents
         self._ended = asyncio.Event()
         self._is_silent = False  # all processes have ended, so nobody has more to send
@@ -339,7 +340,7 @@ class Runtime(Failures):
         self.slices.close()
         linger = self.settings.linger
         self._ended = asyncio.Event()
-        tell_dropped(self.registry.live.values())
+        tell_dropped(self.registry.live.values(), len(self.supervision.running()))
         for mailbox in list(self.registry.live.values()):
             mailbox.terminate(inject=True)
         if self.registry.live:

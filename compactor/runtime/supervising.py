@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from compactor.actor.bound import Bound, bounded
+from compactor.actor.concurrent import Crew, put_next
 from compactor.actor.entries import Entry
 from compactor.actor.events import Initialization
 from compactor.actor.mailbox import ENDED, Mailbox
@@ -30,17 +31,22 @@ Factory = Callable[[], Process]
 
 
 class Family:
-    """The live children of one process, in the order in which they were spawned.
+    """What ends before one process does.
 
-    It watches that process, and has the children end if that one has ended without.
+    It watches that process, and has them end if that one has ended without.
+
+    Attributes:
+        children: those that live, in the order in which they were spawned.
+        crew: the handlers that run beside the mailbox, once there have been any.
     """
 
-    __slots__ = ("_supervision", "children", "parent")
+    __slots__ = ("_supervision", "children", "crew", "parent")
 
     def __init__(self, supervision: Supervision, parent: PID) -> None:
         self._supervision = supervision
         self.parent = parent
         self.children: dict[str, PID] = {}
+        self.crew: Crew | None = None
 
     def exited(self, pid: PID, reason: Reason) -> None:
         """The parent has ended."""
@@ -169,6 +175,47 @@ class Supervision:
 
     # On the loop
 
+    def crew_of(self, process: Process) -> Crew:
+        """What runs beside the mailbox of a process that is served right now."""
+        runtime, pid = self._runtime, process.pid
+        family = self.parents.get(pid.id)
+        if family is None:
+            family = self.parents.setdefault(pid.id, Family(self, pid))
+        crew = family.crew
+        if crew is None or crew.mailbox.process is not process:
+            mailbox = runtime.registry.live[pid.id]
+            crew = family.crew = Crew(mailbox, runtime, runtime.settings.max_concurrent_handlers)
+            runtime.watches.links.add(family, pid)
+        return crew
+
+    def runs_beside(self, pid: PID) -> bool:
+        """Whether the current task is a handler of a process that does not hold its mailbox."""
+        family = self.parents.get(pid.id)
+        crew = None if family is None else family.crew
+        return crew is not None and crew.has(asyncio.current_task())
+
+    def running(self) -> list[asyncio.Task[Any]]:
+        """The tasks of all handlers that run beside their mailboxes."""
+        crews = [family.crew for family in list(self.parents.values())]
+        return [task for crew in crews if crew is not None for task in crew.running]
+
+    def hurry(self, mailbox: Mailbox) -> None:
+        """Have a process that waits for its handlers wait no more."""
+        family = self.parents.get(mailbox.pid.id)
+        if family is not None and family.crew is not None and family.crew.mailbox is mailbox:
+            family.crew.hurry()
+
+    async def end_dependents(self, mailbox: Mailbox, waits: bool) -> None:
+        """Have all end that ends before a process does.
+
+        Args:
+            waits: whether concurrent handlers are waited for, and not cancelled.
+        """
+        family = self.parents.get(mailbox.pid.id)
+        if family is not None and family.crew is not None and family.crew.mailbox is mailbox:
+            await family.crew.end(self._runtime.settings.linger, waits)
+        await self.end_children(mailbox.pid)
+
     def _terminate(self, record: Supervised, inject: bool) -> None:
         if self.records.get(record.pid.id) is record:
             self._runtime.registry.live[record.pid.id].terminate(inject)
@@ -191,14 +238,16 @@ class Supervision:
         if self.parents.get(id_) is family:
             self.parents.pop(id_, None)
         self._runtime.watches.links.drop(family)
+        if family.crew is not None and family.crew.running:
+            family.crew.cancel()
         for pid in reversed(list(family.children.values())):
             mailbox = self._runtime.registry.live.get(pid.id)
             if mailbox is not None:
                 mailbox.terminate(True)
 
     async def end_family(self, mailbox: Mailbox) -> None:
-        """Have the children of a process end, and then finalize it."""
-        await self.end_children(mailbox.pid)
+        """Have all end that ends before a process, and then finalize it."""
+        await self.end_dependents(mailbox, waits=mailbox._dropped is None)
         result = mailbox.process.finalize()
         if inspect.isawaitable(result):
             await result
@@ -244,7 +293,7 @@ class Supervision:
         if isinstance(error, DoesNotParse):
             return  # whoever has asked has failed
         if has_policy and mailbox is not None and mailbox.process is process:
-            mailbox.put_first(AnsweredFailure(error))
+            put_next(mailbox, AnsweredFailure(error))
 
     def failed(
         self, mailbox: Mailbox, entry: Entry, error: BaseException

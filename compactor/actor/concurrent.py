@@ -1,0 +1,269 @@
+"""``Crew``: the handlers of one process that do not hold its mailbox while they await.
+
+A handler that is marked as concurrent begins in its turn, as all others, and in the context of its
+process; what it awaits is a task of its own, and the mailbox goes on.  Once as many are under way
+as may be, the next one holds the mailbox until one of them ends: so all begin in their order, and
+what waits behind them is counted, bounded and handed over as everywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import math
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from compactor.actor.entries import Entry, Event, discard, sender_of
+from compactor.actor.events import Sized
+from compactor.actor.mailbox import IDLE, serve
+from compactor.actor.mailbox_owner import MailboxOwner
+from compactor.actor.routes import Call
+from compactor.errors import Reason
+from compactor.http.awaited import Apart
+from compactor.metrics.logs import log
+from compactor.pid import PID, TEMPORARY
+
+Start = Callable[[], Any]
+"""Begins a handler, and returns what is left to await."""
+
+
+class CrewOwner(MailboxOwner, Protocol):
+    """Whose mailbox it is."""
+
+    @property
+    def run_queue(self) -> Any: ...
+
+
+class Postponed(BaseException):
+    """The process has failed before a handler could begin that has waited for others to end."""
+
+
+class Failure:
+    """A concurrent handler has raised: what a policy says is done next of all.
+
+    Args:
+        recovery: does it.
+    """
+
+    __slots__ = ("_recovery",)
+
+    comes_first = True
+
+    def __init__(self, recovery: Coroutine[Any, Any, None]) -> None:
+        self._recovery = recovery
+
+    def serve(self, mailbox: Any) -> Coroutine[Any, Any, None]:
+        return self._recovery
+
+    def moved(self, mailbox: Any, page_of: Any) -> bool:
+        """What takes the place of the old object has not failed."""
+        return False
+
+    def discard(self, reason: Reason) -> None:
+        self._recovery.close()
+
+    def __str__(self) -> str:
+        return "failure of a concurrent handler"
+
+
+class Crew:
+    """What of one process runs beside its mailbox.
+
+    Args:
+        mailbox: of the process.
+        owner: of the mailbox.
+        most: how many handlers may be under way.
+    """
+
+    __slots__ = ("_free", "_most", "_over", "_owner", "_running", "is_ending", "mailbox")
+
+    def __init__(self, mailbox: Any, owner: CrewOwner, most: int) -> None:
+        self.mailbox = mailbox
+        self.is_ending = False
+        self._owner = owner
+        self._most = most
+        self._running: dict[asyncio.Task[Any], None] = {}
+        self._free: asyncio.Future[None] | None = None  # for the handler that waits for a place
+        self._over: asyncio.Future[None] | None = None  # for the end of the process
+
+    @property
+    def running(self) -> list[asyncio.Task[Any]]:
+        """The tasks of the handlers that are under way."""
+        return list(self._running)
+
+    def has(self, task: asyncio.Task[Any] | None) -> bool:
+        """Whether a task is that of such a handler."""
+        return task in self._running
+
+    def begin(self, start: Start, entry: Entry) -> Any:
+        """Begin a handler: now, or, as what is returned is awaited, once there is a place.
+
+        Args:
+            entry: what is handled, as the mailbox would hold it.
+        """
+        if len(self._running) >= self._most:
+            return self._wait(start, entry)
+        return self._begin(start, entry)
+
+    def _begin(self, start: Start, entry: Entry) -> Any:
+        rest = start()
+        if not isinstance(rest, Coroutine):  # of a plain method that overrides an ``async`` one
+            return rest
+        run_queue = self._owner.run_queue
+        try:
+            task = run_queue.loop.create_task(run_queue.sampled(rest, self.mailbox, entry))
+        except MemoryError:
+            rest.close()
+            raise
+        self._running[task] = None
+        task.add_done_callback(functools.partial(self._done, entry))
+        return None
+
+    async def _wait(self, start: Start, entry: Entry) -> None:
+        """Hold the mailbox until there is a place, and begin."""
+        while len(self._running) >= self._most:
+            self._free = self._owner.run_queue.loop.create_future()
+            try:
+                await self._free
+            except asyncio.CancelledError:
+                self._drop(entry)
+                raise
+        if _first_of(self.mailbox.queue):
+            raise Postponed
+        self._begin(start, entry)
+
+    def _drop(self, entry: Entry) -> None:
+        """Tell of what the process ends without."""
+        event = entry[1]
+        if entry[0] is not serve or not self.mailbox.drop(event):
+            for _ in discard(
+                deque([entry]), self.mailbox, self._owner.message_dropped, Reason.TERMINATED
+            ):
+                pass
+
+    def _done(self, entry: Entry, task: asyncio.Task[Any]) -> None:
+        self._running.pop(task, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(entry, error)
+        elif task.cancelled() and self.is_ending and _was_sent(entry):
+            self._drop(entry)
+        if self._free is not None and not self._free.done():
+            self._free.set_result(None)
+        if not self._running:
+            self.hurry()
+
+    def _failed(self, entry: Entry, error: BaseException) -> None:
+        recovery = self._owner.handler_failed(self.mailbox, entry, error)
+        if recovery is None:
+            return
+        if self.is_ending:
+            recovery.close()
+        else:
+            put_next(self.mailbox, Failure(recovery))
+
+    # Ending
+
+    def hurry(self) -> None:
+        """Wait for nothing more before the handlers that are under way are cancelled."""
+        if self._over is not None and not self._over.done():
+            self._over.set_result(None)
+
+    def cancel(self) -> None:
+        """Cancel all, after their first steps: before, nobody would learn."""
+        self.is_ending = True
+        self._owner.run_queue.loop.call_soon(self._cancel)
+
+    def _cancel(self) -> None:
+        for task in self.running:
+            task.cancel()
+
+    async def end(self, seconds: float, waits: bool) -> None:
+        """Have no handler under way any more, before the process ends or is made anew.
+
+        Args:
+            seconds: that those which are cancelled have to end.
+            waits: whether they first go on to their own end, until ``hurry``.
+        """
+        if waits and self._running:
+            self._over = self._owner.run_queue.loop.create_future()
+            await self._over
+        running = self.running
+        if not running:
+            return
+        self.cancel()
+        _, left = await asyncio.wait(running, timeout=None if seconds == math.inf else seconds)
+        if left:
+            pid = self.mailbox.pid
+            log.warning(
+                "process %s: %d concurrent handlers did not end within %s s",
+                pid,
+                len(left),
+                seconds,
+            )
+
+
+def _was_sent(entry: Entry) -> bool:
+    """Whether it is a message that nobody waits for the answer of."""
+    sender = sender_of(entry)
+    return sender is not None and not (
+        sender.id.startswith(TEMPORARY) and hasattr(entry[0], "answers")
+    )
+
+
+def _first_of(queue: Any) -> list[Entry]:
+    """The events at the beginning of a queue that come before all that has waited."""
+    first: list[Entry] = []
+    for entry in queue:
+        if not getattr(entry[1], "comes_first", False):
+            break
+        first.append(entry)
+    return first
+
+
+def put_next(mailbox: Any, event: Event) -> None:
+    """Have an event be served next, also if nobody is served right now."""
+    if mailbox.state == IDLE:
+        mailbox.put_event(event)
+    else:
+        mailbox.put_first(event)
+
+
+def put_back(mailbox: Any, entry: Entry) -> None:
+    """Have an entry that was postponed wait in its place again, behind the failure."""
+    if isinstance(entry[1], tuple):
+        mailbox.account(entry[1][2])
+    elif isinstance(entry[1], Sized):
+        mailbox.account(entry[1].size)
+    first = _first_of(mailbox.queue)
+    mailbox.queue = deque([*first, entry, *list(mailbox.queue)[len(first) :]])
+
+
+def concurrent_call(process: Any, call: Call) -> Call:
+    """The call of a concurrent handler of messages.
+
+    Args:
+        process: whose handler it is.
+        call: takes who has sent a message, and the body.
+    """
+
+    def handle(from_pid: PID, body: Any) -> Any:
+        crew = process.context._crew_of(process)
+        return crew.begin(functools.partial(call, from_pid, body), (handle, from_pid, body))
+
+    if hasattr(call, "answers"):
+        handle.answers = True  # type: ignore[attr-defined]
+    return handle
+
+
+def concurrent_route(process: Any, call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The call of a concurrent route, which takes a request."""
+
+    def handle(request: Any) -> Apart:
+        def begin(exchange: Any, start: Start, mailbox: Any) -> Any:
+            return process.context._crew_of(process).begin(start, (serve, exchange, mailbox))
+
+        return Apart(functools.partial(call, request), begin)
+
+    return handle
