@@ -118,6 +118,11 @@ class Inquiry:
         """The name, for the log."""
         return (self._name,)
 
+    @property
+    def parse(self) -> Any:
+        """What reads the body; None if the handler takes bytes."""
+        return getattr(self._call, "parse", None)
+
     def renewed(self, process: Any, call: Call) -> Inquiry:
         """The same for a process that takes the place of the one that was asked."""
         return Inquiry(process, self._name, call, self._to, self._answers, self._encode)
@@ -311,4 +316,5 @@ def answering(process: Any, name: str, call: Call, encode: Encode | None = None)
         return Inquiry(process, name, call, from_pid, True, encode)(asker, body)
 
     handle.answers = True  # type: ignore[attr-defined]
+    handle.parse = getattr(call, "parse", None)  # type: ignore[attr-defined]
     return handle

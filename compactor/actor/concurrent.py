@@ -252,6 +252,7 @@ def concurrent_call(process: Any, call: Call) -> Call:
         crew = process.context._crew_of(process)
         return crew.begin(functools.partial(call, from_pid, body), (handle, from_pid, body))
 
+    handle.parse = getattr(call, "parse", None)  # type: ignore[attr-defined]
     if hasattr(call, "answers"):
         handle.answers = True  # type: ignore[attr-defined]
     return handle

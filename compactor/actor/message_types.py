@@ -161,6 +161,13 @@ class MessageTypes:
                 raise DoesNotParse.of(body, name, error) from error
             return call(from_pid, message)
 
+        def parse(body: bytes) -> Any:
+            try:
+                return read(body)
+            except Exception as error:
+                raise DoesNotParse.of(body, name, error) from error
+
+        decode_and_call.parse = parse  # type: ignore[attr-defined]
         return decode_and_call
 
     # Asks

@@ -69,9 +69,32 @@ def parser_of(message_type: Any) -> Callable[[bytes], Any]:
     return parse
 
 
+def why_unreadable(call: Any, body: bytes) -> bytes:
+    """Why a handler cannot read a body, to be answered; empty if it can, or takes bytes.
+
+    Args:
+        call: of the handler; its ``parse``, if it has one, makes a message of bytes.
+    """
+    parse = getattr(call, "parse", None)
+    if parse is not None:
+        try:
+            parse(body)
+        except DoesNotParse as error:
+            return str(error).encode("utf-8", "backslashreplace")
+    return b""
+
+
 def parsing_call(call: Callable[[Any, Any], Any], message_type: Any) -> Callable[[Any, bytes], Any]:
     """A call that takes bytes, for one that takes the message that they make."""
     parse = parser_of(message_type)
+    parse_and_call = _parsing_call(call, message_type, parse)
+    parse_and_call.parse = parse  # type: ignore[attr-defined]
+    return parse_and_call
+
+
+def _parsing_call(
+    call: Callable[[Any, Any], Any], message_type: Any, parse: Callable[[bytes], Any]
+) -> Callable[[Any, bytes], Any]:
     if _has_required(message_type):
         return lambda from_pid, body: call(from_pid, parse(body))
     from_string = message_type.FromString

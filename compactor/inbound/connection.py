@@ -8,6 +8,8 @@ import ssl
 from typing import cast
 
 from compactor.actor.mailbox import Mailbox
+from compactor.actor.protobuf import why_unreadable
+from compactor.actor.routes import Call
 from compactor.errors import RemoteProtocolError
 from compactor.http.exchange import Exchange
 from compactor.inbound.body_reader import LargeBodyReader
@@ -166,9 +168,10 @@ class ServerConnection(asyncio.Protocol):
             if self._eof or self._responses.is_over:  # what was left may have had no answer
                 self.send_out()
 
-    def accepted(self, head: Head) -> None:
-        """Answer a message that a mailbox took."""
-        self._responses.answer(202, b"", head)
+    def accepted(self, head: Head, call: Call, body: bytes) -> None:
+        """Answer a message that a mailbox took, whose handler may not be able to read it."""
+        why = why_unreadable(call, body)
+        self._responses.answer(400 if why else 202, why, head)
 
     def unusual_message(self, head: Head, sender: PID, body: bytes) -> None:
         """Take a message to which there is more than its path."""

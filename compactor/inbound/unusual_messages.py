@@ -11,6 +11,7 @@ import asyncio
 from compactor.actor.answering import asked
 from compactor.actor.asks import GIVEN_UP
 from compactor.actor.entries import LARGE, unhandled
+from compactor.actor.protobuf import why_unreadable
 from compactor.actor.routes import split_path
 from compactor.errors import Reason, RemoteProtocolError
 from compactor.http.status import STOPPING
@@ -90,7 +91,8 @@ class UnusualMessages:
         else:
             mailbox.put_message(call, sender, body)
         self._delivery.hold_if_full(mailbox)
-        self._responses.answer(202, b"", head)
+        why = why_unreadable(call, body) if head.wants_answer else b""
+        self._responses.answer(400 if why else 202, why, head)
 
     def _is_of_an_ask(self, head: Head, sender: PID, body: bytes) -> bool:
         """Whether a message answered an ask, or says that nobody waits for an answer any more."""
