@@ -22,7 +22,7 @@ from compactor.actor.handlers import (
 from compactor.actor.messages import Ask, asked_type
 from compactor.actor.patterns import is_pattern
 from compactor.actor.protobuf import without_parsing
-from compactor.actor.route_methods import ANY, methods_of
+from compactor.actor.route_methods import ANY, methods_of, names_of
 from compactor.pid import PID
 
 _METHODS = (staticmethod, classmethod)
@@ -119,7 +119,9 @@ def _is_typed(value: Any, name: str) -> bool:
 
 def _check_handler(where: str, value: Any, kind: str, name: str, message: Any) -> None:
     answers = marks(value, ANSWER_ATTRIBUTE) or ()
-    is_concurrent = (kind, name, CONCURRENT) in (marks(value, TRAIT_ATTRIBUTE) or ())
+    traits = marks(value, TRAIT_ATTRIBUTE) or ()
+    names = names_of(name) if kind == ROUTE_ATTRIBUTE else [name]
+    is_concurrent = any((kind, one, CONCURRENT) in traits for one in names)
     value = without_parsing(value)
     function = value.__func__ if isinstance(value, _METHODS) else value
     is_route = kind == ROUTE_ATTRIBUTE

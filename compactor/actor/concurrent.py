@@ -258,10 +258,21 @@ def concurrent_call(process: Any, call: Call) -> Call:
     return handle
 
 
-def concurrent_route(process: Any, call: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The call of a concurrent route, which takes a request."""
+def concurrent_route(
+    process: Any, call: Callable[[Any], Any], is_concurrent: Callable[[str], bool]
+) -> Callable[[Any], Any]:
+    """The call of routes of which some are concurrent.
 
-    def handle(request: Any) -> Apart:
+    Args:
+        process: whose routes they are.
+        call: takes a request.
+        is_concurrent: whether the route is that serves a method.
+    """
+
+    def handle(request: Any) -> Any:
+        if not is_concurrent(request.method):
+            return call(request)
+
         def begin(exchange: Any, start: Start, mailbox: Any) -> Any:
             return process.context._crew_of(process).begin(start, (serve, exchange, mailbox))
 

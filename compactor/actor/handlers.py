@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from compactor.actor.patterns import Patterns, is_pattern
 from compactor.actor.protobuf import full_name
-from compactor.actor.route_methods import ANY, methods_of, served_by
+from compactor.actor.route_methods import ANY, methods_of, name_of, served_by
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -235,7 +235,11 @@ def _traits(
         trait
         for kind, name, attribute in (
             *((INSTALL_ATTRIBUTE, n, a) for n, a in messages.items()),
-            *((ROUTE_ATTRIBUTE, p, a) for p, by in routes.items() for a in by.values()),
+            *(
+                (ROUTE_ATTRIBUTE, name_of(m, p), a)
+                for p, by in routes.items()
+                for m, a in by.items()
+            ),
         )
         for trait in marks(decorated[attribute], TRAIT_ATTRIBUTE) or ()
         if trait[:2] == (kind, name)

@@ -52,6 +52,21 @@ def methods_of(path: str) -> tuple[str, ...]:
     return path.methods if isinstance(path, RoutePath) else (ANY,)
 
 
+def names_of(path: str) -> list[str]:
+    """The names of what may be said of the routes of a path: one for each method."""
+    return [name_of(method, path) for method in methods_of(path)]
+
+
+def name_of(method: str, path: str) -> str:
+    """The same for one method, which may be ``ANY``."""
+    return f"{method} {path}"
+
+
+def served_as(serves: Any, method: str) -> str:
+    """As which method requests with a method are served, by what a class has for their path."""
+    return serves.served_as(method) if isinstance(serves, ByMethod) else ANY
+
+
 class ByMethod:
     """What a class has for one path, by method; it is bound to a process as one of its methods is.
 
@@ -62,9 +77,10 @@ class ByMethod:
         values: what the class has to serve each method, and ``ANY``.
     """
 
-    __slots__ = ("_allow", "_values")
+    __slots__ = ("_allow", "_given", "_values")
 
     def __init__(self, values: Mapping[str, Any]) -> None:
+        self._given = frozenset(values)
         self._values = dict(values)
         if "GET" in values:
             self._values.setdefault("HEAD", values["GET"])
@@ -78,6 +94,12 @@ class ByMethod:
             return calls.get(request.method, rest)(request, *args, **kw)
 
         return serve
+
+    def served_as(self, method: str) -> str:
+        """As which of the given methods one is served."""
+        if method == "HEAD" and method not in self._given and "GET" in self._given:
+            return "GET"
+        return method if method in self._given else ANY
 
     def _refuse(self, request: Request, *_: Any, **__: Any) -> Response:
         allow = {"Allow": self._allow}

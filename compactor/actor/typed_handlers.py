@@ -25,7 +25,7 @@ from compactor.actor.messages import (
 )
 from compactor.actor.patterns import check_pattern, is_pattern
 from compactor.actor.protobuf import full_name
-from compactor.actor.route_methods import RoutePath
+from compactor.actor.route_methods import RoutePath, names_of
 from compactor.pid import PID
 from compactor.wire.encoder import check_name
 
@@ -171,8 +171,10 @@ class Installing:
             path = RoutePath(path, methods)
 
         def wrap(function: Method) -> Method:
-            marked = mark(function, ROUTE_ATTRIBUTE, path)
-            return mark_traits(marked, ROUTE_ATTRIBUTE, path, concurrent=concurrent)
+            mark(function, ROUTE_ATTRIBUTE, path)
+            for name in names_of(path):
+                mark_traits(function, ROUTE_ATTRIBUTE, name, concurrent=concurrent)
+            return function
 
         return wrap
 

@@ -10,6 +10,7 @@ from compactor.actor.answering import answering
 from compactor.actor.concurrent import concurrent_call, concurrent_route
 from compactor.actor.handlers import CONCURRENT, INSTALL_ATTRIBUTE, ROUTE_ATTRIBUTE, bound
 from compactor.actor.protobuf import without_parsing
+from compactor.actor.route_methods import name_of, served_as
 from compactor.actor.routes import Call
 from compactor.process import Process
 
@@ -47,5 +48,11 @@ def bind_route(process: Process, route: str) -> Callable[[Any], Any]:
         call = functools.partial(process.handle_http, route)
     else:
         call = bound(table.routes[route], process)
-    is_concurrent = (ROUTE_ATTRIBUTE, route, CONCURRENT) in table.traits
-    return concurrent_route(process, call) if is_concurrent else call
+    if any(kind == ROUTE_ATTRIBUTE for kind, _, _ in table.traits):
+
+        def is_concurrent(method: str) -> bool:
+            name = name_of(served_as(table.routes[route], method), route)
+            return (ROUTE_ATTRIBUTE, name, CONCURRENT) in table.traits
+
+        return concurrent_route(process, call, is_concurrent)
+    return call

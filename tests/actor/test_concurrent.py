@@ -268,6 +268,28 @@ def test_pipelined_requests_overlap_and_are_answered_in_order(
     assert time.monotonic() - began < 3.0  # one after the other they take six
 
 
+def test_of_one_path_each_method_says_for_itself(context: Context, connect: Connect) -> None:
+    class Items(Server):
+        @route("/items/{item}", methods=["GET"], concurrent=True)
+        async def look(self, request: Request) -> str:
+            return await self.wait(f"look {request.path_params['item']}")
+
+        @route("/items/{item}", methods=["POST", "PUT"])
+        async def change(self, request: Request) -> str:
+            return await self.wait("change")
+
+    items = spawned(context, Items())
+    socks = [connect(context) for _ in range(5)]
+    for sock, method in zip(socks, ["GET", "HEAD", "DELETE", "PUT", "POST"], strict=True):
+        sock.sendall(b"%s /server/items/5 HTTP/1.1\r\nHost: x\r\n\r\n" % method.encode())
+        if method in ("GET", "HEAD", "PUT"):  # POST waits behind that
+            assert items.events.take().startswith("begins")
+    assert read_answer(socks[2])[0] == 405
+    context._runtime.run_queue.loop.call_soon_threadsafe(items.gate.set)
+    assert items.events.take_many(3) == ["ends look 5", "ends look 5", "ends change"]
+    assert items.events.take_many(2) == ["begins change", "ends change"]
+
+
 def test_http_asks_of_a_concurrent_handler_overlap(context: Context, connect: Connect) -> None:
     server = spawned(context, Server())
     socks = [connect(context) for _ in range(3)]
