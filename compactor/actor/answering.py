@@ -278,6 +278,12 @@ def current(process: Any) -> Inquiry:
     return inquiry
 
 
+def inquiry_of(call: Call) -> Call:
+    """The inquiry that calls this right now; the call itself if none does."""
+    inquiry = _current.get()
+    return inquiry if inquiry is not None and inquiry._call is call else call
+
+
 def asked(process: Any, name: str, call: Call, sender: PID) -> Call:
     """The call that has a message handled, such that ``reply`` answers it if it was asked.
 

@@ -15,8 +15,8 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
+from compactor.actor.answering import inquiry_of
 from compactor.actor.entries import Entry, Event, discard, sender_of
-from compactor.actor.events import Sized
 from compactor.actor.mailbox import IDLE, serve
 from compactor.actor.mailbox_owner import MailboxOwner
 from compactor.actor.routes import Call
@@ -34,10 +34,6 @@ class CrewOwner(MailboxOwner, Protocol):
 
     @property
     def run_queue(self) -> Any: ...
-
-
-class Postponed(BaseException):
-    """The process has failed before a handler could begin that has waited for others to end."""
 
 
 class Failure:
@@ -130,9 +126,12 @@ class Crew:
             except asyncio.CancelledError:
                 self._drop(entry)
                 raise
-        if _first_of(self.mailbox.queue):
-            raise Postponed
-        self._begin(start, entry)
+        first = _first_of(self.mailbox.queue)
+        if first:  # the process has failed: what has not begun is for the one that comes next
+            rest = list(self.mailbox.queue)[len(first) :]
+            self.mailbox.queue = deque([*first, entry, *rest])
+        else:
+            self._begin(start, entry)
 
     def _drop(self, entry: Entry) -> None:
         """Tell of what the process ends without."""
@@ -230,16 +229,6 @@ def put_next(mailbox: Any, event: Event) -> None:
         mailbox.put_first(event)
 
 
-def put_back(mailbox: Any, entry: Entry) -> None:
-    """Have an entry that was postponed wait in its place again, behind the failure."""
-    if isinstance(entry[1], tuple):
-        mailbox.account(entry[1][2])
-    elif isinstance(entry[1], Sized):
-        mailbox.account(entry[1].size)
-    first = _first_of(mailbox.queue)
-    mailbox.queue = deque([*first, entry, *list(mailbox.queue)[len(first) :]])
-
-
 def concurrent_call(process: Any, call: Call) -> Call:
     """The call of a concurrent handler of messages.
 
@@ -250,7 +239,8 @@ def concurrent_call(process: Any, call: Call) -> Call:
 
     def handle(from_pid: PID, body: Any) -> Any:
         crew = process.context._crew_of(process)
-        return crew.begin(functools.partial(call, from_pid, body), (handle, from_pid, body))
+        entry = (inquiry_of(handle), from_pid, body)
+        return crew.begin(functools.partial(call, from_pid, body), entry)
 
     handle.parse = getattr(call, "parse", None)  # type: ignore[attr-defined]
     if hasattr(call, "answers"):

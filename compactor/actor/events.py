@@ -33,14 +33,14 @@ def is_method_of(call: Any, process: Any) -> bool:
 class Sized:
     """An event that takes so many bytes while it waits, which its mailbox has been told."""
 
-    __slots__ = ("_event", "size")
+    __slots__ = ("_event", "_size")
 
     def __init__(self, event: Event, size: int) -> None:
         self._event = event
-        self.size = size
+        self._size = size
 
     def serve(self, mailbox: Any) -> Any:
-        mailbox.account(-self.size)
+        mailbox.account(-self._size)
         return self._event.serve(mailbox)
 
     def discard(self, reason: Reason) -> None:

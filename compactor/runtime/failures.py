@@ -6,7 +6,6 @@ import functools
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from compactor.actor.concurrent import Postponed, put_back
 from compactor.actor.entries import Entry, description, sender_of
 from compactor.actor.mailbox import Mailbox
 from compactor.actor.protobuf import DoesNotParse
@@ -38,9 +37,6 @@ class Failures:
         Returns:
             What is to be awaited before the next event, if the process is supervised.
         """
-        if isinstance(error, Postponed):
-            put_back(mailbox, entry)
-            return None
         if self.life.is_copy and isinstance(error, SystemExit):
             leave(error)
         if not self._is_told(mailbox, entry, error):
