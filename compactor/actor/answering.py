@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from compactor.actor.handlers import INSTALL_ATTRIBUTE, UNCANCELLABLE
 from compactor.actor.inquiries import Inquiries
 from compactor.actor.pending import FAILED, no_answer
-from compactor.actor.protobuf import message_name
+from compactor.actor.protobuf import full_name, message_name
 from compactor.actor.routes import Call, split_path
 from compactor.errors import ProcessError, Reason
 from compactor.pid import PID, TEMPORARY
@@ -211,7 +211,15 @@ class Inquiry:
 
     def give(self, value: Any) -> None:
         """Answer with a value; whoever has given up gets none."""
+        if value is None and self._encode is None:
+            self._check_none()
         self._send(encoded(self._name, value, self._encode))
+
+    def _check_none(self) -> None:
+        """Refuse to answer a protocol buffer with nothing, which would parse as an empty one."""
+        _, kind = self.process.__handlers__().messages.get(self._name, (None, None))
+        if kind is not None and full_name(kind, "FromString") is not None:
+            raise TypeError(f"{self._name} is answered with a protocol buffer, not with None")
 
     def fail(self, error: BaseException) -> None:
         """Answer with an error."""

@@ -41,14 +41,16 @@ class Failure:
 
     Args:
         recovery: does it.
+        lost: called if that is not done any more, for the process has failed before.
     """
 
-    __slots__ = ("_recovery",)
+    __slots__ = ("_lost", "_recovery")
 
     comes_first = True
 
-    def __init__(self, recovery: Coroutine[Any, Any, None]) -> None:
+    def __init__(self, recovery: Coroutine[Any, Any, None], lost: Callable[[], Any]) -> None:
         self._recovery = recovery
+        self._lost = lost
 
     def serve(self, mailbox: Any) -> Coroutine[Any, Any, None]:
         return self._recovery
@@ -59,6 +61,7 @@ class Failure:
 
     def discard(self, reason: Reason) -> None:
         self._recovery.close()
+        self._lost()
 
     def __str__(self) -> str:
         return "failure of a concurrent handler"
@@ -73,11 +76,21 @@ class Crew:
         most: how many handlers may be under way.
     """
 
-    __slots__ = ("_free", "_most", "_over", "_owner", "_running", "is_ending", "mailbox")
+    __slots__ = (
+        "_begins",
+        "_free",
+        "_most",
+        "_over",
+        "_owner",
+        "_running",
+        "is_ending",
+        "mailbox",
+    )
 
     def __init__(self, mailbox: Any, owner: CrewOwner, most: int) -> None:
         self.mailbox = mailbox
         self.is_ending = False
+        self._begins = False
         self._owner = owner
         self._most = most
         self._running: dict[asyncio.Task[Any], None] = {}
@@ -91,7 +104,7 @@ class Crew:
 
     def has(self, task: asyncio.Task[Any] | None) -> bool:
         """Whether a task is that of such a handler."""
-        return task in self._running
+        return self._begins or task in self._running
 
     def begin(self, start: Start, entry: Entry) -> Any:
         """Begin a handler: now, or, as what is returned is awaited, once there is a place.
@@ -108,11 +121,14 @@ class Crew:
         if not isinstance(rest, Coroutine):  # of a plain method that overrides an ``async`` one
             return rest
         run_queue = self._owner.run_queue
+        self._begins = True  # an eager task takes its first step at once
         try:
             task = run_queue.loop.create_task(run_queue.sampled(rest, self.mailbox, entry))
         except MemoryError:
             rest.close()
             raise
+        finally:
+            self._begins = False
         self._running[task] = None
         task.add_done_callback(functools.partial(self._done, entry))
         return None
@@ -126,10 +142,13 @@ class Crew:
             except asyncio.CancelledError:
                 self._drop(entry)
                 raise
-        first = _first_of(self.mailbox.queue)
+        queue = self.mailbox.queue
+        first = _first_of(queue)
         if first:  # the process has failed: what has not begun is for the one that comes next
-            rest = list(self.mailbox.queue)[len(first) :]
-            self.mailbox.queue = deque([*first, entry, *rest])
+            for _ in first:
+                queue.popleft()
+            queue.appendleft(entry)
+            queue.extendleft(reversed(first))
         else:
             self._begin(start, entry)
 
@@ -142,12 +161,23 @@ class Crew:
             ):
                 pass
 
+    def _bury(self, entry: Entry, reason: Reason) -> None:
+        """Tell of a message whose handler has come to no good end, unless its asker was told."""
+        sender = sender_of(entry)
+        is_told = sender is None or (
+            sender.id.startswith(TEMPORARY)
+            and (reason is Reason.FAILED or hasattr(entry[0], "answers"))
+        )
+        if not is_told:
+            for _ in discard(deque([entry]), self.mailbox, self._owner.message_dropped, reason):
+                pass
+
     def _done(self, entry: Entry, task: asyncio.Task[Any]) -> None:
         self._running.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failed(entry, error)
-        elif task.cancelled() and self.is_ending and _was_sent(entry):
-            self._drop(entry)
+        elif task.cancelled() and self.is_ending:
+            self._bury(entry, Reason.TERMINATED)
         if self._free is not None and not self._free.done():
             self._free.set_result(None)
         if not self._running:
@@ -157,10 +187,11 @@ class Crew:
         recovery = self._owner.handler_failed(self.mailbox, entry, error)
         if recovery is None:
             return
+        failure = Failure(recovery, functools.partial(self._bury, entry, Reason.FAILED))
         if self.is_ending:
-            recovery.close()
+            failure.discard(Reason.FAILED)
         else:
-            put_next(self.mailbox, Failure(recovery))
+            put_next(self.mailbox, failure)
 
     # Ending
 
@@ -201,14 +232,6 @@ class Crew:
                 len(left),
                 seconds,
             )
-
-
-def _was_sent(entry: Entry) -> bool:
-    """Whether it is a message that nobody waits for the answer of."""
-    sender = sender_of(entry)
-    return sender is not None and not (
-        sender.id.startswith(TEMPORARY) and hasattr(entry[0], "answers")
-    )
 
 
 def _first_of(queue: Any) -> list[Entry]:

@@ -25,7 +25,7 @@ from compactor.errors import ContextError, InvalidMethod, ProcessError, ProcessT
 from compactor.pid import PID, check_pid
 
 from ..net.portal import Portal
-from .mailbox import Mailbox
+from .mailbox import ENDED, Mailbox
 from .waiter import Waiter, set_threadsafe
 
 _PENDING, _RUNNING, _FINISHED = _base.PENDING, _base.RUNNING, _base.FINISHED
@@ -86,7 +86,10 @@ class Call:
 
     def put(self) -> None:
         """Put it into the mailbox, on the loop's thread."""
-        self._mailbox.put_event(self)
+        if self._mailbox.state == ENDED:
+            self._mailbox._owner.put_late(self._mailbox, self)
+        else:
+            self._mailbox.put_event(self)
 
     def serve(self, mailbox: Any) -> Any:
         if not self._start():
@@ -116,9 +119,8 @@ class Call:
             if not callable(method):
                 return False
             self._function = method
-        else:
-            if is_method_of(method, self._mailbox.process):
-                return False
+        elif is_method_of(method, self._mailbox.process):
+            return False
         self._mailbox = mailbox
         return True
 

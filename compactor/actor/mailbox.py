@@ -89,8 +89,7 @@ class Mailbox:
         if call is None:
             call = self._owner.bind(self.process, name)
             if call is not None:
-                if self.calls is None:
-                    self.calls = {}
+                self.calls = self.calls or {}
                 self.calls[name] = call
         return call
 
@@ -110,7 +109,8 @@ class Mailbox:
 
     def put_first(self, event: Event) -> None:
         """Add an event before all others."""
-        self.queue = deque([(serve, event, self), *self.queue])
+        self.queue = self.queue or deque()
+        self.queue.appendleft((serve, event, self))
 
     def serve_now(self, call: Call, a: Any, b: Any) -> None:
         """Serve an entry at once; only if the mailbox is idle, and outside of all handlers."""
@@ -347,7 +347,8 @@ class Mailbox:
         """Report with the end of the process an event that it cancels; False if it does not end."""
         if self._dropped is None:
             return False
-        self._dropped = deque([(serve, event, self), *self._dropped])
+        self._dropped = self._dropped or deque()
+        self._dropped.appendleft((serve, event, self))
         return True
 
     def abandon(
@@ -375,8 +376,7 @@ class Mailbox:
 
     def _cancel_task(self) -> None:
         """Cancel a handler that is awaited, after its first step: before, nobody would learn."""
-        assert self._task is not None
-        self._run_queue.loop.call_soon(self._task.cancel)
+        self._run_queue.loop.call_soon(self._task.cancel)  # type: ignore[union-attr]
 
     def _discard(self, reason: Reason) -> None:
         """Empty the queue; what waited is reported, and what was dropped before."""

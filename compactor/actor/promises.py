@@ -64,7 +64,14 @@ class Promise(Future[Result]):
 
 
 class Exit(Promise[Reason]):
-    """The reason of an exit; it watches as a linker does."""
+    """The reason of an exit; it watches as a linker does.
+
+    Attributes:
+        detail: once it is done, the text of the cause, where it is known: that of the error with
+            which the process has failed.  Empty for all other ends.
+    """
+
+    detail = ""
 
     def exited(self, pid: PID, reason: Reason) -> None:
         """It has come."""

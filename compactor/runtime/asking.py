@@ -153,6 +153,8 @@ class ContextAsking(LoopOwner):
 
 
 def _checked(seconds: float) -> float:
+    if isinstance(seconds, bool):
+        raise TypeError(f"the time for an answer is a number of seconds, got {seconds!r}")
     if not isinstance(seconds, (int, float)) or not 0 < seconds < math.inf:
         raise ValueError(
             f"the time for an answer must be a finite number of seconds above 0, got {seconds!r}"

@@ -10,6 +10,7 @@ from compactor.actor.entries import Entry, description, sender_of
 from compactor.actor.mailbox import Mailbox
 from compactor.actor.protobuf import DoesNotParse
 from compactor.actor.supervision import GaveUp
+from compactor.errors import Reason
 from compactor.metrics.metrics import Metrics
 from compactor.pid import TEMPORARY
 from compactor.runtime.answers import Answers
@@ -73,6 +74,16 @@ class Failures:
     def hurry(self, mailbox: Mailbox) -> None:
         """A process that waits for its concurrent handlers shall end at once."""
         self.supervision.hurry(mailbox)
+
+    def put_late(self, mailbox: Mailbox, event: Any) -> None:
+        """An event was for a process that has ended before it came: it is for the one that was
+        made anew in its place, if there is one, as what waited there.
+        """
+        successor = self.supervision.successor_of(mailbox)
+        if successor is None or not event.moved(successor, None):
+            event.discard(Reason.TERMINATED)
+        else:
+            successor.put_event(event)
 
     def handler_was_slow(
         self, mailbox: Mailbox, entry: Entry, unlooked: int, seconds: float

@@ -175,6 +175,13 @@ class Supervision:
 
     # On the loop
 
+    def successor_of(self, mailbox: Mailbox) -> Mailbox | None:
+        """Who has taken the place of a process that has ended; None if it was not made anew."""
+        record = self.records.get(mailbox.pid.id)
+        if record is None or record.pid is not mailbox.pid:  # which all of them have in common
+            return None
+        return self._runtime.registry.live.get(mailbox.pid.id)
+
     def crew_of(self, process: Process) -> Crew:
         """What runs beside the mailbox of a process that is served right now."""
         runtime, pid = self._runtime, process.pid

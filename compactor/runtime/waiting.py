@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compactor.actor.future import Future
 from compactor.actor.promises import Exit, Promise
-from compactor.errors import InvalidProcess, Reason
+from compactor.errors import InvalidProcess
 from compactor.pid import PID, check_pid
 from compactor.runtime.loop_owner import LoopOwner
 
@@ -12,7 +12,7 @@ from compactor.runtime.loop_owner import LoopOwner
 class ContextWaiting(LoopOwner):
     """The part of ``Context`` that waits for processes."""
 
-    def wait(self, pid: PID) -> Future[Reason]:
+    def wait(self, pid: PID) -> Exit:
         """Wait for the end of a process, here or elsewhere.
 
         Once it is told, the id of a local process can be used again.
@@ -23,7 +23,8 @@ class ContextWaiting(LoopOwner):
         Returns:
             A future for the reason, as ``exited`` would be told: ``result(timeout)`` in a thread,
             ``await`` in a coroutine on any loop.  It is ``STOPPED`` if this context is stopped
-            before.
+            before.  Once it is done, its ``detail`` is the text of the cause, where that is known:
+            the type and the text of the error, if the process has failed; else it is empty.
 
         Raises:
             ContextStopped: the context was stopped.

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from compactor.actor.events import Exited
 from compactor.actor.links import Linker, Links, Watcher
+from compactor.actor.promises import Exit
 from compactor.actor.slices import Slices
 from compactor.errors import Reason
 from compactor.inbound.observers import Observers
@@ -126,6 +127,8 @@ class Watches:
     ) -> None:
         for linker in linkers:
             if not isinstance(linker, str):
+                if isinstance(linker, Exit):
+                    linker.detail = detail
                 linker.exited(pid, reason)
                 continue
             mailbox = self._registry.live.get(linker)

@@ -163,6 +163,12 @@ def test_the_setting_is_the_time_of_asks_that_name_none(make_context: MakeContex
         asked(context, spawned(context, Store()).pid, "mute")
 
 
+@pytest.mark.parametrize("timeout", [True, False])
+def test_a_truth_is_no_time(context: Context, timeout: bool) -> None:
+    with pytest.raises(TypeError, match="the time for an answer is a number of seconds, got"):
+        context.ask(PID("127.0.0.1", 1, "a"), "name", timeout=timeout)
+
+
 @pytest.mark.parametrize("timeout", [0, -1, math.nan, math.inf, "1", None.__class__])
 def test_a_time_that_is_none_is_an_error(context: Context, timeout: Any) -> None:
     with pytest.raises(ValueError, match="a finite number of seconds above 0, got "):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from compactor import PID, Context, Process, Reason, install
+from compactor import PID, Context, Process, Reason, Stop, install
 from compactor.errors import ContextError, ContextStopped, InvalidProcess, ProcessTerminated
 from tests.actors import TIMEOUT, Events, Receiver, settle, spawned, wait_until
 
@@ -55,6 +55,30 @@ def test_wait_tells_the_reason_of_an_end_here_and_elsewhere(
 
     assert future.result(TIMEOUT) is Reason.TERMINATED
     wait_until(lambda: not links_of(here))
+
+
+class Failing(Process):
+    """Fails with whatever it is sent."""
+
+    @install("fail")
+    def fail(self, from_pid: PID, body: bytes) -> None:
+        raise LookupError(body.decode())
+
+
+def test_wait_tells_the_cause_of_a_failure(contexts: tuple[Context, Context]) -> None:
+    here, there = contexts
+    pid = there.spawn(Failing("failing"), on_failure=Stop())
+    ended, given_up = here.wait(pid), here.wait(pid)
+    assert given_up.cancel()
+    if here is not there:
+        wait_until(lambda: there._runtime.observers.watched)
+    assert ended.detail == ""
+    spawned(there, Receiver("sender")).send(pid, "fail", b"nothing there")
+    assert ended.result(TIMEOUT) is Reason.FAILED
+    assert ended.detail == "LookupError: nothing there"
+    again = here.wait(pid)
+    assert again.result(TIMEOUT) is Reason.NO_PROCESS
+    assert again.detail == ""
 
 
 def test_wait_for_what_does_not_live_is_over(contexts: tuple[Context, Context]) -> None:
