@@ -86,6 +86,7 @@ class Context(
     CONNECT_TIMEOUT_SECS = int(Settings.connect_timeout)
 
     _singleton: Context | None = None
+    _new_runtime: type[Runtime] = Runtime
 
     def __init__(
         self,
@@ -110,9 +111,10 @@ class Context(
         loop = check_loop(loop)
         self._tls = load_tls(tls)
         is_secure = self._tls is not None and not self._tls.settings.support_downgrade
-        sock, (self.ip, self.port) = listen(self.settings, is_secure)
+        sock, (self.ip, self.port) = self._listen(is_secure)
         address = (self.ip, self.port)
-        runtime = Runtime(address, self.settings, self.delegate, hot_path.chosen, self._tls)
+        chosen = hot_path.chosen
+        runtime = self._new_runtime(address, self.settings, self.delegate, chosen, self._tls)
         self._pid_of = runtime.backend.pid_of
         self._handler_table = runtime.backend.handler_table
         super().__init__(runtime, sock, f"CompactorContext({self.ip}:{self.port})", loop)
@@ -121,6 +123,9 @@ class Context(
         self._dispatcher = runtime.backend.Dispatcher(
             registry.live, self._portal, registry.is_local, self._not_alive, self._ask
         )
+
+    def _listen(self, is_secure: bool) -> tuple[Any, Address]:
+        return listen(self.settings, is_secure)
 
     @classmethod
     def singleton(cls, delegate: str = "", **kw: Any) -> Context:

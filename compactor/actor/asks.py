@@ -129,6 +129,10 @@ class Asks:
         """How many asks wait for an answer."""
         return len(self._waiting)
 
+    def is_waiting(self, number: int) -> bool:
+        """Whether the ask of that number waits for an answer."""
+        return number in self._waiting
+
     def ask(self, asked: Pending, body: bytes, timeout: float) -> None:
         """Send the message of an ask, on the loop's thread."""
         if asked.done():

@@ -73,6 +73,18 @@ class Timer:
                 self._portal.call(self._end)
         return True
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether it counts down; on the loop's thread."""
+        handle = self._handle
+        return self._call is not None and handle is not None and not handle.cancelled()
+
+    @property
+    def when(self) -> float:
+        """The time of its loop at which it ends, or would have ended; once it was started."""
+        assert self._handle is not None
+        return self._handle.when()
+
     def exited(self, pid: PID, reason: Reason) -> None:
         """The process has ended."""
         self._end()

@@ -107,7 +107,7 @@ class ContextAsking(LoopOwner):
             check_pid(to)
         if asker is not None and to == asker and not self._runs_beside(asker):
             raise waits_for_itself([to, to])
-        seconds = self.settings.ask_timeout if timeout is None else _checked(timeout)
+        seconds = self.settings.ask_timeout if timeout is None else checked_timeout(timeout)
         runtime, types = self._runtime, self._types
         wire_name, content = types.message(name, body)
         form = types.answers(name if isinstance(name, str) else type(name), reply)
@@ -152,7 +152,8 @@ class ContextAsking(LoopOwner):
         self._ask(self._runtime.answers.fail, sender, to, name, error)
 
 
-def _checked(seconds: float) -> float:
+def checked_timeout(seconds: float) -> float:
+    """The seconds, if an answer can be waited for so long."""
     if isinstance(seconds, bool):
         raise TypeError(f"the time for an answer is a number of seconds, got {seconds!r}")
     if not isinstance(seconds, (int, float)) or not 0 < seconds < math.inf:

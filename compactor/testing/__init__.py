@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from compactor.context import Context
+from compactor.testing.isolated import Isolated, isolated
+from compactor.testing.isolated_records import AskedOther, Outcome, Sent
 from compactor.testing.memory_pair import memory_pair
 from compactor.testing.memory_transport import MemoryTransport
 from compactor.testing.trace import Trace, TraceEvent
@@ -15,11 +17,16 @@ from compactor.testing.trace import Trace, TraceEvent
 _JOIN_SECONDS = 5.0
 
 __all__ = [
+    "AskedOther",
     "EphemeralContextTestCase",
+    "Isolated",
     "MemoryTransport",
+    "Outcome",
+    "Sent",
     "Trace",
     "TraceEvent",
     "ephemeral_context",
+    "isolated",
     "memory_pair",
 ]
 
