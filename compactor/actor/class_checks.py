@@ -126,11 +126,11 @@ def _check_handler(where: str, value: Any, kind: str, name: str, message: Any) -
     function = value.__func__ if isinstance(value, _METHODS) else value
     is_route = kind == ROUTE_ATTRIBUTE
     what = f"{where} {'serves' if is_route else 'handles'} {name!r}"
-    if inspect.isasyncgenfunction(function) or (
-        inspect.isgeneratorfunction(function) and not is_route
+    if not is_route and (
+        inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function)
     ):
         raise TypeError(f"{what}, but has a 'yield', so its body would not run: use 'await'")
-    if is_concurrent and not is_async(function):
+    if is_concurrent and not (is_async(function) or inspect.isasyncgenfunction(function)):
         raise TypeError(
             f"{what} with concurrent=True, but is no 'async def': a plain method holds the "
             "mailbox, and the loop, until it returns"

@@ -8,6 +8,8 @@ import inspect
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
+from compactor.http.streams import Place
+
 
 class Apart(Coroutine[Any, Any, Any]):
     """What a route returns that is not to hold the mailbox of its process.
@@ -39,6 +41,7 @@ class Apart(Coroutine[Any, Any, Any]):
                 exchange.fail(error)
             return None
 
+        exchange.place = Place(mailbox, self._begin)
         return self._begin(exchange, start, mailbox)
 
     def send(self, value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 from compactor.errors import Reason, RemoteProtocolError
 from compactor.http.awaited import drive, finish, result_of
 from compactor.http.request import Request
-from compactor.http.response import Response
+from compactor.http.response import Late, Response, Streamed
+from compactor.http.streams import Place, StreamEnded
 
 from ..wire.request_head import Head
 
@@ -28,9 +30,12 @@ class Exchange:
         response: the answer, once it is there; ``str`` and ``bytes`` stand for themselves.
         answered: called then with this exchange, if somebody waits for it.
         early: bytes of the answer, if it waits behind others that are not there yet.
+        is_left: whether the client that waits for it sends no more.
+        late: an answer whose head is still being made.
+        place: where a generator of the route runs, or the mailbox alone; of what was served.
     """
 
-    __slots__ = ("_call", "_request", "answered", "early", "response")
+    __slots__ = ("_call", "_request", "answered", "early", "is_left", "late", "place", "response")
 
     def __init__(
         self, call: Callable[[Request], Any], head: Head, body: bytes, peer: tuple[str, int]
@@ -42,6 +47,8 @@ class Exchange:
         self.response: Response | str | bytes | None = None
         self.answered: Callable[[Exchange], None] | None = None
         self.early = 0
+        self.is_left = False
+        self.late: Late | None = None
 
     def _respond(self, response: Response | str | bytes) -> None:
         """Give the answer; a second one is ignored."""
@@ -58,6 +65,7 @@ class Exchange:
                     result.encode()  # raises if it cannot be sent, as a part of a path
                 self._respond(result)
                 return None
+            self.place = mailbox
             if inspect.isgenerator(result):
                 result = drive(result)
             elif result is not None and hasattr(result, "add_done_callback"):
@@ -84,7 +92,39 @@ class Exchange:
 
     def answer(self, result: Any) -> None:
         """Give what the route has returned."""
-        self._respond(self._request.answer(result))
+        response = self._request.answer(result)
+        if not isinstance(response, Late):
+            self._respond(response)
+        elif self.response is None and self.late is None:
+            self.late = response
+            response.task = asyncio.get_running_loop().create_task(self._begin(response))
+
+    async def _begin(self, late: Late) -> None:
+        """Give an answer once its head is there."""
+        await asyncio.sleep(0)  # never at once, also where tasks begin so: it is waited for
+        if self.is_left and late.ends_with_client:
+            self.late = None
+            self.answer(Response.error(400, "A stream ends when its client sends no more."))
+            return
+        place = self.place if isinstance(self.place, Place) else Place(self.place)
+        try:
+            response = await late.begun(self._request, place)
+        except StreamEnded:
+            self.answer(Response.error(500))
+        except Exception as error:
+            place.mailbox.put_event(Failed(self, error))
+        else:
+            self._respond(response)
+        finally:
+            self.late = None
+
+    def abandon(self) -> None:
+        """Nobody waits for the answer any more."""
+        self.answered = None
+        if self.late is not None:
+            self.late.task.cancel()
+        if isinstance(self.response, Streamed) and self.response.source is not None:
+            self.response.source.close()
 
     def discard(self, reason: Reason) -> None:
         self.answer(Response.error(500, f"The process has ended: {reason}."))
@@ -99,3 +139,22 @@ class Exchange:
 
     def __str__(self) -> str:
         return f"request {self._request.method} {self._request.uri}"
+
+
+class Failed:
+    """The event of a process that the answer of its route could not be begun."""
+
+    __slots__ = ("_error", "_exchange")
+
+    def __init__(self, exchange: Exchange, error: Exception) -> None:
+        self._exchange = exchange
+        self._error = error
+
+    def serve(self, mailbox: Any) -> None:
+        self._exchange.fail(self._error)
+
+    def discard(self, reason: Reason) -> None:
+        self._exchange.discard(reason)
+
+    def __str__(self) -> str:
+        return str(self._exchange)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncGenerator, Callable
 from datetime import datetime
-from typing import Any, Final, NoReturn
+from types import AsyncGeneratorType
+from typing import Any, ClassVar, Final, NoReturn
 
 from compactor.errors import LocalProtocolError
 from compactor.http.accept import prefers_json
 from compactor.http.cookies import SameSite, cookie_line
+from compactor.http.events import event_of
 from compactor.http.headers import Given, ResponseHeaders
 from compactor.http.status import NO_CONTENT, phrase
+from compactor.http.streams import Place, Source, Turns, encoded
 from compactor.wire.fields import says_close
 
 TEXT: Final = "text/plain; charset=utf-8"
@@ -149,6 +154,57 @@ class Response:
         return cls(to_json(value).encode(), status, JSON)
 
     @classmethod
+    def stream(
+        cls,
+        pieces: AsyncGenerator[Any, None],
+        status: int = 200,
+        content_type: str | None = None,
+        headers: Given | None = None,
+    ) -> Response:
+        """Answer what an async generator yields, piece by piece, as the client reads it.
+
+        Args:
+            pieces: yields ``str`` or ``bytes``.
+            status, content_type, headers: as for any response.
+
+        Raises:
+            TypeError: ``pieces`` is no async generator.
+        """
+        return Streamed(pieces, status, content_type, headers)
+
+    @classmethod
+    def events(cls, events: AsyncGenerator[Any, None], headers: Given | None = None) -> Response:
+        """Answer server-sent events, as the ``EventSource`` of browsers reads them.
+
+        Args:
+            events: yields the data of each: ``str`` as it is, ``bytes`` that ``Response.event`` has
+                made, everything else as JSON.
+
+        Raises:
+            TypeError: ``events`` is no async generator.
+        """
+        response = Streamed(events, 200, "text/event-stream", headers, _encoded_event)
+        response.headers.setdefault("Cache-Control", "no-cache")
+        return response
+
+    @staticmethod
+    def event(
+        data: Any, event: str | None = None, id: str | None = None, retry: int | None = None
+    ) -> bytes:
+        """One server-sent event.
+
+        Args:
+            data: ``str`` as it is, everything else as JSON.
+            event: its type; ``message`` for clients if there is none.
+            id: what a client that connects again says it has seen last, in ``Last-Event-ID``.
+            retry: milliseconds after which a client connects again.
+
+        Raises:
+            LocalProtocolError: a type or id with the end of a line in it.
+        """
+        return event_of(data if isinstance(data, str) else to_json(data), event, id, retry)
+
+    @classmethod
     def error(cls, status: int, text: str = "") -> Response:
         """Answer an error; the text is by default libprocess's ``404 Not Found.``
 
@@ -169,6 +225,10 @@ class Response:
             return cls(value)
         if isinstance(value, (bytearray, memoryview)):
             return cls(bytes(value))
+        if isinstance(value, AsyncGeneratorType):
+            streamed = Streamed(value)
+            streamed.is_bare = True
+            return streamed
         return cls.json(value)
 
 
@@ -189,6 +249,81 @@ class ErrorResponse(Response):
         response = Response(to_json(told).encode(), self.status, headers=self.headers)
         response.headers["Content-Type"] = JSON
         return response
+
+
+def _encoded_event(data: Any) -> bytes:
+    return data if isinstance(data, bytes) else Response.event(data)
+
+
+class Late(Response):
+    """An answer of which not even the head is known when the route returns it.
+
+    Attributes:
+        task: has its head made.
+        ends_with_client: whether a client that sends no more is taken for gone.
+    """
+
+    __slots__ = ("task",)
+
+    ends_with_client: ClassVar[bool] = False
+    task: asyncio.Task[None]
+
+    async def begun(self, request: Any, place: Place) -> Response:
+        """The answer to a request, as far as it can be told now."""
+        raise NotImplementedError
+
+
+class Streamed(Late):
+    """An answer in pieces.
+
+    Attributes:
+        pieces: the generator.
+        encode: makes bytes of what it yields.
+        source: gives the pieces behind the first, once that is there.
+        first: it; None if there are no pieces.
+        is_bare: whether the route has returned the generator alone.
+    """
+
+    __slots__ = ("encode", "first", "is_bare", "pieces", "source")
+
+    ends_with_client = True
+
+    def __init__(
+        self,
+        pieces: AsyncGenerator[Any, None] | None,
+        status: int = 200,
+        content_type: str | None = None,
+        headers: Given | None = None,
+        encode: Callable[[Any], bytes] | None = None,
+    ) -> None:
+        if pieces is not None and not isinstance(pieces, AsyncGeneratorType):
+            raise TypeError(
+                f"an answer in pieces is made of an async generator, not {pieces!r}: call one"
+            )
+        super().__init__(b"", status, content_type, headers)
+        self.pieces = pieces
+        self.is_bare = False
+        self.encode = encode or encoded
+        self.source: Source | None = None
+        self.first: bytes | None = None
+
+    async def begun(self, request: Any, place: Place) -> Response:
+        """Make the first piece, so that a generator that fails at once is answered with 500."""
+        assert self.pieces is not None
+        source = self.source = Turns(self.pieces, self.encode, place, str(request))
+        if request.method == "HEAD":
+            return self
+        try:
+            self.first = await source.next()
+        except BaseException:
+            source.close()
+            raise
+        if self.is_bare and request.draft is not None:  # of its first steps
+            self.status = request.draft.status
+            self.headers.update(request.draft.headers)
+        if source.was_text and "Content-Type" not in self.headers:
+            self.headers["Content-Type"] = TEXT
+        return self
 
 
 def _content(body: object) -> bytes:

@@ -79,7 +79,7 @@ class ServerConnection(asyncio.Protocol):
         peer = self.peer = (peername[0], peername[1]) if peername else ("", 0)
         raw = self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
         self._gate = ReadGate(self, raw, self._loop, self._rested, self._opened)
-        responses.open(raw, self._gate)
+        responses.open(raw, self._gate, self)
         self._links = LinkAnswers(
             state, raw, peer, delivery, responses, self._notices_written, self.cut
         )
@@ -94,6 +94,9 @@ class ServerConnection(asyncio.Protocol):
     @cuts_without_memory
     def eof_received(self) -> bool:
         self._eof = True
+        if self._responses.client_left():
+            self._transport.abort()  # it would not be noticed before more is written
+            return False
         self.send_out()
         return self._has_to_answer and not self._delivery.is_shut
 
@@ -147,6 +150,7 @@ class ServerConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.is_unread = False
         self._gate.release(_UNREAD)
+        self._responses.go_on()
         self._state.unread.added(self)
 
     # What the delivery does not do itself

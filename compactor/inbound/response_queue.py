@@ -9,8 +9,9 @@ from email.utils import formatdate
 
 from compactor.errors import RemoteProtocolError
 from compactor.http.headers import ResponseHeaders, header_line
-from compactor.http.response import TEXT, ErrorResponse, Response
+from compactor.http.response import TEXT, ErrorResponse, Response, Streamed
 from compactor.http.status import NO_CONTENT, STATUS_LINES
+from compactor.inbound.stream_writer import StreamOwner, StreamWriter
 from compactor.net.flow_control import ReadGate
 from compactor.system import clock
 from compactor.wire.encoder import encode_head
@@ -87,7 +88,9 @@ class ResponseQueue:
         waiting: the requests that wait, with the replies behind them that are there already.
         waiting_bytes: what those requests take, and those replies.
         early_bytes: what answers take that are there before others that go before them.
+        is_left: whether the client sends no more.
         is_over: whether the last reply has been given, behind which there is none.
+        stream: writes the replies that come in pieces, once there was one.
     """
 
     __slots__ = (
@@ -97,11 +100,14 @@ class ResponseQueue:
         "_gate",
         "_max_waiting",
         "_max_waiting_bytes",
+        "_owner",
         "_transport",
         "_unsent",
         "due",
         "early_bytes",
+        "is_left",
         "is_over",
+        "stream",
         "waiting",
         "waiting_bytes",
     )
@@ -118,7 +124,8 @@ class ResponseQueue:
         self.waiting: deque[tuple[Exchange | bytes, Head | None, int]] = deque()
         self.waiting_bytes = 0
         self.early_bytes = 0
-        self.is_over = False
+        self.is_over = self.is_left = False
+        self.stream: StreamWriter | None = None
         self._encode = encode
         self._encode_body = encode_body
         self._date = date
@@ -127,11 +134,13 @@ class ResponseQueue:
         self._unsent = 0  # bytes of what is due and not small
         self._transport: asyncio.Transport
         self._gate: ReadGate
+        self._owner: StreamOwner
 
-    def open(self, transport: asyncio.Transport, gate: ReadGate) -> None:
-        """Write to a transport from now on; the gate holds it."""
+    def open(self, transport: asyncio.Transport, gate: ReadGate, owner: StreamOwner) -> None:
+        """Write to the transport of a connection from now on; the gate holds it."""
         self._transport = transport
         self._gate = gate
+        self._owner = owner
 
     @property
     def is_held(self) -> bool:
@@ -158,12 +167,16 @@ class ResponseQueue:
     def queue(self, answer: Exchange | bytes, head: Head | None, size: int = 0) -> None:
         """Put a reply, or a request of this size that waits for its own, behind all others."""
         if self.is_over:
+            if not isinstance(answer, bytes):
+                answer.abandon()
             return
         if head is not None and not head.keep_alive:
             self.is_over = True
         if self.waiting or not isinstance(answer, bytes):
             if isinstance(answer, bytes):
                 size = len(answer)
+            else:
+                answer.is_left = self.is_left
             self.waiting.append((answer, head, size))
             self.waiting_bytes += size
             if (
@@ -220,6 +233,9 @@ class ResponseQueue:
                 self.due.append(answer)
             elif answer.response is None:
                 break
+            elif type(answer.response) is Streamed:
+                self._begin_stream(answer.response, head)
+                break
             else:
                 encoded = self.encoded(answer.response, head)
                 self.early_bytes -= answer.early
@@ -239,6 +255,38 @@ class ResponseQueue:
         ):
             self._gate.release(_TOO_MANY)
 
+    def _begin_stream(self, answer: Streamed, head: Head | None) -> None:
+        if self.stream is None:
+            self.stream = StreamWriter(self._owner, self, self._date.now)
+        if head is not None and not self.stream.is_writing:
+            self.stream.begin(answer, head)
+
+    def stream_over(self, is_last: bool) -> None:
+        """The oldest reply was one in pieces, and all of them are due."""
+        _, _, size = self.waiting.popleft()
+        self.waiting_bytes -= size
+        if is_last:
+            self.is_over = True
+            self._forget()
+        self.complete()
+
+    def go_on(self) -> None:
+        """The client has made room."""
+        if self.stream is not None:
+            self.stream.go_on()
+
+    def client_left(self) -> bool:
+        """The client sends no more; whether its oldest reply makes no sense then."""
+        self.is_left = True
+        for answer, _, _ in self.waiting:
+            if not isinstance(answer, bytes):
+                answer.is_left = True
+        if self.stream is not None and self.stream.is_writing:
+            return self.stream.ends_with_client
+        oldest = self.waiting[0][0] if self.waiting else b""
+        late = None if isinstance(oldest, bytes) else oldest.late
+        return late is not None and late.ends_with_client
+
     def write(self) -> None:
         """Write what is due, in one go."""
         due = self.due
@@ -252,10 +300,15 @@ class ResponseQueue:
         """The connection is lost: nothing is due, and there will be no replies."""
         self.is_over = True
         self.due.clear()
+        if self.stream is not None:
+            self.stream.end()
         self._forget()
         self._gate.release(_TOO_MANY)
 
     def _forget(self) -> None:
+        for answer, _, _ in self.waiting:
+            if not isinstance(answer, bytes):
+                answer.abandon()
         self.waiting.clear()
         self.waiting_bytes = self.early_bytes = 0
 

@@ -70,6 +70,7 @@ class Head:
             throws them away, and loses frames to a reset when one meets its closing socket.
         keep_alive: whether the connection stays open afterwards.
         connection: the line that says so in the answer, where it must be said.
+        is_old: whether it is of HTTP/1.0.
         expects: whether the client waits for ``100 Continue`` before it sends the body.
         length: bytes of the body, or ``CHUNKED``.
         coding: what the body must be inflated from, ``gzip`` or ``deflate``, or empty.
@@ -89,6 +90,7 @@ class Head:
         "expects",
         "fields",
         "is_link",
+        "is_old",
         "is_plain",
         "is_special",
         "keep_alive",
@@ -114,6 +116,7 @@ class Head:
     wants_answer: bool
     keep_alive: bool
     connection: bytes
+    is_old: bool
     expects: bool
     length: int
     coding: bytes
@@ -145,6 +148,7 @@ class Head:
         head.wants_answer = self.wants_answer
         head.keep_alive = self.keep_alive
         head.connection = self.connection
+        head.is_old = self.is_old
         head.expects = self.expects
         head.length = self.length
         head.coding = self.coding
@@ -228,6 +232,7 @@ def _set_connection(head: Head, last: dict[bytes, bytes], is_old: bool) -> None:
     """Whether the connection stays open, and what the answer has to say of that."""
     options = joined(head.fields, b"connection") if b"connection" in last else b""
     head.keep_alive = not says_close(options)
+    head.is_old = is_old
     if is_old:
         head.keep_alive = head.keep_alive and says_keep_alive(options)
     head.connection = b"Connection: close"

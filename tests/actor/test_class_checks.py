@@ -45,9 +45,8 @@ def test_handler_that_yields_is_an_error(function: Any) -> None:
         make(install("m"), function)
 
 
-def test_route_that_is_an_async_generator_is_an_error() -> None:
-    with pytest.raises(TypeError, match=r"Made\.method serves '/p', but has a 'yield'"):
-        make(route("/p"), async_generator_page)
+def test_route_may_be_an_async_generator_which_is_answered_in_pieces() -> None:
+    assert "/p" in make(route("/p"), async_generator_page)("made").route_paths
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import concurrent.futures
 import contextlib
 import http.client
 import json
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -192,11 +192,11 @@ def test_what_is_no_body_or_header_is_refused_with_what_helps() -> None:
         Response({"a": 1})  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="'X-Number': 5"):
         Response(headers={"X-Number": 5})  # type: ignore[dict-item]
-    with pytest.raises(TypeError, match=r"JSON has no form for <async_generator.*in one piece"):
+    with pytest.raises(TypeError, match=r"JSON has no form for <generator.*in one piece"):
         Response.of(_answer_in_pieces())
 
 
-async def _answer_in_pieces() -> AsyncIterator[str]:
+def _answer_in_pieces() -> Iterator[str]:
     yield "piece"
 
 

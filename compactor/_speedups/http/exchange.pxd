@@ -7,6 +7,9 @@ cdef class Exchange:
     cdef readonly object response
     cdef public object answered
     cdef public Py_ssize_t early
+    cdef public bint is_left
+    cdef readonly object late
+    cdef public object place
 
     cpdef serve(self, mailbox)
     cdef object _respond(self, response)

@@ -20,6 +20,7 @@ cdef class ResponseQueue:
     cdef readonly object waiting
     cdef readonly Py_ssize_t waiting_bytes
     cdef readonly Py_ssize_t early_bytes
+    cdef readonly bint is_left
     cdef public bint is_over
     cdef object _encode
     cdef object _encode_body
@@ -28,6 +29,8 @@ cdef class ResponseQueue:
     cdef Py_ssize_t _max_waiting_bytes
     cdef object _transport
     cdef object _gate
+    cdef object _owner
+    cdef readonly object stream
     cdef Py_ssize_t _unsent
 
     @cython.locals(encoded=bytes)

@@ -29,6 +29,7 @@ cdef class Head:
     cdef readonly bint wants_answer
     cdef readonly bint keep_alive
     cdef readonly bytes connection
+    cdef readonly bint is_old
 
     # The body.
     cdef readonly bint expects
