@@ -32,7 +32,8 @@ class Asked:
         decode: makes the answer of the name and bytes of the message; None for the bytes alone.
         run_queue: the turns of the loop.
         forget: called with this once nobody waits any more.
-        check: called with this before somebody waits; may have it fail.
+        check: called with this before somebody waits, and whether who calls awaits it; may have it
+            fail.
 
     Attributes:
         number: what tells this ask from all others, once it is under way; -1 before.
@@ -64,7 +65,7 @@ class Asked:
         decode: Callable[[str, bytes], Any] | None,
         run_queue: RunQueue,
         forget: Callable[[Any], Any],
-        check: Callable[[Any], Any],
+        check: Callable[[Any, bool], Any],
     ) -> None:
         self._asyncio_future_blocking = False
         self.to = to
@@ -74,7 +75,7 @@ class Asked:
         self.number: Any = -1
         self._run_queue = run_queue
         self._forget = forget
-        self._check = check
+        self._check: Callable[[Any, bool], Any] | None = check
         self._is_done = False
         self._result: Any = None
         self._error: BaseException | None = None
@@ -151,8 +152,9 @@ class Asked:
     # Waiting
 
     def __await__(self) -> Any:
-        if not self._is_done:
-            self._check(self)
+        if not self._is_done and self._check is not None:
+            self._check(self, True)
+            self._check = None
         return self
 
     def __next__(self) -> Any:
@@ -203,6 +205,8 @@ class Asked:
         """Have a function be called with this once it is done, on its loop."""
         if context is None:
             context = contextvars.copy_context()
+        if self._check is not None and not self._is_done:  # who awaits it has looked before
+            self._check(self, False)
         if self._step is None:
             self._step, self._context = step, context
             if self._is_done:

@@ -21,6 +21,7 @@ from compactor.actor.cancelling import cancel_running
 from compactor.actor.events import finish, is_method_of
 from compactor.actor.future import Future
 from compactor.actor.untold import keep_untold, tell
+from compactor.actor.waits import needs
 from compactor.errors import ContextError, InvalidMethod, ProcessError, ProcessTerminated, Reason
 from compactor.pid import PID, check_pid
 
@@ -307,7 +308,8 @@ class Call:
             mailbox = self._mailbox
             loop = _get_running_loop() or asyncio.get_running_loop()
             if mailbox is not None and mailbox._run_queue._loop is loop:
-                if mailbox._task is not None and mailbox._task is asyncio.current_task(loop):
+                task = mailbox._task
+                if task is not None and needs(task, asyncio.current_task(loop)):
                     self.cancel()
                     raise ProcessError(f"{mailbox.pid} would wait for itself, forever")
                 waiter: Any = Waiter(mailbox._run_queue)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 from compactor.actor.promises import Promise
@@ -72,6 +72,7 @@ class Promised(Promise[Any], Pending):
         asker: the process that has asked, if one has.
         decode: makes the answer of the name and bytes of the message; None for the bytes alone.
         portal, forget: as for ``Promise``.
+        check: called with this before somebody waits on the loop of the context; may have it fail.
     """
 
     def __init__(
@@ -82,12 +83,19 @@ class Promised(Promise[Any], Pending):
         decode: Callable[[str, bytes], Any] | None,
         portal: Portal,
         forget: Callable[[Any], Any],
+        check: Callable[[Any], Any],
     ) -> None:
         super().__init__(f"the answer of {to}", portal, forget)
+        self._check = check
         self.to = to
         self.name = name
         self.asker = asker
         self.decode = decode
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        if self._portal.on_loop and not self.done():
+            self._check(self)
+        return super().__await__()
 
     def forget(self) -> None:
         self._forget(self)

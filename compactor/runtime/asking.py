@@ -113,12 +113,12 @@ class ContextAsking(LoopOwner):
         form = types.answers(name if isinstance(name, str) else type(name), reply)
         decode = None if form is None else form.decode
         asks = runtime.asks
+        ends = asks.give_up, self._circles.check
         if asker is not None and self._portal.on_loop:
-            ends = asks.give_up, self._circles.check
             asked: Any = Asked(to, wire_name, asker, decode, runtime.run_queue, *ends)
             asks.ask(asked, content, seconds)
             return asked
-        promised = Promised(to, wire_name, asker, decode, self._portal, asks.give_up)
+        promised = Promised(to, wire_name, asker, decode, self._portal, *ends)
         self._ask(asks.ask, promised, content, seconds)
         return promised
 
