@@ -208,8 +208,7 @@ class Call:
         """Set the outcome, unless somebody has made a condition."""
         if self._said is not _PENDING or self._early() is not _RUNNING:
             return False
-        self._result = result
-        self._exception = error
+        self._result, self._exception = result, error
         self._steps.append(_FINISHED)
         return self._early() is _FINISHED
 
@@ -308,8 +307,7 @@ class Call:
             mailbox = self._mailbox
             loop = _get_running_loop() or asyncio.get_running_loop()
             if mailbox is not None and mailbox._run_queue._loop is loop:
-                task = mailbox._task
-                if task is not None and needs(task, asyncio.current_task(loop)):
+                if mailbox._task is not None and needs(mailbox._task, asyncio.current_task(loop)):
                     self.cancel()
                     raise ProcessError(f"{mailbox.pid} would wait for itself, forever")
                 waiter: Any = Waiter(mailbox._run_queue)
