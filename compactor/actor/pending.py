@@ -73,6 +73,7 @@ class Promised(Promise[Any], Pending):
         decode: makes the answer of the name and bytes of the message; None for the bytes alone.
         portal, forget: as for ``Promise``.
         check: called with this before somebody waits on the loop of the context; may have it fail.
+            None where nobody does.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Promised(Promise[Any], Pending):
         decode: Callable[[str, bytes], Any] | None,
         portal: Portal,
         forget: Callable[[Any], Any],
-        check: Callable[[Any], Any],
+        check: Callable[[Any], Any] | None = None,
     ) -> None:
         super().__init__(f"the answer of {to}", portal, forget)
         self._check = check
@@ -93,7 +94,7 @@ class Promised(Promise[Any], Pending):
         self.decode = decode
 
     def __await__(self) -> Generator[Any, None, Any]:
-        if self._portal.on_loop and not self.done():
+        if self._check is not None and self._portal.on_loop and not self.done():
             self._check(self)
         return super().__await__()
 
