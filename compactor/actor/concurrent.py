@@ -3,7 +3,9 @@
 A handler that is marked as concurrent begins in its turn, as all others, and in the context of its
 process; what it awaits is a task of its own, and the mailbox goes on.  Once as many are under way
 as may be, the next one holds the mailbox until one of them ends: so all begin in their order, and
-what waits behind them is counted, bounded and handed over as everywhere.
+what waits behind them is counted, bounded and handed over as everywhere.  The same happens once
+the bodies of those under way are more than a mailbox may hold: a peer that sends large ones has
+them wait where they always do.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from compactor.actor.answering import inquiry_of
-from compactor.actor.entries import Entry, Event, discard, sender_of
+from compactor.actor.entries import LARGE, Entry, Event, discard, sender_of
 from compactor.actor.mailbox import IDLE, serve
 from compactor.actor.mailbox_owner import MailboxOwner
 from compactor.actor.routes import Call
@@ -78,6 +80,7 @@ class Crew:
 
     __slots__ = (
         "_begins",
+        "_bytes",
         "_free",
         "_most",
         "_over",
@@ -93,7 +96,8 @@ class Crew:
         self._begins = False
         self._owner = owner
         self._most = most
-        self._running: dict[asyncio.Task[Any], None] = {}
+        self._running: dict[asyncio.Task[Any], int] = {}  # and the bytes of each large body
+        self._bytes = 0  # of all of those
         self._free: asyncio.Future[None] | None = None  # for the handler that waits for a place
         self._over: asyncio.Future[None] | None = None  # for the end of the process
 
@@ -106,17 +110,27 @@ class Crew:
         """Whether a task is that of such a handler."""
         return self._begins or task in self._running
 
-    def begin(self, start: Start, entry: Entry) -> Any:
+    @property
+    def _is_full(self) -> bool:
+        """Whether one of those under way has to end before another one begins."""
+        return len(self._running) >= self._most or (
+            self._bytes > 0 and self._bytes > self._owner.backlog.high_water
+        )
+
+    def begin(self, start: Start, entry: Entry, size: int) -> Any:
         """Begin a handler: now, or, as what is returned is awaited, once there is a place.
 
         Args:
             entry: what is handled, as the mailbox would hold it.
+            size: the bytes of its body.
         """
-        if len(self._running) >= self._most:
-            return self._wait(start, entry)
-        return self._begin(start, entry)
+        if size <= LARGE:
+            size = 0
+        if self._is_full:
+            return self._wait(start, entry, size)
+        return self._begin(start, entry, size)
 
-    def _begin(self, start: Start, entry: Entry) -> Any:
+    def _begin(self, start: Start, entry: Entry, size: int) -> Any:
         rest = start()
         if not isinstance(rest, Coroutine):  # of a plain method that overrides an ``async`` one
             return rest
@@ -129,13 +143,19 @@ class Crew:
             raise
         finally:
             self._begins = False
-        self._running[task] = None
+        self._running[task] = size
+        self._account(size)
         task.add_done_callback(functools.partial(self._done, entry))
         return None
 
-    async def _wait(self, start: Start, entry: Entry) -> None:
+    def _account(self, size: int) -> None:
+        if size:
+            self._bytes += size
+            self._owner.backlog.add(size)
+
+    async def _wait(self, start: Start, entry: Entry, size: int) -> None:
         """Hold the mailbox until there is a place, and begin."""
-        while len(self._running) >= self._most:
+        while self._is_full:
             self._free = self._owner.run_queue.loop.create_future()
             try:
                 await self._free
@@ -150,7 +170,7 @@ class Crew:
             queue.appendleft(entry)
             queue.extendleft(reversed(first))
         else:
-            self._begin(start, entry)
+            self._begin(start, entry, size)
 
     def _drop(self, entry: Entry) -> None:
         """Tell of what the process ends without."""
@@ -173,7 +193,7 @@ class Crew:
                 pass
 
     def _done(self, entry: Entry, task: asyncio.Task[Any]) -> None:
-        self._running.pop(task, None)
+        self._account(-self._running.pop(task, 0))
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failed(entry, error)
         elif task.cancelled() and self.is_ending:
@@ -263,7 +283,7 @@ def concurrent_call(process: Any, call: Call) -> Call:
     def handle(from_pid: PID, body: Any) -> Any:
         crew = process.context._crew_of(process)
         entry = (inquiry_of(handle), from_pid, body)
-        return crew.begin(functools.partial(call, from_pid, body), entry)
+        return crew.begin(functools.partial(call, from_pid, body), entry, len(body))
 
     handle.parse = getattr(call, "parse", None)  # type: ignore[attr-defined]
     if hasattr(call, "answers"):
@@ -287,7 +307,8 @@ def concurrent_route(
             return call(request)
 
         def begin(exchange: Any, start: Start, mailbox: Any) -> Any:
-            return process.context._crew_of(process).begin(start, (serve, exchange, mailbox))
+            crew = process.context._crew_of(process)
+            return crew.begin(start, (serve, exchange, mailbox), len(request.body))
 
         return Apart(functools.partial(call, request), begin)
 

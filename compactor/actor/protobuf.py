@@ -79,8 +79,12 @@ def why_unreadable(call: Any, body: bytes) -> bytes:
     if parse is not None:
         try:
             parse(body)
-        except DoesNotParse as error:
-            return str(error).encode("utf-8", "backslashreplace")
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a codec may raise anything, which its process is told
+            return str(
+                error if isinstance(error, DoesNotParse) else type(error).__qualname__
+            ).encode("utf-8", "backslashreplace")
     return b""
 
 

@@ -235,6 +235,48 @@ def test_beyond_the_bound_the_next_waits_in_its_place(make_context: ContextFacto
     assert server.received.take()[1] == b"behind"
 
 
+@pytest.mark.each_combination
+def test_large_bodies_under_way_are_bounded(make_context: ContextFactory) -> None:
+    context = make_context(settings=Settings(mailbox_high_water_bytes=100_000))
+    server, sender = spawned(context, Server()), spawned(context, Receiver("sender"))
+    backlog = context._runtime.backlog
+    for number in range(5):
+        sender.send(server.pid, "job", str(number).encode() * 60_000)
+    assert [server.events.take()[:8] for _ in range(2)] == ["begins 0", "begins 1"]
+    wait_until(lambda: len(context._registry.live["server"].queue) == 2)
+    assert server.events.is_empty
+    assert backlog.total == 4 * 60_000  # two are under way, two wait; one holds the mailbox
+    context._runtime.run_queue.loop.call_soon_threadsafe(server.gate.set)
+    events = [event[:8] for event in server.events.take_many(8)]
+    assert [e for e in events if e.startswith("begins")] == ["begins 2", "begins 3", "begins 4"]
+    wait_until(lambda: backlog.total == 0)
+
+
+def test_large_pages_under_way_are_bounded(make_context: ContextFactory, connect: Connect) -> None:
+    context = make_context(settings=Settings(mailbox_high_water_bytes=100_000))
+    server = spawned(context, Server())
+    socks = [connect(context) for _ in range(4)]
+    head = b"POST /server/page HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n"
+    for sock in socks:
+        sock.sendall(head + b"x" * 60_000)
+    assert server.events.take_many(2) == ["begins page", "begins page"]
+    wait_until(lambda: context._registry.live["server"].queue)
+    assert server.events.is_empty
+    context._runtime.run_queue.loop.call_soon_threadsafe(server.gate.set)
+    assert [read_answer(sock) for sock in socks] == [(200, b"page")] * 4
+    wait_until(lambda: context._runtime.backlog.total == 0)
+
+
+def test_small_bodies_are_not_counted(make_context: ContextFactory) -> None:
+    context = make_context(settings=Settings(mailbox_high_water_bytes=10_000))
+    server, sender = spawned(context, Server()), spawned(context, Receiver("sender"))
+    for _ in range(100):
+        sender.send(server.pid, "job", b"x" * 4096)
+    assert len(server.events.take_many(100)) == 100
+    end(server)
+    assert context._runtime.backlog.total == 0
+
+
 def test_a_page_beyond_the_bound_waits_and_is_answered(
     make_context: ContextFactory, connect: Connect
 ) -> None:

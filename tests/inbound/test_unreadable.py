@@ -135,6 +135,19 @@ def test_protocol_buffers_are_answered_alike(context: Context, connect: Connect)
         assert [read_answer(sock)[0] for _ in range(3)] == [400, 400, 202]
 
 
+def test_a_codec_may_raise_anything(context: Context, connect: Connect) -> None:
+    def read(body: bytes) -> Note:
+        raise SystemExit("of a codec")
+
+    context.codec(Note, lambda note: note.text.encode(), read, "text/plain")
+    reader = spawned(context, Reader())
+    sock = connect(context)
+    sock.sendall(frame(reader.pid, "Note", b"x") * 2 + frame(reader.pid, "raw"))
+    answers = [read_answer(sock) for _ in range(3)]
+    assert answers == [(400, b"SystemExit"), (400, b"SystemExit"), (202, b"")]
+    wait_until(lambda: context.metrics.handler_failures == 2)
+
+
 def test_large_ones_are_too(connect: Connect, make_context: Callable[..., Context]) -> None:
     context = make_context(settings=Settings(max_body_bytes=10_000_000))
     reader = spawned(context, Reader())
