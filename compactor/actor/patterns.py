@@ -160,3 +160,13 @@ def with_values(call: Callable[[Request], Any], values: Values) -> Callable[[Req
         return call(request)
 
     return serve
+
+
+def with_below(call: Callable[[Request], Any], below: str) -> Callable[[Request], Any]:
+    """A call that is given requests whose path goes on behind that of the route."""
+
+    def serve(request: Request) -> Any:
+        request.below = below
+        return call(request)
+
+    return serve

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Generic, TypeVar, overload
 
@@ -26,6 +27,8 @@ from compactor.actor.messages import (
 from compactor.actor.patterns import check_pattern, is_pattern
 from compactor.actor.protobuf import full_name
 from compactor.actor.route_methods import RoutePath, names_of
+from compactor.http.request import Request
+from compactor.http.response import Response
 from compactor.pid import PID
 from compactor.wire.encoder import check_name
 
@@ -177,6 +180,34 @@ class Installing:
             return function
 
         return wrap
+
+    @classmethod
+    def static(
+        cls, path: str, folder: str | os.PathLike[str], *, index: str | None = "index.html"
+    ) -> Callable[[Any, Request], Response]:
+        """A route that serves the files below a folder, as an attribute of a class::
+
+            class Site(Process):
+                assets = Process.static("/assets", "/srv/assets")
+
+        No path leads outside of the folder, and no symbolic link below it is followed.
+
+        Args:
+            path: as for ``route``; ``/assets`` serves ``/assets/css/site.css``.
+            folder: its path.
+            index: the file that stands for a folder whose path ends with ``/``; None for 404.
+
+        Raises:
+            TypeError: ``folder`` is no path.
+            ValueError: as for ``route``.
+        """
+        if not isinstance(folder, (str, os.PathLike)):
+            raise TypeError(f"a folder is a str or Path, not {folder!r}")
+
+        def serve(self: Any, request: Request) -> Response:
+            return Response.file_below(folder, request.below, index)
+
+        return cls.route(path, methods=["GET"])(serve)
 
     @overload
     @classmethod

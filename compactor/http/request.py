@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from compactor.errors import RemoteProtocolError
+from compactor.http.content import check_status, to_json
 from compactor.http.cookies import cookies_of
 from compactor.http.forms import Form, form_of, pairs_of
 from compactor.http.headers import Headers, ResponseHeaders
-from compactor.http.response import ErrorResponse, Response, check_status, to_json
+from compactor.http.response import ErrorResponse, Response
 
 HTML: Final = "text/html; charset=UTF-8"
 
@@ -55,6 +56,7 @@ class Request:
 
     __slots__ = (
         "_arguments",
+        "_below",
         "_fields",
         "_headers",
         "_path_params",
@@ -103,6 +105,18 @@ class Request:
     @path_params.setter
     def path_params(self, values: dict[str, str]) -> None:
         self._path_params = values
+
+    @property
+    def below(self) -> str:
+        """What follows the path of the route in that of the request, raw: empty, or ``/a/b``."""
+        try:
+            return self._below
+        except AttributeError:
+            return ""
+
+    @below.setter
+    def below(self, rest: str) -> None:
+        self._below = rest
 
     @property
     def query(self) -> dict[str, str]:

@@ -3,45 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import functools
+import os
 from collections.abc import AsyncGenerator, Callable
 from datetime import datetime
 from types import AsyncGeneratorType
-from typing import Any, ClassVar, Final, NoReturn
+from typing import Any, BinaryIO, ClassVar
 
 from compactor.errors import LocalProtocolError
 from compactor.http.accept import prefers_json
+from compactor.http.content import JSON, TEXT, body_of, check_status, to_json
 from compactor.http.cookies import SameSite, cookie_line
 from compactor.http.events import event_of
+from compactor.http.files import open_named, opened
+from compactor.http.folder import open_below
 from compactor.http.headers import Given, ResponseHeaders
 from compactor.http.status import NO_CONTENT, phrase
 from compactor.http.streams import Place, Source, Turns, encoded
 from compactor.wire.fields import says_close
 
-TEXT: Final = "text/plain; charset=utf-8"
-JSON: Final = "application/json"
-
-
-def _no_json(value: Any) -> NoReturn:
-    raise TypeError(
-        f"JSON has no form for {value!r}; "
-        "a route returns a Response, str, bytes or JSON, in one piece"
-    )
-
-
-to_json: Final = json.JSONEncoder(allow_nan=False, default=_no_json).encode
-"""A value as JSON; TypeError or ValueError if JSON has no form for it."""
-
-
-def check_status(status: Any) -> int:
-    """The status of a response that a route gave.
-
-    Raises:
-        LocalProtocolError: it cannot be sent.
-    """
-    if not isinstance(status, int) or not 200 <= status <= 599:
-        raise LocalProtocolError(f"the status of a response must be 200 to 599, got {status!r}")
-    return status
+_NOT_FOUND = "404 Not Found."
 
 
 class Response:
@@ -88,7 +69,7 @@ class Response:
             LocalProtocolError: a status or header that cannot be sent.
             TypeError: a body that is neither ``str`` nor ``bytes``, or a header that is no ``str``.
         """
-        self.body = _content(self.body)
+        self.body = body_of(self.body)
         check_status(self.status)
         if not isinstance(self.headers, ResponseHeaders):
             self.headers = ResponseHeaders(self.headers)
@@ -171,6 +152,45 @@ class Response:
             TypeError: ``pieces`` is no async generator.
         """
         return Streamed(pieces, status, content_type, headers)
+
+    @classmethod
+    def file(
+        cls,
+        path: str | os.PathLike[str],
+        content_type: str | None = None,
+        headers: Given | None = None,
+    ) -> Response:
+        """Answer a file, or the ranges of it that the client asks for, unless it has it already.
+
+        It is opened and read in threads, as the client reads.  404 if there is none.
+
+        Args:
+            path: whose it is, never what a client has chosen; ``Process.static`` serves folders.
+            content_type: by default by the name.
+            headers: further headers.
+        """
+        return FileResponse(functools.partial(open_named, path), content_type, headers)
+
+    @classmethod
+    def file_below(
+        cls,
+        folder: str | os.PathLike[str],
+        path: str,
+        index: str | None = None,
+        headers: Given | None = None,
+    ) -> Response:
+        """Answer a file below a folder, by a path that the client has chosen.
+
+        No path leads outside, and none follows symbolic links below the folder.
+
+        Args:
+            folder: may be a link itself.
+            path: of the file, raw, as ``request.below``.
+            index: the file that stands for a folder whose path ends with ``/``; None for 404.
+            headers: further headers.
+        """
+        place = os.fspath(folder)
+        return FileResponse(functools.partial(open_below, place, path, index), None, headers)
 
     @classmethod
     def events(cls, events: AsyncGenerator[Any, None], headers: Given | None = None) -> Response:
@@ -326,12 +346,43 @@ class Streamed(Late):
         return self
 
 
-def _content(body: object) -> bytes:
-    if isinstance(body, str):
-        return body.encode()
-    if isinstance(body, bytes):
-        return body
-    raise TypeError(
-        f"the body of a response must be str or bytes, got {body!r}; "
-        "Response.json(value) makes one of JSON"
-    )
+class FileResponse(Late):
+    """A file.
+
+    Args:
+        open_it: opens it, and tells its name.
+        kind: its content type.
+        headers: further headers.
+    """
+
+    __slots__ = ("_kind", "_open")
+
+    def __init__(
+        self,
+        open_it: Callable[[], tuple[BinaryIO, str]],
+        kind: str | None,
+        headers: Given | None,
+    ) -> None:
+        super().__init__(b"", headers=headers)
+        self._open = open_it
+        self._kind = kind or self.headers.get("Content-Type")
+
+    async def begun(self, request: Any, place: Place) -> Response:
+        """Open the file; what there is of it."""
+        found = await opened(self._open, request.headers, request.method, self._kind)
+        if found.source is None:
+            if found.status == 404:
+                return ErrorResponse(_NOT_FOUND, 404).accepted(request.headers.get("Accept", ""))
+            return Response(b"", found.status, headers=found.headers)
+        streamed = Streamed(None, found.status, headers=self.headers)
+        streamed.source = found.source
+        for name, value in found.headers.items():
+            if name == "Content-Type" or name not in streamed.headers:
+                streamed.headers[name] = value
+        if request.method != "HEAD":
+            try:
+                streamed.first = await found.source.next()
+            except BaseException:
+                found.source.close()
+                raise
+        return streamed

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from email.utils import formatdate
 
 from compactor.errors import RemoteProtocolError
+from compactor.http.content import TEXT
 from compactor.http.headers import ResponseHeaders, header_line
-from compactor.http.response import TEXT, ErrorResponse, Response, Streamed
+from compactor.http.response import ErrorResponse, Response, Streamed
 from compactor.http.status import NO_CONTENT, STATUS_LINES
 from compactor.inbound.stream_writer import StreamOwner, StreamWriter
 from compactor.net.flow_control import ReadGate

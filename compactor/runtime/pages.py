@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from compactor.actor.mailbox import Mailbox
-from compactor.actor.patterns import with_values
+from compactor.actor.patterns import with_below, with_values
 from compactor.actor.routes import RouteTable
 from compactor.errors import RemoteProtocolError
 from compactor.inbound.delivery import Page
@@ -51,7 +51,8 @@ class Pages:
             return None
         call = bind_route(mailbox.process, route[0])
         self._routes.remember_page(mailbox, route[0], call, path)
-        return mailbox, call
+        below = f"/{rest.lstrip('/')}".removeprefix(route[0])
+        return mailbox, with_below(call, below) if below else call
 
     def find_answer(self, path: bytes) -> tuple[Mailbox, str] | None:
         """Who answers requests to a path, and the name of the message that asks for it."""

@@ -1,0 +1,49 @@
+"""What stands in a response: its types, JSON, and what can be sent of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, NoReturn
+
+from compactor.errors import LocalProtocolError
+
+TEXT: Final = "text/plain; charset=utf-8"
+JSON: Final = "application/json"
+
+
+def _no_json(value: Any) -> NoReturn:
+    raise TypeError(
+        f"JSON has no form for {value!r}; "
+        "a route returns a Response, str, bytes or JSON, in one piece"
+    )
+
+
+to_json: Final = json.JSONEncoder(allow_nan=False, default=_no_json).encode
+"""A value as JSON; TypeError or ValueError if JSON has no form for it."""
+
+
+def check_status(status: Any) -> int:
+    """The status of a response that a route gave.
+
+    Raises:
+        LocalProtocolError: it cannot be sent.
+    """
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise LocalProtocolError(f"the status of a response must be 200 to 599, got {status!r}")
+    return status
+
+
+def body_of(body: object) -> bytes:
+    """The bytes of a body.
+
+    Raises:
+        TypeError: it is neither ``str`` nor ``bytes``.
+    """
+    if isinstance(body, str):
+        return body.encode()
+    if isinstance(body, bytes):
+        return body
+    raise TypeError(
+        f"the body of a response must be str or bytes, got {body!r}; "
+        "Response.json(value) makes one of JSON"
+    )
