@@ -167,6 +167,26 @@ def test_async_handlers_go_on_with_time_and_one_at_a_time(actor: Isolated[Worker
     assert [sent.name for sent in actor.sent] == ["done", "echoed"]
 
 
+def test_concurrent_handlers_do_not_hold_the_others() -> None:
+    class Concurrent(Worker):
+        @install("load", concurrent=True)
+        async def load(self, from_pid: PID, body: bytes) -> None:
+            await asyncio.sleep(float(body))
+            if body == b"3":
+                raise ZeroDivisionError
+            self.send(from_pid, "loaded", body)
+
+    actor = isolated(Concurrent())
+    for body in (b"3", b"2", b"1"):
+        actor.deliver("load", body, sender=PEER)
+    assert not actor.is_waiting
+    actor.deliver("echo", sender=PEER)
+    actor.advance(2)
+    assert [sent.body for sent in actor.sent] == [b"", b"1", b"2"]
+    with pytest.raises(ZeroDivisionError):
+        actor.advance(1)
+
+
 def test_what_a_test_sets_is_noticed_by_settle(actor: Isolated[Worker]) -> None:
     event = asyncio.Event()
     outcome = actor.dispatch("wait_for", event)
