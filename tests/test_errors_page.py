@@ -29,6 +29,7 @@ NAME_THE_RULE = {
     "DoesNotParse",
     "MissingPackage",
     "ChildError",
+    "SimulationError",
     "TypeError",
     "ValueError",
     "KeyError",

@@ -19,29 +19,32 @@ class Watcher(Protocol):
 Linker = str | Watcher
 """Who watches: a local process, by its id, or a ``Watcher``."""
 
+_Watched = dict[PID, dict[Linker, None]]  # whom, and by whom; dicts keep the order of the links
+
 
 class Links:
     """The links of one context, from local linkers to local or remote pids.
 
-    A link is one-way, counts once however often it is made, and is used up by one exit.
+    A link is one-way, counts once however often it is made, and is used up by one exit.  Exits
+    are told in the order of the links.
 
     Attributes:
         linked: by linker whom it watches; empty if nobody watches anybody.
     """
 
     def __init__(self) -> None:
-        self.linked: dict[Linker, set[PID]] = {}
+        self.linked: dict[Linker, dict[PID, None]] = {}
         # Who watches each, in the order of their first links.
-        self._at: dict[Address, dict[PID, set[Linker]]] = {}
+        self._at: dict[Address, _Watched] = {}
         # The same of losses that are still told.  An address is lost again before that is over.
-        self._losses: dict[Address, list[dict[PID, set[Linker]]]] = {}
+        self._losses: dict[Address, list[_Watched]] = {}
 
     def add(self, linker: Linker, to: PID) -> None:
         """Let ``linker`` watch ``to``."""
-        self._at.setdefault(to.address, {}).setdefault(to, set()).add(linker)
-        self.linked.setdefault(linker, set()).add(to)
+        self._at.setdefault(to.address, {}).setdefault(to, {})[linker] = None
+        self.linked.setdefault(linker, {})[to] = None
 
-    def exited(self, to: PID) -> set[Linker]:
+    def exited(self, to: PID) -> dict[Linker, None]:
         """``to`` is gone: remove its links and return their linkers."""
         linkers = self._pop(to)
         for linker in linkers:
@@ -60,10 +63,12 @@ class Links:
         self._losses.setdefault(address, []).append(lost)
         return self._each(address, lost)
 
-    def _each(self, address: Address, lost: dict[PID, set[Linker]]) -> Iterator[tuple[PID, Linker]]:
+    def _each(self, address: Address, lost: _Watched) -> Iterator[tuple[PID, Linker]]:
         for to, linkers in lost.items():
-            while linkers:
-                linker = linkers.pop()
+            for linker in list(linkers):
+                if linker not in linkers:
+                    continue  # it was dropped meanwhile
+                del linkers[linker]
                 if not any(linker in watched.get(to, ()) for watched in self._all_at(address)):
                     self._unlink(linker, to)
                 yield to, linker
@@ -71,7 +76,7 @@ class Links:
         if not losses:
             del self._losses[address]
 
-    def _all_at(self, address: Address) -> list[dict[PID, set[Linker]]]:
+    def _all_at(self, address: Address) -> list[_Watched]:
         """Who watches what is at an address, now and as far as its losses were not told."""
         losses, now = self._losses.get(address, ()), self._at.get(address)
         return list(losses) if now is None else [*losses, now]
@@ -80,15 +85,15 @@ class Links:
         """``linker`` has ended and watches nobody any more."""
         for to in self.linked.pop(linker, ()):
             for watched in self._all_at(to.address):
-                watched.get(to, set()).discard(linker)
+                watched.get(to, {}).pop(linker, None)
             if not self.watchers(to):
                 self._pop(to)
 
-    def _pop(self, to: PID) -> set[Linker]:
+    def _pop(self, to: PID) -> dict[Linker, None]:
         watched = self._at.get(to.address)
         if watched is None:
-            return set()
-        linkers = watched.pop(to, set())
+            return {}
+        linkers = watched.pop(to, {})
         if not watched:
             del self._at[to.address]
         return linkers
@@ -96,7 +101,7 @@ class Links:
     def _unlink(self, linker: Linker, to: PID) -> None:
         linked = self.linked.get(linker)
         if linked is not None:
-            linked.discard(to)
+            linked.pop(to, None)
             if not linked:
                 del self.linked[linker]
 

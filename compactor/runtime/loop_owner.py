@@ -23,6 +23,7 @@ from compactor.runtime.arguments import check_drain, check_loop, check_timeout
 from compactor.runtime.control_c import first_control_c
 from compactor.runtime.life import CLOSED, STOPPED, STOPPING
 from compactor.runtime.runtime import Runtime
+from compactor.system.system import system
 
 Self = TypeVar("Self", bound="LoopOwner")
 
@@ -58,6 +59,7 @@ class LoopOwner:
         self._task: asyncio.Task[None] | None = None
         self._owns_loop = False
         self._stop_requested = asyncio.Event()
+        system().made(self)
 
     def start(self) -> None:
         """Run the loop in a daemon thread; nothing happens if it runs already.
@@ -75,7 +77,7 @@ class LoopOwner:
             self._check_usable()  # it may have been stopped meanwhile
             return
         at_exit.add(self)
-        loop = self._loop
+        loop = self._loop = self._loop or system().own_loop()
         if loop is not None and loop.is_running():
             main = asyncio.run_coroutine_threadsafe(self._main(), loop)
             main.add_done_callback(self._main_is_done)

@@ -114,8 +114,12 @@ class System:
 
     # Threads
 
-    def attached(self, portal: Any) -> None:
-        """A context has begun to run on the running loop; other threads reach it by its portal."""
+    def own_loop(self) -> asyncio.AbstractEventLoop | None:
+        """The loop of contexts that were given none; None if each has its own, in a thread."""
+        return None
+
+    def made(self, context: Any) -> None:
+        """A context was made, and will run on this system."""
 
 
 _machine = System()

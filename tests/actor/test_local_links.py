@@ -317,5 +317,5 @@ def test_each_of_two_losses_is_told_to_those_who_were_not_dropped() -> None:
     links.add("ended", to)  # another one of that name, which has lost nothing
     assert list(losses.pop()) == [(to, "again")]
     assert links.watchers(to) == ["ended"]
-    assert links.linked == {"ended": {to}}
+    assert links.linked == {"ended": {to: None}}
     assert not links._losses

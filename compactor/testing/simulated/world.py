@@ -1,0 +1,190 @@
+"""``World``: the hosts of a simulation, the network between them, and what has happened there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from random import Random
+from typing import Any
+
+from compactor.testing.simulated.errors import SimulationError
+from compactor.testing.simulated.happenings import Happenings
+from compactor.testing.simulated.host import Host, Nowhere
+from compactor.testing.simulated.network import Network
+from compactor.testing.simulated.observing import observe
+from compactor.testing.simulated.virtual_loop import VirtualLoop
+from compactor.testing.trace import FAULT, LINK, Trace
+
+
+class World(Happenings):
+    """What a scenario is given.
+
+    Attributes:
+        random: a source of chance for the scenario and its processes, the same in each run of a
+            seed.
+        trace: all that has happened.
+        messages: those that handlers were given.
+        dead_letters: the messages that were not handled.
+        exits: those that processes were told of.
+    """
+
+    def __init__(
+        self,
+        seed: object,
+        trace: Trace,
+        latency: tuple[float, float],
+        max_events: int,
+        max_block: float,
+    ) -> None:
+        self._seed = seed
+        self.random = self._chance_of("world.random")
+        self._hosts: dict[str, Host] = {}
+        loop = VirtualLoop(
+            self._chance_of("turns"), Nowhere(), max_events, max_block, self._blocked
+        )
+        super().__init__(loop, trace)
+        self._network = Network(loop, self._chance_of, latency)
+
+    def _chance_of(self, name: str) -> Random:
+        """A source of chance of its own for each purpose, so that a new one shifts no others."""
+        return Random(f"{self._seed} {name}")
+
+    async def sleep(self, seconds: float) -> None:
+        """Let so many seconds of the world pass."""
+        await asyncio.sleep(seconds)
+
+    async def settled(self) -> None:
+        """Wait until nothing more happens before time passes."""
+        await self.loop.settled()
+
+    # Hosts and the network
+
+    def host(self, name: str) -> Host:
+        """A new machine, with an address of its own, which its name resolves to.
+
+        Raises:
+            SimulationError: there is one of that name.
+            TypeError, ValueError: it is no name.
+        """
+        if not isinstance(name, str):
+            raise TypeError(f"a host has a name, got {name!r}")
+        if not name or any(character.isspace() for character in name):
+            raise ValueError(f"the name of a host has characters, and no spaces, got {name!r}")
+        if name in self._hosts:
+            raise SimulationError(f"there is a host named {name!r}; world.hosts has it")
+        number = len(self._hosts) + 1
+        ip = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+        chance = self._chance_of(f"host {name}")
+        host = Host(name, ip, self.loop, self._network, chance, self._told)
+        self._hosts[name] = self._network.hosts[ip] = host
+        self._network.names[name] = [ip]
+        return host
+
+    @property
+    def hosts(self) -> dict[str, Host]:
+        """All hosts by name."""
+        return dict(self._hosts)
+
+    def partition(self, a: Any, b: Any, one_way: bool = False) -> None:
+        """Let nothing through between hosts, silently, until ``heal``.
+
+        Args:
+            a, b: a host, or several.
+            one_way: whether what ``b`` sends still gets to ``a``.
+
+        Raises:
+            SimulationError: a host would be cut off from itself.
+        """
+        self._set_cut(_hosts_of(a, "a"), _hosts_of(b, "b"), one_way, True)
+
+    def heal(self, a: Any = None, b: Any = None) -> None:
+        """Let everything through again, between these hosts or all."""
+        everybody = list(self._hosts.values())
+        here = everybody if a is None else _hosts_of(a, "a")
+        there = everybody if b is None else _hosts_of(b, "b")
+        self._set_cut(here, there, False, False)
+
+    def _set_cut(self, here: list[Host], there: list[Host], one_way: bool, is_cut: bool) -> None:
+        for a in here:
+            for b in there:
+                if a is b:
+                    if is_cut:
+                        raise SimulationError(f"host {a.name!r} cannot be cut off from itself")
+                    continue
+                ways = [self._network.way(a.ip, b.ip)]
+                if not one_way:
+                    ways.append(self._network.way(b.ip, a.ip))
+                if any(way.is_cut != is_cut for way in ways):
+                    for way in ways:
+                        way.is_cut = is_cut
+                    arrow = "to" if one_way else "and"
+                    what = "partition" if is_cut else "heal"
+                    self._add(a.name, LINK, a.name, b.name, what, f"{a.name} {arrow} {b.name}")
+        self._network.look_at_silence()
+
+    def set_way(
+        self,
+        a: Host,
+        b: Host,
+        latency: float | tuple[float, float] | None = None,
+        bandwidth: float | None = None,
+    ) -> None:
+        """Say how long what ``a`` sends is on its way to ``b``.
+
+        Args:
+            latency: seconds; or the least and the most.
+            bandwidth: bytes a second.
+
+        Raises:
+            ValueError: one of them is negative, or 0 bytes a second.
+        """
+        way = self._network.way(a.ip, b.ip)
+        if latency is not None:
+            way.latency = span(latency)
+        if bandwidth is not None:
+            if not bandwidth > 0:
+                raise ValueError(f"bandwidth must be positive, got {bandwidth!r} bytes a second")
+            way.bandwidth = bandwidth
+
+    def name(self, name: str, *hosts: Host | str) -> None:
+        """Have a name resolve to hosts or addresses, in that order; to none, if there are none."""
+        self._network.names[name] = [host if isinstance(host, str) else host.ip for host in hosts]
+
+    def end(self) -> None:
+        """Nothing happens any more."""
+        for host in self._hosts.values():
+            host.stop_at_once()
+        self.loop.end()
+
+    def _told(self, what: str, about: Any, detail: str = "") -> None:
+        """A host tells of itself."""
+        if what == "context":
+            observe(about, self)
+        else:
+            self._add(about.name, FAULT, "", "", what, detail)
+
+    def _blocked(self, name: str, seconds: float) -> None:
+        raise SimulationError(
+            f"a turn of {name or 'the scenario'!r} has taken {seconds:.3f} real seconds: something "
+            "blocks, while no virtual time passes; max_block= allows more"
+        )
+
+
+def span(latency: Any) -> tuple[float, float]:
+    """The least and the most seconds of a latency.
+
+    Raises:
+        ValueError: they are negative, or the wrong way round.
+    """
+    least, most = latency if isinstance(latency, tuple) else (latency, latency)
+    if not 0 <= least <= most:
+        raise ValueError(f"latency must be seconds, or the least and the most, got {latency!r}")
+    return float(least), float(most)
+
+
+def _hosts_of(given: Any, name: str) -> list[Host]:
+    hosts = list(given) if isinstance(given, Iterable) else [given]
+    for host in hosts:
+        if not isinstance(host, Host):
+            raise TypeError(f"{name} must be a host, or several, got {host!r}")
+    return hosts

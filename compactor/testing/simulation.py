@@ -1,0 +1,108 @@
+"""``Simulation``: runs a scenario in a world of its own, in virtual time, replayed from a seed."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from compactor.testing.simulated.clocks import simulated
+from compactor.testing.simulated.world import World, span
+from compactor.testing.trace import Trace
+
+Scenario = Callable[[World], Coroutine[Any, Any, Any]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a scenario has done.
+
+    Attributes:
+        digest: hexadecimal digits that are the same for the same run, event for event.
+        trace: what happened.
+        seconds: of the world, that it took.
+        result: what the scenario has returned.
+    """
+
+    digest: str
+    trace: Trace
+    seconds: float
+    result: Any
+
+
+class Simulation:
+    """Runs scenarios, each in a new world.
+
+    Args:
+        seed: an integer, or a text; the same seed gives the same run.
+        latency: seconds of every way from one host to another, least and most.
+        keep: how many of the last events traces remember; None for all.
+        max_events: so many callbacks and messages without any time passing are a loop that never
+            ends.
+        max_block: real seconds that a single turn of a host may take.
+
+    Raises:
+        TypeError: the seed is something else.
+        ValueError: a number is out of its range.
+    """
+
+    def __init__(
+        self,
+        seed: int | str = 0,
+        *,
+        latency: float | tuple[float, float] = (0.0005, 0.001),
+        keep: int | None = None,
+        max_events: int = 1_000_000,
+        max_block: float = 10.0,
+    ) -> None:
+        if isinstance(seed, bool) or not isinstance(seed, (int, str)):
+            raise TypeError(f"a seed is an integer or a text, got {seed!r}")
+        if max_events < 1 or not max_block > 0:
+            raise ValueError("max_events and max_block must be positive")
+        self.seed = seed
+        self._latency = span(latency)
+        self._keep = keep
+        self._max_events = max_events
+        self._max_block = max_block
+
+    def run(self, scenario: Scenario) -> Run:
+        """Run a scenario to its end.
+
+        Args:
+            scenario: ``async def scenario(world)``.
+
+        Raises:
+            TypeError: it is no ``async`` function.
+            SimulationError: nothing can happen any more, a loop never ends, or something was asked
+                for that cannot be simulated.
+            Exception: what the scenario, or a handler, has raised; it has the end of the trace as
+                a note.
+        """
+        if not asyncio.iscoroutinefunction(scenario):
+            raise TypeError(f"a scenario is an async function that takes a world, got {scenario!r}")
+        world = World(
+            self.seed, Trace(self._keep), self._latency, self._max_events, self._max_block
+        )
+        loop = world.loop
+        try:
+            with simulated(loop):
+                try:
+                    result = loop.run_until_complete(scenario(world))
+                except BaseException as error:
+                    _note(error, world.trace.report())
+                    raise
+                finally:
+                    world.end()
+        finally:
+            loop.close()
+        return Run(world.trace.digest, world.trace, loop.now, result)
+
+
+def _note(error: BaseException, report: str) -> None:
+    """Have an error tell what happened before it."""
+    if sys.version_info >= (3, 11):
+        error.add_note(report)
+    else:
+        print(report, file=sys.stderr)
