@@ -67,12 +67,14 @@ def translated(
     try:
         import Cython
         from Cython.Build import cythonize
+        from Cython.Compiler import Options
     except ImportError:
         if required:
             raise
         return []
     for extension in wanted:
         extension.define_macros = [("COMPACTOR_SOURCES", digest)]
+    Options.docstrings = False  # which are those of the modules beside them
     last = Path("build/cython/translated")  # says from what
     what = f"{digest} {Cython.__version__} {directives}"
     made = cythonize(

@@ -27,14 +27,15 @@ TWINS = (
 """Written again, in Cython."""
 
 COMPILED_AGAIN = {
-    "wire.request_head": "-O2",
-    "wire.body_decoder": "-O3",
+    "wire.request_head": "-Os",
+    "wire.body_decoder": "-Os",
     "wire.head_pattern": "-O3",
     "wire.request_decoder": "-O3",
     "actor.run_queue": "-Os",
     "net.portal": "-Os",
     "actor.mailbox": "-O2",
     "actor.waiter": "-Os",
+    "actor.asked": "-Os",
     "actor.dispatches": "-O2",
     "outbound.send_queue": "-O2",
     "outbound.outbox": "-O3",

@@ -27,6 +27,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from benchmarks import paths
+from benchmarks.ask_paths import PATHS
 from compactor.runtime import hot_path
 
 WARM_UP = 20  # calls of a path's work, which specialise Python's bytecode
@@ -77,7 +78,7 @@ def run_paths(kind: str, names: Sequence[str], slowdowns: Sequence[float]) -> No
 
 def _run_path(backend: hot_path.Backend, name: str) -> None:
     calls = FEWER_CALLS.get(name, CALLS)
-    with paths.PATHS[name](backend) as work:
+    with PATHS[name](backend) as work:
         for _ in range(WARM_UP):
             work()
         os.getppid()
@@ -89,7 +90,7 @@ def _run_path(backend: hot_path.Backend, name: str) -> None:
 
 def count(
     kind: str,
-    names: Sequence[str] = tuple(paths.PATHS),
+    names: Sequence[str] = tuple(PATHS),
     slowdown: float = 0.0,
     environ: Mapping[str, str] | None = None,
 ) -> Counts:

@@ -190,6 +190,8 @@ def pid_of(ip: str, port: int, id_: str) -> PID:
 
 _MOST_DIGITS = 19  # of a number below 2 to the power of 64, whatever it is
 
+_ZERO = ord("0")
+
 TEMPORARY = "__req_res__("
 """How the id of a sender begins that waits for one answer, as libprocess names it."""
 
@@ -199,17 +201,19 @@ class Temporary(PID):
 
     Attributes:
         asker: the process that asks; None where that is not told.
+        number: N; -1 if it is spelled as we never spell it.
     """
 
-    __slots__ = ("asker",)
+    __slots__ = ("asker", "number")
 
     asker: PID | None
+    number: int
 
     def __reduce__(self) -> tuple[type[PID], tuple[str, int, str]]:
         return PID, (self.ip, self.port, self.id)
 
 
-_put_asker = vars(Temporary)["asker"].__set__
+_put_asker, _put_number = (vars(Temporary)[slot].__set__ for slot in ("asker", "number"))
 
 
 def temporary_of(at: PID, number: bytes, asker: PID | None) -> Temporary:
@@ -219,7 +223,19 @@ def temporary_of(at: PID, number: bytes, asker: PID | None) -> Temporary:
     _put_port(pid, at.port)
     _put_id(pid, f"{TEMPORARY}{number.decode()})")
     _put_asker(pid, asker)
+    _put_number(pid, number_of_digits(number))
     return pid
+
+
+def number_of_digits(digits: bytes) -> int:
+    """The number that is written in digits alone; -1 if we never write it so."""
+    is_plain = len(digits) <= _MOST_DIGITS and (digits[0] != _ZERO or len(digits) == 1)
+    return int(digits) if is_plain else -1
+
+
+def number_in(pid: PID) -> int:
+    """The number of a temporary pid; -1 as for ``number_of``."""
+    return pid.number if type(pid) is Temporary else number_of(pid.id)
 
 
 def number_of(id_: str) -> int:

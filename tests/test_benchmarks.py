@@ -15,11 +15,11 @@ import pytest
 
 from benchmarks import counting, one_way, ratios, regression
 from benchmarks.__main__ import SCENARIOS, measure
+from benchmarks.ask_paths import PATHS
 from benchmarks.backends import OURS, PURE, PURE_ENVIRON, backends
 from benchmarks.children import ChildFailed, Children
 from benchmarks.harness import Contestant, Metric, Scenario, Target, run
 from benchmarks.meters import percentiles, rate_of
-from benchmarks.paths import PATHS
 from benchmarks.report import as_json, results_of, rows_of, summary, table
 from benchmarks.traffic import SIZES, load_of
 from compactor.runtime import hot_path

@@ -7,7 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from benchmarks.paths import PATHS, Work
+from benchmarks.ask_paths import PATHS
+from benchmarks.paths import Work
 from compactor.runtime import hot_path
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.paths import PATHS, Work
+from benchmarks.ask_paths import PATHS
+from benchmarks.paths import Work
 
 
 @pytest.mark.parametrize("name", PATHS)

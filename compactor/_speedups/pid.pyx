@@ -1,4 +1,4 @@
-"""The C twin of ``compactor.pid``: ``pid_of``, ``temporary_of``."""
+"""The C twin of ``compactor.pid``: ``pid_of``, ``temporary_of``, ``number_of_digits``."""
 
 from cpython.object cimport PyObject_GenericSetAttr
 
@@ -58,6 +58,20 @@ cdef Py_ssize_t _IP = offset_of(vars(_Parts)["ip"])
 cdef Py_ssize_t _PORT = offset_of(vars(_Parts)["port"])
 cdef Py_ssize_t _ID = offset_of(vars(_Parts)["id"])
 cdef Py_ssize_t _ASKER = offset_of(vars(Temporary)["asker"])
+cdef Py_ssize_t _NUMBER = offset_of(vars(Temporary)["number"])
+
+
+cpdef object number_of_digits(bytes digits):
+    """The number that is written in digits alone; see ``compactor.pid``."""
+    cdef const char* at = digits
+    cdef Py_ssize_t count = len(digits)
+    cdef unsigned long long number = 0
+    cdef Py_ssize_t place
+    if count > 19 or (at[0] == c"0" and count > 1):
+        return -1
+    for place in range(count):
+        number = 10 * number + (at[place] - c"0")
+    return number
 
 
 cpdef object temporary_of(at, bytes number, asker):
@@ -70,4 +84,5 @@ cpdef object temporary_of(at, bytes number, asker):
     put(pid, _PORT, get(at, _PORT))
     put(pid, _ID, id_)
     put(pid, _ASKER, asker)
+    put(pid, _NUMBER, number_of_digits(number))
     return pid

@@ -18,7 +18,7 @@ from compactor.actor.pending import FAILED, no_answer
 from compactor.actor.protobuf import full_name, message_name
 from compactor.actor.routes import Call, split_path
 from compactor.errors import ProcessError, Reason
-from compactor.pid import PID, TEMPORARY
+from compactor.pid import PID, TEMPORARY, Temporary
 from compactor.wire.encoder import TypedName, content_of
 
 Encode = Callable[[Any], tuple[str, bytes]]
@@ -131,9 +131,10 @@ class Inquiry:
         before = _current.set(self)
         try:
             result = self._call(from_pid, body)
-            if isinstance(result, Coroutine):
+            if type(result) is not bytes and isinstance(result, Coroutine):
                 return self._finish(result)
-            self._returned(result)
+            if self._answers and self._state == _OPEN and not self.is_deferred:
+                self.give(result)
         except BaseException as error:
             if not self._handles(error):
                 raise
@@ -152,10 +153,12 @@ class Inquiry:
             inquiries.running[to] = self
         _current.set(self)
         try:
-            self._returned(await coroutine)
+            result = await coroutine
+            if self._answers and self._state == _OPEN and not self.is_deferred:
+                self.give(result)
         except asyncio.CancelledError:
             if self._answers and not self.is_deferred:
-                self._send(Encoded(FAILED, no_answer(Reason.TERMINATED), RAW))
+                self._send(FAILED, no_answer(Reason.TERMINATED), RAW)
             raise
         except BaseException as error:
             if not self._handles(error):
@@ -174,10 +177,6 @@ class Inquiry:
             return None
         inquiries: Inquiries = self.process.context._inquiries
         return inquiries
-
-    def _returned(self, result: Any) -> None:
-        if self._answers and self._state == _OPEN and not self.is_deferred:
-            self.give(result)
 
     def _handles(self, error: BaseException) -> bool:
         """Tell who has asked of an error; whether nobody else needs to hear of it."""
@@ -211,9 +210,12 @@ class Inquiry:
 
     def give(self, value: Any) -> None:
         """Answer with a value; whoever has given up gets none."""
-        if value is None and self._encode is None:
-            self._check_none()
-        self._send(encoded(self._name, value, self._encode))
+        if type(value) is bytes and self._encode is None:
+            self._send(self._name, value, RAW)
+        else:
+            if value is None and self._encode is None:
+                self._check_none()
+            self._send(*encoded(self._name, value, self._encode))
 
     def _check_none(self) -> None:
         """Refuse to answer a protocol buffer with nothing, which would parse as an empty one."""
@@ -228,10 +230,11 @@ class Inquiry:
             process = self.process
             process.context._answer_failure(process.pid, self._to, self._name, error)
 
-    def _send(self, answer: Encoded) -> None:
+    def _send(self, name: str, body: bytes, content_type: str) -> None:
         if self._state == _OPEN:
             self._state = _ANSWERED
-            self.process.context._answer(self.process.pid, self._to, answer)
+            process = self.process
+            process.context._answer(process.pid, self._to, name, body, content_type)
 
 
 class Reply:
@@ -310,7 +313,7 @@ def asked(process: Any, name: str, call: Call, sender: PID) -> Call:
 
 def asked_at(process: Any, path: bytes, call: Call, sender: PID) -> Call:
     """The same for a message to a path."""
-    return call if hasattr(call, "answers") else asked(process, split_path(path)[1], call, sender)
+    return asked(process, split_path(path)[1], call, sender)
 
 
 def answering(process: Any, name: str, call: Call, encode: Encode | None = None) -> Call:
@@ -324,10 +327,12 @@ def answering(process: Any, name: str, call: Call, encode: Encode | None = None)
     """
 
     def handle(from_pid: PID, body: Any) -> Any:
-        if not from_pid.id.startswith(TEMPORARY):  # sent, and not asked
-            return Inquiry(process, name, call, None, True, encode)(from_pid, body)
-        asker = process.context._asker_of(from_pid)
-        return Inquiry(process, name, call, from_pid, True, encode)(asker, body)
+        if type(from_pid) is Temporary:
+            asker = from_pid.asker or from_pid
+            return Inquiry(process, name, call, from_pid, True, encode)(asker, body)
+        # Sent, if it is not asked by who has a head for each.
+        to = from_pid if from_pid.id.startswith(TEMPORARY) else None
+        return Inquiry(process, name, call, to, True, encode)(from_pid, body)
 
     handle.answers = True  # type: ignore[attr-defined]
     handle.parse = getattr(call, "parse", None)  # type: ignore[attr-defined]

@@ -12,11 +12,12 @@ import contextvars
 from collections.abc import Callable
 from typing import Any
 
-from compactor.actor.pending import no_answer_of, type_and_text
+from compactor.actor.pending import Pending, no_answer_of, type_and_text
 from compactor.actor.protobuf import DoesNotParse
-from compactor.actor.run_queue import RunQueue
 from compactor.errors import ContextError, Reason, RemoteError
 from compactor.pid import PID
+
+from .run_queue import RunQueue
 
 _Step = Callable[[Any], Any]
 
@@ -117,7 +118,9 @@ class Asked:
     def take(self, name: str, body: bytes, content_type: str) -> None:
         """The answer has come."""
         if self.decode is None:
-            self.keep(body)
+            if not self._is_done:
+                self._result = body
+                self._end()
             return
         try:
             answer = self.decode(name, body)
@@ -226,3 +229,6 @@ class Asked:
 
     def __repr__(self) -> str:
         return f"<the answer of {self.to} to {self.name!r}>"
+
+
+Pending.register(Asked)

@@ -21,7 +21,7 @@ from compactor.actor.pending import FAILED, Pending, told_failure
 from compactor.actor.run_queue import RunQueue
 from compactor.errors import AskTimeout, Reason
 from compactor.metrics.dead_letters import DeadLetter
-from compactor.pid import PID, TEMPORARY, Address, number_of
+from compactor.pid import PID, TEMPORARY, Address, number_in
 from compactor.system.system import system
 
 _RANDOM = struct.Struct("=512Q")  # numbers that are made at a time
@@ -133,10 +133,16 @@ class Asks:
         """Whether the ask of that number waits for an answer."""
         return number in self._waiting
 
+    def ask_unless_done(self, asked: Pending, body: bytes, timeout: float) -> None:
+        """``ask``, of another thread, which may have cancelled it meanwhile."""
+        if not asked.done():
+            self.ask(asked, body, timeout)
+
     def ask(self, asked: Pending, body: bytes, timeout: float) -> None:
-        """Send the message of an ask, on the loop's thread."""
-        if asked.done():
-            return
+        """Send the message of an ask, on the loop's thread.
+
+        Who answers it is watched on afterwards, as those who are asked once mostly are again.
+        """
         if not self._numbers:
             self._numbers = list(_RANDOM.unpack(system().random_bytes(_RANDOM.size)))
         number = self._numbers.pop() >> 1  # as many bits as peers of all languages take
@@ -232,29 +238,26 @@ class Asks:
 
     # What comes of it
 
-    def answered(self, id_: str, name: str, body: bytes, content_type: str = "") -> bool:
-        """A message for a temporary pid here has come; False if that does not wait any more."""
-        asked = self._taken(id_)
-        if asked is None:
+    def answered(self, number: int, name: str, body: bytes, content_type: str = "") -> bool:
+        """A message for the temporary pid here of a number has come.
+
+        Returns:
+            False if that does not wait any more; of another pid, the number is -1.
+        """
+        target = self._waiting.pop(number, None)
+        if target is None:
             return False
+        asked = target.waiting.pop(number)
         if name == FAILED:
             asked.fail(told_failure(asked, body))
         else:
             asked.take(name, body, content_type)
         return True
 
-    def failed(self, id_: str, error: BaseException) -> bool:
+    def failed(self, number: int, error: BaseException) -> bool:
         """A handler here has raised; False if that is for others to report, too."""
-        asked = self._taken(id_)
-        return False if asked is None else asked.raised(error)
-
-    def _taken(self, id_: str) -> Pending | None:
-        """What waits for an answer to that id, and does so no more; whom was asked is watched on,
-        as those who are asked once mostly are again.
-        """
-        number = number_of(id_)
         target = self._waiting.pop(number, None)
-        return None if target is None else target.waiting.pop(number)
+        return False if target is None else target.waiting.pop(number).raised(error)
 
     def not_delivered(self, letter: DeadLetter) -> None:
         """A message has become a dead letter, perhaps that of an ask: whoever has asked is told."""
@@ -262,7 +265,7 @@ class Asks:
         if sender is None or not sender.id.startswith(TEMPORARY):
             return
         if sender.address == self._here:
-            number = number_of(sender.id)
+            number = number_in(sender)
             target = self._waiting.get(number)
             if target is not None:
                 asked = target.waiting[number]

@@ -6,20 +6,17 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from compactor.actor.asked import Asked
 from compactor.actor.mailbox import SUSPENDED, Mailbox
-from compactor.actor.pending import Promised
+from compactor.actor.pending import Pending
 from compactor.actor.waits import awaited
 from compactor.errors import ProcessError
 from compactor.pid import PID
 
 _MOST_PASSED = 1000  # processes, at a time
 
-_Ask = Asked | Promised
-
 
 def _is_ask(future: Any) -> bool:
-    return isinstance(future, (Asked, Promised))
+    return isinstance(future, Pending)
 
 
 class Circles:
@@ -39,7 +36,7 @@ class Circles:
         self._live = live
         self._is_local = is_local
 
-    def check(self, asked: _Ask, is_awaited: bool = True) -> None:
+    def check(self, asked: Pending, is_awaited: bool = True) -> None:
         """Have an answer fail that the current task would wait for, and so for itself.
 
         Args:
@@ -57,7 +54,7 @@ class Circles:
             # In the next round of the loop it is known what the task awaits.
             task.get_loop().call_soon(self._confirm, asked)
 
-    def _confirm(self, asked: _Ask) -> None:
+    def _confirm(self, asked: Pending) -> None:
         """Have an answer fail that whom it is asked of waits for."""
         if not asked.done() and (chain := self._chain(asked.to, asked)):
             _fail(asked, chain)
@@ -90,7 +87,7 @@ def _way(came_from: Mapping[PID, PID | None], last: PID) -> list[PID]:
     return way[::-1]
 
 
-def _fail(asked: _Ask, chain: list[PID]) -> None:
+def _fail(asked: Pending, chain: list[PID]) -> None:
     asked.forget()
     asked.fail(waits_for_itself([chain[-1], *chain]))
 

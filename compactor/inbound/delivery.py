@@ -26,7 +26,7 @@ from compactor.actor.events import Sized
 from compactor.actor.routes import Call
 from compactor.http.request import Request
 from compactor.net.flow_control import FULL_READ
-from compactor.pid import PID, TEMPORARY
+from compactor.pid import PID, TEMPORARY, Address
 
 from ..actor.mailbox import ENDED, IDLE, Mailbox, serve
 from ..actor.run_queue import TURN_SECONDS, RunQueue
@@ -85,16 +85,18 @@ class Delivery:
         run_queue: the turns of the loop.
         high_water: the connection is to be held when a mailbox has more events.
         backlog: tells how many bytes are too many.
+        answered: takes the number of an ask, and name and bytes of its answer; whether it waits.
 
     Attributes:
         is_shut: whether what is received matters no more.
         kept: what was received behind a request that left the connection held, or when the time of
             a turn was over, as the decoder gives it; served once the connection is released, and
             first of all else.
-        senders: those that the peer may write for, as far as is known; None is everybody.
+        senders: the addresses that the peer may write for, as far as is known; None is all.
     """
 
     __slots__ = (
+        "_answered",
         "_backlog",
         "_connection",
         "_decoder",
@@ -118,10 +120,11 @@ class Delivery:
         run_queue: RunQueue,
         high_water: int,
         backlog: Backlog,
+        answered: Callable[[int, str, bytes], bool],
     ) -> None:
         self.is_shut = False
         self.kept: list[Any] = []
-        self.senders: set[PID] | None = None
+        self.senders: set[Address] | None = None
         self._connection = connection
         self._decoder = decoder
         self._responses = responses
@@ -130,6 +133,7 @@ class Delivery:
         self._run_queue = run_queue
         self._high_water = high_water
         self._backlog = backlog
+        self._answered = answered
 
     @property
     def is_behind(self) -> bool:
@@ -244,13 +248,20 @@ class Delivery:
             if head is not last or mailbox.state == ENDED:
                 last = None
                 sender = head.sender
+                if (
+                    head.answers is not None
+                    and self.senders is None
+                    and not (head.wants_answer or head.is_special)
+                    and self._answered(head.answers, head.path_text.split("/", 2)[2], body)
+                ):
+                    continue
                 target = self._known.get(head.path) if sender is not None else None
                 if (
                     target is None
                     or head.is_link
                     or head.size > LARGE
                     or head.is_special
-                    or (self.senders is not None and sender not in self.senders)
+                    or (self.senders is not None and sender.address not in self.senders)
                 ):
                     if self._serve_rarer(head, sender, body, in_time):
                         in_time = False
@@ -261,7 +272,11 @@ class Delivery:
                             break
                     continue
                 mailbox, call = target
-                if not head.is_plain and sender.id.startswith(TEMPORARY):
+                if (
+                    not head.is_plain
+                    and not hasattr(call, "answers")
+                    and sender.id.startswith(TEMPORARY)
+                ):
                     call = asked_at(mailbox.process, head.path, call, sender)
                 is_answered = head.wants_answer
                 last = head

@@ -20,10 +20,10 @@ from compactor.inbound.link_answers import LinkAnswers
 from compactor.inbound.response_queue import ResponseQueue
 from compactor.inbound.sender_policy import SenderRule
 from compactor.inbound.server_state import ServerState
-from compactor.pid import PID, TEMPORARY, Address
+from compactor.pid import PID, TEMPORARY, Address, number_of
 from compactor.wire.request_head import Head
 
-_MAX_SENDERS = 1024  # that one peer was found to write for, and need not be judged again
+_MAX_SENDERS = 1024  # addresses that one peer was found to write for, and are not judged again
 
 # How the paths of answers to asks begin; the parenthesis may be escaped.
 _ANSWER = b"/" + TEMPORARY[:-1].encode()
@@ -100,7 +100,10 @@ class UnusualMessages:
         if head.path.endswith(_GIVEN_UP):
             owner.asks.inquiries.give_up(sender)
             return True
-        return head.path.startswith(_ANSWER) and owner.asks.answered(*split_path(head.path), body)
+        if not head.path.startswith(_ANSWER):
+            return False
+        id_, name = split_path(head.path)
+        return owner.asks.answered(number_of(id_), name, body)
 
     def refuses_browser(self, head: Head, body: bytes) -> bool:
         """Whether the web page that a message or request comes from may not send it.
@@ -121,7 +124,8 @@ class UnusualMessages:
     def _may_write_for(self, rule: SenderRule, sender: PID, head: Head, body: bytes) -> bool:
         """Whether the peer may; if not, that is the answer."""
         senders = self._delivery.senders
-        if senders is not None and sender in senders:
+        address = sender.address
+        if senders is not None and address in senders:
             return True
         refusal = rule.refusal(sender, self._transport)
         if refusal is not None:
@@ -130,7 +134,7 @@ class UnusualMessages:
             return False
         if senders is None or len(senders) >= _MAX_SENDERS:
             senders = self._delivery.senders = set()
-        senders.add(sender)
+        senders.add(address)
         return True
 
     def _not_taken(self, head: Head, body: bytes, reason: Reason) -> None:

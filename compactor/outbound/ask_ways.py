@@ -18,7 +18,7 @@ from compactor.metrics.dead_letters import DeadLetter
 from compactor.metrics.metrics import Metrics
 from compactor.outbound.peer import Peer
 from compactor.outbound.send_queue import ASKED, TAKEN
-from compactor.pid import PID, Address, number_of, temporary_of
+from compactor.pid import PID, Address, Temporary, number_in
 from compactor.wire.encoder import TypedName, message_prefix
 from compactor.wire.notices import numbers_prefix
 
@@ -35,7 +35,7 @@ class WaysOwner(Protocol):
 
     def undialable(self, to: PID) -> Reason | None: ...
     def peer(self, address: Address) -> Peer: ...
-    def forward(self, sender: PID, to: PID, name: str, body: bytes) -> None: ...
+    def send_locally(self, sender: PID, to: PID, name: str, body: bytes) -> None: ...
 
 
 class AskWays:
@@ -45,10 +45,18 @@ class AskWays:
         here: a pid of this context without an id.
         owner: has the peers.
         is_told: whether the compactor at an address has asked for our notices.
+        temporary_of: makes the pid of an ask, at the address of a pid, of its number and asker.
     """
 
-    def __init__(self, here: PID, owner: WaysOwner, is_told: Callable[[Address], bool]) -> None:
+    def __init__(
+        self,
+        here: PID,
+        owner: WaysOwner,
+        is_told: Callable[[Address], bool],
+        temporary_of: Callable[[PID, bytes, PID | None], Temporary],
+    ) -> None:
         self._here = here
+        self._temporary_of = temporary_of
         self._owner = owner
         self._is_told = is_told
         self._ways: dict[tuple[str, str, str, int, str], _Way] = {}
@@ -62,19 +70,30 @@ class AskWays:
             to: any pid, of this context as well.
         """
         if to.port == self._here.port and to.ip == self._here.ip:
-            sender: PID = temporary_of(self._here, b"%d" % number, asker)
-            self._owner.forward(sender, to, name, body)
+            sender: PID = self._temporary_of(self._here, b"%d" % number, asker)
+            if type(name) is not str:
+                name = str(name)
+            self._owner.send_locally(sender, to, name, body)
             return
         sender = asker or self._here
         if not self._write(sender, to, b"a", number, name, body):
-            temporary = temporary_of(self._here, b"%d" % number, asker)
+            temporary = self._temporary_of(self._here, b"%d" % number, asker)
             self._write_otherwise(temporary, to, name, body)
 
     def answer(self, sender: PID, to: PID, name: str, body: bytes) -> None:
         """Send an answer to a temporary pid."""
-        number = number_of(to.id)
+        number = number_in(to)
         if number < 0 or not self._write(sender, to, b"r", number, name, body):
             self._write_otherwise(sender, to, name, body)
+
+    def answer_shortly(self, sender: PID, to: PID, name: str, body: bytes) -> bool:
+        """Send an answer on a connection that takes numbers; False if none is known to be open."""
+        key = sender.id, _ANSWERED, to.ip, to.port, name.key if type(name) is TypedName else name
+        way = self._ways.get(key)
+        if way is None or way[0].send_queue.numbers != TAKEN:
+            return False
+        number = to.number if type(to) is Temporary else number_in(to)
+        return number >= 0 and way[0].send_queue.write_numbered(way[1], b"r", number, body)
 
     def _write(
         self, sender: PID, to: PID, kind: bytes, number: int, name: str, body: bytes

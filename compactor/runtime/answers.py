@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from compactor.actor.answering import Encoded
 from compactor.actor.asks import Asks
 from compactor.actor.pending import FAILED, failure_of
 from compactor.actor.protobuf import DoesNotParse
@@ -15,7 +14,7 @@ from compactor.metrics.logs import log
 from compactor.metrics.metrics import Metrics
 from compactor.outbound.ask_ways import AskWays
 from compactor.outbound.peer import Peer
-from compactor.pid import PID, Address
+from compactor.pid import PID, Address, number_in
 from compactor.runtime.registry import Registry
 from compactor.runtime.strangers import Strangers
 from compactor.settings import Settings
@@ -51,16 +50,19 @@ class Answers:
         self._forward = owner.forward
         self._strangers = Strangers(owner.peer, owner.settings.max_unread_bytes_in_all)
 
-    def give(self, sender: PID, to: PID, answer: Encoded) -> None:
+    def give(self, sender: PID, to: PID, name: str, body: bytes, content_type: str) -> None:
         """Give an answer to a temporary sender."""
-        name, body, content_type = answer
-        if not (self._is_local(to) and self._asks.answered(to.id, name, body, content_type)):
-            self._send(sender, to, name, body)
+        if self._is_local(to):
+            if self._asks.answered(number_in(to), name, body, content_type):
+                return
+        elif self.ways.answer_shortly(sender, to, name, body):
+            return
+        self._send(sender, to, name, body)
 
     def fail(self, sender: PID, to: PID, name: str, error: BaseException) -> None:
         """Tell a temporary sender that its message has failed; it handles that, if it is there."""
         if self._is_local(to):
-            is_handled = self._asks.failed(to.id, error) or not isinstance(error, Exception)
+            is_handled = self._asks.failed(number_in(to), error) or not isinstance(error, Exception)
         else:
             is_handled = not isinstance(error, DoesNotParse)
             self._send(sender, to, FAILED, failure_of(error))
@@ -89,7 +91,7 @@ class Answers:
     def tell(self, sender: PID, asker: PID, error: BaseException) -> bool:
         """Tell whoever is known to have asked of a failure; strangers may say anything."""
         if self._is_local(asker):
-            return self._asks.failed(asker.id, error)
+            return self._asks.failed(number_in(asker), error)
         if not self._is_told(asker.address):
             return False  # no stranger shall have us call up any address
         self._forward(sender, asker, FAILED, failure_of(error))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
+from threading import get_ident
 from typing import Any, TypeVar, overload
 
-from compactor.actor.answering import Encoded
-from compactor.actor.asked import Asked
 from compactor.actor.circles import Circles, waits_for_itself
 from compactor.actor.concurrent import Crew
 from compactor.actor.future import Future
@@ -14,13 +13,16 @@ from compactor.actor.inquiries import Inquiries
 from compactor.actor.message_types import MessageTypes
 from compactor.actor.messages import Ask, Message, ProtobufMessage
 from compactor.actor.pending import Promised
-from compactor.pid import PID, Temporary, check_pid
+from compactor.pid import PID, check_pid
 from compactor.process import Process
 from compactor.runtime.loop_owner import LoopOwner
 from compactor.settings import Settings
 from compactor.wire.encoder import Body
 
 Answer = TypeVar("Answer")
+
+_MOST_NAMES = 1024
+_plain_names: set[str] = set()  # that were asked with, and need no check and no codec
 
 
 class ContextAsking(LoopOwner):
@@ -105,30 +107,38 @@ class ContextAsking(LoopOwner):
         """Ask; what a handler gets can be awaited on the loop of this context only."""
         if type(to) is not PID:
             check_pid(to)
-        if asker is not None and to == asker and not self._runs_beside(asker):
+        if asker is not None and to.id == asker.id and to == asker and not self._runs_beside(asker):
             raise waits_for_itself([to, to])
         seconds = self.settings.ask_timeout if timeout is None else checked_timeout(timeout)
-        runtime, types = self._runtime, self._types
-        wire_name, content = types.message(name, body)
-        form = types.answers(name if isinstance(name, str) else type(name), reply)
-        decode = None if form is None else form.decode
+        runtime = self._runtime
+        decode = None
+        if type(body) is bytes and type(name) is str and reply is None and name in _plain_names:
+            wire_name, content = name, body
+        else:
+            wire_name, content = self._types.message(name, body)
+            form = self._types.answers(name if isinstance(name, str) else type(name), reply)
+            if form is not None:
+                decode = form.decode
+            elif type(wire_name) is str and len(_plain_names) < _MOST_NAMES:
+                _plain_names.add(wire_name)
         asks = runtime.asks
         ends = asks.give_up, self._circles.check
-        if asker is not None and self._portal.on_loop:
-            asked: Any = Asked(to, wire_name, asker, decode, runtime.run_queue, *ends)
+        if asker is not None and self._portal.thread == get_ident():
+            new = runtime.backend.Asked
+            asked: Any = new(to, wire_name, asker, decode, runtime.run_queue, *ends)
             asks.ask(asked, content, seconds)
             return asked
         promised = Promised(to, wire_name, asker, decode, self._portal, *ends)
-        self._ask(asks.ask, promised, content, seconds)
+        self._ask(asks.ask_unless_done, promised, content, seconds)
         return promised
 
-    def _asker_of(self, sender: PID) -> PID:
-        """Who has asked from a temporary sender, if that is known."""
-        return sender.asker or sender if isinstance(sender, Temporary) else sender
-
-    def _answer(self, sender: PID, to: PID, answer: Encoded) -> None:
+    def _answer(self, sender: PID, to: PID, name: str, body: bytes, content_type: str) -> None:
         """Give an answer to a temporary sender."""
-        self._ask(self._runtime.answers.give, sender, to, answer)
+        give = self._runtime.answers.give
+        if self._portal.thread == get_ident():
+            give(sender, to, name, body, content_type)
+        else:
+            self._ask(give, sender, to, name, body, content_type)
 
     def _crew_of(self, process: Process) -> Crew:
         """What runs beside the mailbox of a process that is served right now."""

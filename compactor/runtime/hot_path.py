@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from compactor.actor.asked import Asked
     from compactor.actor.dispatches import Dispatch, Dispatcher
     from compactor.actor.handlers import HandlerTable
     from compactor.actor.mailbox import Mailbox
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from compactor.net.portal import Portal
     from compactor.outbound.outbox import Outbox
     from compactor.outbound.send_queue import SendQueue
-    from compactor.pid import PID
+    from compactor.pid import PID, Temporary
     from compactor.wire.body_buffer import BodyBuffer
     from compactor.wire.body_decoder import BodyDecoder
     from compactor.wire.head_pattern import HeadPattern
@@ -39,6 +40,7 @@ PACKAGES = {"python": "compactor", "cython": "compactor._speedups"}
 
 MODULES = {
     "pid_of": "pid",
+    "temporary_of": "pid",
     "handler_table": "actor.handlers",
     "split_path": "actor.routes",
     "match_route": "actor.routes",
@@ -55,6 +57,7 @@ MODULES = {
     "Portal": "net.portal",
     "Mailbox": "actor.mailbox",
     "Waiter": "actor.waiter",
+    "Asked": "actor.asked",
     "Dispatch": "actor.dispatches",
     "Dispatcher": "actor.dispatches",
     "SendQueue": "outbound.send_queue",
@@ -72,6 +75,7 @@ class Backend(NamedTuple):
 
     kind: str
     pid_of: Callable[[str, int, str], PID]
+    temporary_of: Callable[[PID, bytes, PID | None], Temporary]
     handler_table: Callable[[type], HandlerTable]
     split_path: Callable[[bytes], tuple[str, str]]
     match_route: Callable[..., tuple[str, str] | None]
@@ -88,6 +92,7 @@ class Backend(NamedTuple):
     Portal: type[Portal]
     Mailbox: type[Mailbox]
     Waiter: type[Waiter]
+    Asked: type[Asked]
     Dispatch: type[Dispatch]
     Dispatcher: type[Dispatcher]
     SendQueue: type[SendQueue]
@@ -100,6 +105,7 @@ class Backend(NamedTuple):
 
 def _extensions() -> None:
     """Never called: what freezes programs, as PyInstaller does, looks for lines like these."""
+    import compactor._speedups.actor.asked
     import compactor._speedups.actor.dispatches
     import compactor._speedups.actor.handlers
     import compactor._speedups.actor.mailbox
@@ -124,6 +130,7 @@ def _extensions() -> None:
 
 def _modules() -> None:
     """Never called, as above."""
+    import compactor.actor.asked
     import compactor.actor.dispatches
     import compactor.actor.handlers
     import compactor.actor.mailbox

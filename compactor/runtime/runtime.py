@@ -32,7 +32,7 @@ from compactor.outbound.outbox import Outbox
 from compactor.outbound.pace import Pace
 from compactor.outbound.peer import Peer
 from compactor.outbound.send_queue import SendQueue
-from compactor.pid import PID, TEMPORARY, Address
+from compactor.pid import PID, TEMPORARY, Address, number_in
 from compactor.process import Process
 from compactor.runtime.answers import Answers
 from compactor.runtime.binding import bind_handler
@@ -108,7 +108,7 @@ class Runtime(Failures):
 
     def _init_asks(self, address: Address) -> None:
         observers = self.observers
-        ways = AskWays(PID(*address, ""), self, observers.is_told)
+        ways = AskWays(PID(*address, ""), self, observers.is_told, self.backend.temporary_of)
         told = observers.refused, self._tell_given_up
         self.asks = Asks(address, self.run_queue, self.watches, ways.ask, *told)
         self.metrics.hooks.append(self.asks.not_delivered)
@@ -152,6 +152,7 @@ class Runtime(Failures):
             self.run_queue,
             settings.mailbox_high_water,
             self.backlog,
+            self.asks.answered,
         )
 
     def new_send_queue(self, peer: Peer) -> SendQueue:
@@ -212,7 +213,7 @@ class Runtime(Failures):
             outbox: remembers the way of the next one, if it leads to another address.
         """
         if self.registry.is_local(to):
-            self._send_locally(sender, to, str(name), body)
+            self.send_locally(sender, to, str(name), body)
             return
         if to.id.startswith(TEMPORARY):
             self.answers.ways.answer(sender, to, name, body)
@@ -259,17 +260,19 @@ class Runtime(Failures):
             return Reason.NO_PROCESS  # nor would its path say that it is for nobody
         return Reason.UNREACHABLE if to.port == 0 or to.ip in ("0.0.0.0", "::") else None
 
-    def _send_locally(self, sender: PID, to: PID, name: str, body: bytes) -> None:
+    def send_locally(self, sender: PID, to: PID, name: str, body: bytes) -> None:
         mailbox = self.registry.live.get(to.id)
         if mailbox is None:
-            if to.id.startswith(TEMPORARY) and self.asks.answered(to.id, name, body):
+            if to.id.startswith(TEMPORARY) and self.asks.answered(number_in(to), name, body):
                 return
             reason = Reason.STOPPED if self.life.is_ending else Reason.NO_PROCESS
         elif len(mailbox.queue) >= self.settings.max_mailbox_events:
             reason = Reason.OVERFLOW
         else:
             call = mailbox.call_for(name) or unhandled(mailbox.process, name)
-            mailbox.put_message(asked(mailbox.process, name, call, sender), sender, body)
+            if not hasattr(call, "answers"):
+                call = asked(mailbox.process, name, call, sender)
+            mailbox.put_message(call, sender, body)
             return
         self.metrics.dead_letter(DeadLetter(reason, to, sender, name, len(body)))
 

@@ -85,7 +85,7 @@ class IsolatedRuntime(Runtime):
         self.step: Any = None  # drives the loop
 
     def _init_asks(self, address: Address) -> None:
-        ways = _Ways(PID(*address, ""), self, self.observers.is_told)
+        ways = _Ways(PID(*address, ""), self, self.observers.is_told, temporary_of)
         told = self.observers.refused, self._tell_given_up
         self.asks = Asks(address, self.run_queue, self.watches, ways.ask, *told)
         self.metrics.hooks.append(self.asks.not_delivered)
@@ -94,7 +94,7 @@ class IsolatedRuntime(Runtime):
     def forward(self, sender: PID, to: PID, name: str, body: bytes, outbox: object = None) -> None:
         self.sent.append(Sent(to, str(name), body, sender, self.types))
         if self.registry.is_local(to):
-            self._send_locally(sender, to, str(name), body)
+            self.send_locally(sender, to, str(name), body)
         elif (reason := self.undialable(to)) is not None:
             self.metrics.dead_letter(DeadLetter(reason, to, sender, str(name), len(body)))
 
@@ -108,7 +108,7 @@ class IsolatedRuntime(Runtime):
 
     def deliver(self, sender: PID, to: PID, name: str, body: bytes) -> None:
         """A message from elsewhere has come."""
-        self._send_locally(sender, to, str(name), body)  # without what is written beside it
+        self.send_locally(sender, to, str(name), body)  # without what is written beside it
 
     def _is_told(self, mailbox: Any, entry: Entry, error: BaseException) -> bool:
         is_told = super()._is_told(mailbox, entry, error)

@@ -14,7 +14,7 @@ from compactor.actor.messages import check_message_type
 from compactor.actor.pending import FAILED, failure_of, no_answer
 from compactor.actor.timers import Timer
 from compactor.errors import ProcessError, Reason
-from compactor.pid import PID, number_of
+from compactor.pid import PID, number_in
 
 Kind = TypeVar("Kind")
 Result = TypeVar("Result")
@@ -143,7 +143,7 @@ class AskedOther(Sent):
     @property
     def is_open(self) -> bool:
         """Whether the process still waits for the answer."""
-        return self._asks.is_waiting(number_of(self.sender.id))
+        return self._asks.is_waiting(number_in(self.sender))
 
     def answer(self, value: Any = None) -> Done:
         """Have the answer arrive, and the process go on.
@@ -157,7 +157,7 @@ class AskedOther(Sent):
         """
         self._check_open()
         answer = encoded(self.name, value, self._form.encode if self._form else None)
-        return self._step(lambda: self._asks.answered(self.sender.id, *answer))
+        return self._step(lambda: self._asks.answered(number_in(self.sender), *answer))
 
     def fail(self, error: BaseException | Reason) -> Done:
         """Have it fail, and the process go on.
@@ -177,7 +177,7 @@ class AskedOther(Sent):
             body = failure_of(error)
         else:
             raise TypeError(f"an ask fails with an exception or a Reason, got {error!r}")
-        return self._step(lambda: self._asks.answered(self.sender.id, FAILED, body))
+        return self._step(lambda: self._asks.answered(number_in(self.sender), FAILED, body))
 
     def _check_open(self) -> None:
         if not self.is_open:

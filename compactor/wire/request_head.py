@@ -27,7 +27,7 @@ from compactor.wire.fields import (
 )
 from compactor.wire.notices import LINK_FIELD
 
-from ..pid import temporary_of
+from ..pid import number_of_digits, temporary_of
 
 METHODS = frozenset(
     b"DELETE GET HEAD POST PUT CONNECT OPTIONS TRACE COPY LOCK MKCOL MOVE PROPFIND PROPPATCH"
@@ -80,10 +80,12 @@ class Head:
             from no browser, and not asked.
         is_special: whether a browser sent it, or its body is compressed.
         size: bytes of memory that it takes, roughly.
+        answers: the number of the ask that it answers, if that stood behind a size; else None.
     """
 
     __slots__ = (
         "_late",
+        "answers",
         "browser",
         "coding",
         "connection",
@@ -125,6 +127,7 @@ class Head:
     is_plain: bool
     is_special: bool
     size: int
+    answers: int | None
 
     @property
     def headers(self) -> Fields:
@@ -157,6 +160,7 @@ class Head:
         head.is_plain = self.is_plain
         head.is_special = self.is_special
         head.size = self.size
+        head.answers = None
         return head
 
     def numbered(self, kind: int, number: bytes) -> Head | None:
@@ -181,8 +185,10 @@ class Head:
         if kind == _ANSWERS and sender is not None and self.path.startswith(ANSWERED):
             head = self.copied()
             rest = self.path[len(ANSWERED) :]
+            rest_text = self.path_text[len(ANSWERED) :]
             head.path = _ANSWER + number + b")/" + rest
-            head.path_text = head.path.decode("utf-8", "surrogateescape")
+            head.path_text = "/" + TEMPORARY + number.decode("ascii") + ")/" + rest_text
+            head.answers = number_of_digits(number)
             return head
         return None
 
@@ -203,6 +209,7 @@ def parse_head(block: bytes) -> Head:
     line, _, fields = block.partition(b"\r\n")
     method, target, version = _split_request_line(line)
     head = Head()
+    head.answers = None
     head.method = method.decode()
     head.path, head.query = _split_target(target, method)
     head.path_text = head.path.decode("utf-8", "surrogateescape")

@@ -36,6 +36,7 @@ cdef class Delivery:
     cdef CRunQueue _run_queue
     cdef Py_ssize_t _high_water
     cdef object _backlog
+    cdef object _answered
 
     # Receiving.
     @cython.locals(run_queue=CRunQueue)

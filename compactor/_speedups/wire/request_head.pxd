@@ -1,6 +1,6 @@
 cimport cython
 
-from compactor._speedups.pid cimport temporary_of
+from compactor._speedups.pid cimport number_of_digits, temporary_of
 
 
 cdef int _ASKS
@@ -37,11 +37,12 @@ cdef class Head:
     cdef readonly bytes coding
 
     cdef readonly Py_ssize_t size
+    cdef readonly object answers
 
     @cython.locals(head=Head)
     cdef Head copied(self)
 
-    @cython.locals(head=Head, rest=bytes)
+    @cython.locals(head=Head, rest=bytes, rest_text=str)
     cdef Head numbered(self, int kind, bytes number)
 
 
