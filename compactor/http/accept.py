@@ -2,31 +2,10 @@
 
 from __future__ import annotations
 
-_MAX_BYTES = 1024  # of a header that is looked at
+from compactor.wire.preferences import weights
+
 _JSON = "application/json"
 _TEXTS = ("text/plain", "text/html", "text/*")
-
-
-def weights(header: str) -> dict[str, float]:
-    """How much each thing in a header is wanted, from 0 to 1; nothing in what is too long."""
-    found: dict[str, float] = {}
-    if len(header) > _MAX_BYTES:
-        return found
-    for item in header.lower().split(","):
-        name, *parameters = (part.strip(" \t") for part in item.split(";"))
-        weight = 1.0
-        for parameter in parameters:
-            if parameter.startswith("q="):
-                weight = _number(parameter[2:])
-        if name:
-            found.setdefault(name, weight)
-    return found
-
-
-def _number(text: str) -> float:
-    """The number of a weight, 0 if it is none."""
-    is_number = len(text) <= 5 and text.replace(".", "", 1).isdecimal() and text.isascii()
-    return min(float(text), 1.0) if is_number else 0.0
 
 
 def prefers_json(header: str) -> bool:
@@ -36,9 +15,3 @@ def prefers_json(header: str) -> bool:
     wanted = weights(header)
     json = wanted.get(_JSON, 0.0)
     return json > 0 and all(json >= wanted.get(text, 0.0) for text in _TEXTS)
-
-
-def takes_gzip(header: str) -> bool:
-    """Whether a client takes answers in gzip."""
-    wanted = weights(header)
-    return wanted.get("gzip", wanted.get("x-gzip", wanted.get("*", 0.0))) > 0

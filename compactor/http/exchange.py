@@ -9,6 +9,7 @@ from typing import Any
 
 from compactor.errors import Reason, RemoteProtocolError
 from compactor.http.awaited import drive, finish, result_of
+from compactor.http.compressing import compressed, is_worth_it
 from compactor.http.request import Request
 from compactor.http.response import Late, Response, Streamed
 from compactor.http.streams import Place, StreamEnded
@@ -31,11 +32,22 @@ class Exchange:
         answered: called then with this exchange, if somebody waits for it.
         early: bytes of the answer, if it waits behind others that are not there yet.
         is_left: whether the client that waits for it sends no more.
+        takes_gzip: whether the client takes the answer in gzip.
         late: an answer whose head is still being made.
         place: where a generator of the route runs, or the mailbox alone; of what was served.
     """
 
-    __slots__ = ("_call", "_request", "answered", "early", "is_left", "late", "place", "response")
+    __slots__ = (
+        "_call",
+        "_request",
+        "answered",
+        "early",
+        "is_left",
+        "late",
+        "place",
+        "response",
+        "takes_gzip",
+    )
 
     def __init__(
         self, call: Callable[[Request], Any], head: Head, body: bytes, peer: tuple[str, int]
@@ -48,6 +60,7 @@ class Exchange:
         self.answered: Callable[[Exchange], None] | None = None
         self.early = 0
         self.is_left = False
+        self.takes_gzip = False
         self.late: Late | None = None
 
     def _respond(self, response: Response | str | bytes) -> None:
@@ -60,7 +73,11 @@ class Exchange:
     def serve(self, mailbox: Any) -> Any:
         try:
             result = self._call(self._request)
-            if isinstance(result, (str, bytes)) and self._request.draft is None:
+            if (
+                isinstance(result, (str, bytes))
+                and self._request.draft is None
+                and not self.takes_gzip
+            ):
                 if not result.isascii() and isinstance(result, str):
                     result.encode()  # raises if it cannot be sent, as a part of a path
                 self._respond(result)
@@ -93,6 +110,8 @@ class Exchange:
     def answer(self, result: Any) -> None:
         """Give what the route has returned."""
         response = self._request.answer(result)
+        if self.takes_gzip and is_worth_it(response):
+            response = compressed(response)
         if not isinstance(response, Late):
             self._respond(response)
         elif self.response is None and self.late is None:

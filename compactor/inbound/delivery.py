@@ -338,6 +338,7 @@ class Delivery:
             return self.is_shut or self._responses.is_held
         mailbox, call = page
         exchange = Exchange(call, head, body, self._connection.peer)
+        exchange.takes_gzip = head.takes_gzip
         responses = self._responses
         if in_time and mailbox.state == IDLE and not (responses.waiting or responses.is_over):
             mailbox.serve_now(serve, exchange, mailbox)

@@ -89,6 +89,7 @@ class UnusualRequests:
                 self._responses.answer(403, f"{why}\n".encode(), head)
                 return
         exchange = Exchange(lambda _: None, head, b"", self._peer)
+        exchange.takes_gzip = head.takes_gzip
         if head.method == _ASKS_BY:
             owner = self._state.owner
             asked = HttpAsk(

@@ -26,6 +26,7 @@ from compactor.wire.fields import (
     says_keep_alive,
 )
 from compactor.wire.notices import LINK_FIELD
+from compactor.wire.preferences import takes_gzip
 
 from ..pid import number_of_digits, temporary_of
 
@@ -71,6 +72,7 @@ class Head:
         keep_alive: whether the connection stays open afterwards.
         connection: the line that says so in the answer, where it must be said.
         is_old: whether it is of HTTP/1.0.
+        takes_gzip: whether the answer may be in gzip.
         expects: whether the client waits for ``100 Continue`` before it sends the body.
         length: bytes of the body, or ``CHUNKED``.
         coding: what the body must be inflated from, ``gzip`` or ``deflate``, or empty.
@@ -104,6 +106,7 @@ class Head:
         "query_text",
         "sender",
         "size",
+        "takes_gzip",
         "wants_answer",
     )
 
@@ -119,6 +122,7 @@ class Head:
     keep_alive: bool
     connection: bytes
     is_old: bool
+    takes_gzip: bool
     expects: bool
     length: int
     coding: bytes
@@ -152,6 +156,7 @@ class Head:
         head.keep_alive = self.keep_alive
         head.connection = self.connection
         head.is_old = self.is_old
+        head.takes_gzip = self.takes_gzip
         head.expects = self.expects
         head.length = self.length
         head.coding = self.coding
@@ -240,6 +245,9 @@ def _set_connection(head: Head, last: dict[bytes, bytes], is_old: bool) -> None:
     options = joined(head.fields, b"connection") if b"connection" in last else b""
     head.keep_alive = not says_close(options)
     head.is_old = is_old
+    head.takes_gzip = False
+    if b"accept-encoding" in last:
+        head.takes_gzip = takes_gzip(joined(head.fields, b"accept-encoding").decode("latin-1"))
     if is_old:
         head.keep_alive = head.keep_alive and says_keep_alive(options)
     head.connection = b"Connection: close"

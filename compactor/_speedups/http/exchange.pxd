@@ -8,6 +8,7 @@ cdef class Exchange:
     cdef public object answered
     cdef public Py_ssize_t early
     cdef public bint is_left
+    cdef public bint takes_gzip
     cdef readonly object late
     cdef public object place
 

@@ -30,6 +30,7 @@ cdef class Head:
     cdef readonly bint keep_alive
     cdef readonly bytes connection
     cdef readonly bint is_old
+    cdef readonly bint takes_gzip
 
     # The body.
     cdef readonly bint expects
