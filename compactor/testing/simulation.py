@@ -42,6 +42,7 @@ class Simulation:
         max_events: so many callbacks and messages without any time passing are a loop that never
             ends.
         max_block: real seconds that a single turn of a host may take.
+        replay: the command that runs the same again, for the note of a failure.
 
     Raises:
         TypeError: the seed is something else.
@@ -56,6 +57,7 @@ class Simulation:
         keep: int | None = None,
         max_events: int = 1_000_000,
         max_block: float = 10.0,
+        replay: str = "",
     ) -> None:
         if isinstance(seed, bool) or not isinstance(seed, (int, str)):
             raise TypeError(f"a seed is an integer or a text, got {seed!r}")
@@ -66,6 +68,7 @@ class Simulation:
         self._keep = keep
         self._max_events = max_events
         self._max_block = max_block
+        self._replay = replay or f"Simulation(seed={seed!r})"
 
     def run(self, scenario: Scenario) -> Run:
         """Run a scenario to its end.
@@ -91,7 +94,7 @@ class Simulation:
                 try:
                     result = loop.run_until_complete(scenario(world))
                 except BaseException as error:
-                    _note(error, world.trace.report())
+                    _note(error, world.trace.report(replay=self._replay))
                     raise
                 finally:
                     world.end()
