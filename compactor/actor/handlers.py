@@ -20,6 +20,7 @@ TRAIT_ATTRIBUTE = "__traits__"
 
 CONCURRENT = "concurrent"
 UNCANCELLABLE = "uncancellable"
+STREAMED = "streamed"
 """Traits of handlers: a mark has the attribute of the kind, the name or path, and the trait."""
 
 TABLE_ATTRIBUTE = "_compactor_handlers"

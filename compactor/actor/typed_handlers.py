@@ -146,7 +146,12 @@ class Installing:
 
     @classmethod
     def route(
-        cls, path: str, *, methods: Iterable[str] | None = None, concurrent: bool = False
+        cls,
+        path: str,
+        *,
+        methods: Iterable[str] | None = None,
+        concurrent: bool = False,
+        stream: bool = False,
     ) -> Callable[[Method], Method]:
         """Decorate a method to serve HTTP requests to ``/<id><path>``.
 
@@ -158,6 +163,8 @@ class Installing:
             methods: the HTTP methods that it serves, as ``["GET"]``; all of them if there are none.
                 Others are answered with 405, and ``HEAD`` and ``OPTIONS`` are served by themselves.
             concurrent: as for ``install``.
+            stream: whether it is called when the head of a request has come, and reads the body as
+                it comes, by ``async for piece in request.stream()``; ``request.body`` is empty.
 
         Raises:
             ValueError: ``path`` does not start with ``/``, or ends with it; a parameter is
@@ -168,15 +175,12 @@ class Installing:
             raise ValueError(f'Routes must start with "/", got {path!r}')
         if path != "/" and path.endswith("/"):
             raise ValueError(f'Routes must not end with "/", got {path!r}')
-        if methods is not None or is_pattern(path):
-            check_pattern(path)
-        if methods is not None:
-            path = RoutePath(path, methods)
+        path = _checked(path, methods)
 
         def wrap(function: Method) -> Method:
             mark(function, ROUTE_ATTRIBUTE, path)
             for name in names_of(path):
-                mark_traits(function, ROUTE_ATTRIBUTE, name, concurrent=concurrent)
+                mark_traits(function, ROUTE_ATTRIBUTE, name, concurrent=concurrent, streamed=stream)
             return function
 
         return wrap
@@ -293,6 +297,13 @@ class Installing:
         if full_name(kind, "FromString") is None and not issubclass(kind, Ask):
             asked_type(kind)
         return Answers(name, kind, http, **traits)
+
+
+def _checked(path: str, methods: Iterable[str] | None) -> str:
+    """The path of a route, with the methods that it is for."""
+    if methods is not None or is_pattern(path):
+        check_pattern(path)
+    return path if methods is None else RoutePath(path, methods)
 
 
 def _name_and_kind(mbox: Any) -> tuple[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final
 
 from compactor.errors import RemoteProtocolError
@@ -60,6 +60,7 @@ class Request:
         "_fields",
         "_headers",
         "_path_params",
+        "_pieces",
         "body",
         "draft",
         "method",
@@ -146,6 +147,30 @@ class Request:
             return json.loads(self.body)
         except (ValueError, RecursionError) as error:
             raise NotJson(f"the body is not JSON: {error}") from None
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """The body, piece by piece: as it comes, if the route has ``stream=True``.
+
+        Each piece is there once.  When the answer begins, what was not read is dropped.
+
+        Raises:
+            RemoteProtocolError: the client leaves before the end; answered with 400.
+        """
+        pieces = getattr(self, "_pieces", None)
+        if pieces is not None:
+            async for piece in pieces:
+                yield piece
+        elif self.body:
+            yield self.body
+
+    @property
+    def pieces(self) -> AsyncIterator[bytes] | None:
+        """The body of a route with ``stream=True``, if it was not there at once."""
+        return getattr(self, "_pieces", None)
+
+    @pieces.setter
+    def pieces(self, pieces: AsyncIterator[bytes]) -> None:
+        self._pieces = pieces
 
     def form(self) -> Form:
         """The fields of a form, URL-encoded or in parts; files are ``Upload``.

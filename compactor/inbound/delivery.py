@@ -82,6 +82,7 @@ class Delivery:
         responses: what the connection answers.
         known: (mailbox, call) by message path.
         pages: (mailbox, call) by HTTP path.
+        find_streamed: finds who reads the body of a request as it comes, by path and method.
         run_queue: the turns of the loop.
         high_water: the connection is to be held when a mailbox has more events.
         backlog: tells how many bytes are too many.
@@ -98,8 +99,10 @@ class Delivery:
     __slots__ = (
         "_answered",
         "_backlog",
+        "_begun",
         "_connection",
         "_decoder",
+        "_find_streamed",
         "_high_water",
         "_known",
         "_pages",
@@ -117,6 +120,7 @@ class Delivery:
         responses: ResponseQueue,
         known: Mapping[bytes, tuple[Mailbox, Call]],
         pages: Mapping[bytes, Page],
+        find_streamed: Callable[[bytes, str], Page | None],
         run_queue: RunQueue,
         high_water: int,
         backlog: Backlog,
@@ -130,6 +134,8 @@ class Delivery:
         self._responses = responses
         self._known = known
         self._pages = pages
+        self._find_streamed = find_streamed
+        self._begun = 0  # the number of the last request whose body was not whole
         self._run_queue = run_queue
         self._high_water = high_water
         self._backlog = backlog
@@ -152,7 +158,11 @@ class Delivery:
                 return
             if self._responses.due:
                 self._connection.send_out()
-            if self._decoder.body.missing >= LARGE_BODY and not self.is_behind:
+            if (
+                self._decoder.body.missing >= LARGE_BODY
+                and self._responses.body is None
+                and not self.is_behind
+            ):
                 self._connection.read_large_body()
             elif is_late or (
                 (len(data) >= FULL_READ or not data)  # without data, a large body is through
@@ -206,7 +216,30 @@ class Delivery:
         if decoder.is_awaited and not self.kept:
             decoder.is_awaited = False
             self._connection.body_awaited()
+        if decoder.unfinished and not self.kept:
+            self._read_body()
         return not in_time
+
+    def _read_body(self) -> None:
+        """Hand what has come of a body to the route that reads it as it comes, if one does."""
+        decoder = self._decoder
+        head = decoder.begun
+        if head is not None and decoder.unfinished != self._begun:
+            self._begun = decoder.unfinished
+            # What browsers send, and what is compressed, is looked at whole.
+            if head.sender is None and not head.is_special and not self._responses.is_over:
+                page = self._find_streamed(head.path, head.method)
+                if page is not None:
+                    mailbox, call = page
+                    connection = self._connection
+                    mailbox.put_event(
+                        self._responses.begin_body(
+                            call, head, connection.peer, connection.send_ready
+                        )
+                    )
+                    self.hold_if_full(mailbox)
+        if self._responses.body is not None:
+            self._responses.body.add(decoder.body.take_pieces())
 
     def _serve_on(self, end: float, in_time: bool) -> bool:
         """Decode and serve what is left, step by step, while there is time; whether there is."""
@@ -333,6 +366,9 @@ class Delivery:
         Returns:
             As ``_serve_rarer``.
         """
+        if self._responses.body is not None:
+            self._responses.end_body(body)
+            return self._responses.is_held
         page = self._pages.get(head.path) or self._connection.page_of(head, body)
         if page is None:
             return self.is_shut or self._responses.is_held

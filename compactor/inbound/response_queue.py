@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from email.utils import formatdate
+from typing import Any
 
 from compactor.errors import RemoteProtocolError
 from compactor.http.content import TEXT
@@ -13,6 +14,7 @@ from compactor.http.headers import ResponseHeaders, header_line
 from compactor.http.response import ErrorResponse, Response, Streamed
 from compactor.http.status import NO_CONTENT, STATUS_LINES
 from compactor.inbound.stream_writer import StreamOwner, StreamWriter
+from compactor.inbound.streamed_body import StreamedBody
 from compactor.net.flow_control import ReadGate
 from compactor.system import clock
 from compactor.wire.encoder import encode_head
@@ -91,6 +93,7 @@ class ResponseQueue:
         early_bytes: what answers take that are there before others that go before them.
         is_left: whether the client sends no more.
         is_over: whether the last reply has been given, behind which there is none.
+        body: of a request that is read as it comes.
         stream: writes the replies that come in pieces, once there was one.
     """
 
@@ -104,6 +107,7 @@ class ResponseQueue:
         "_owner",
         "_transport",
         "_unsent",
+        "body",
         "due",
         "early_bytes",
         "is_left",
@@ -127,6 +131,7 @@ class ResponseQueue:
         self.early_bytes = 0
         self.is_over = self.is_left = False
         self.stream: StreamWriter | None = None
+        self.body: StreamedBody | None = None
         self._encode = encode
         self._encode_body = encode_body
         self._date = date
@@ -205,8 +210,27 @@ class ResponseQueue:
             lines = [TEXT_LINE] if body else []
             self.queue(self.encoded_parts(status, lines, body, head), head)
 
+    def begin_body(
+        self, call: Any, head: Head, peer: tuple[str, int], told: Callable[[Exchange], None]
+    ) -> Exchange:
+        """Have a request wait for its reply whose body its route reads as it comes."""
+        body = self.body = StreamedBody(self._gate)
+        exchange = Exchange(body.given_to(call), head, b"", peer)
+        exchange.takes_gzip = head.takes_gzip
+        exchange.answered = body.closed_before(told)
+        self.queue(exchange, head, head.size)
+        return exchange
+
+    def end_body(self, rest: bytes) -> None:
+        """That body is whole, with this."""
+        if self.body is not None:
+            self.body.end(rest)
+            self.body = None
+
     def refuse(self, error: RemoteProtocolError) -> None:
         """Reply to what is no request, as the last: what follows it cannot be told apart."""
+        if self.body is not None:
+            self.body.lose(str(error))
         response = Response.error(error.status, f"{error}\n")
         if error.is_head:
             response.body = b""
@@ -279,6 +303,8 @@ class ResponseQueue:
     def client_left(self) -> bool:
         """The client sends no more; whether its oldest reply makes no sense then."""
         self.is_left = True
+        if self.body is not None:
+            self.body.lose("its client has left")
         for answer, _, _ in self.waiting:
             if not isinstance(answer, bytes):
                 answer.is_left = True
@@ -303,6 +329,8 @@ class ResponseQueue:
         self.due.clear()
         if self.stream is not None:
             self.stream.end()
+        if self.body is not None:
+            self.body.lose("its client has left")
         self._forget()
         self._gate.release(_TOO_MANY)
 

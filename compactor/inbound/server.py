@@ -82,6 +82,7 @@ class Server:
         routes = self._owner.routes
         routes.known.clear()  # so all that comes from now on is unusual, and looked at
         routes.pages.clear()
+        self._owner.pages.is_closed = True
         self._shut()
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from compactor.actor.asks import Asks
 from compactor.actor.backlog import Backlog
@@ -48,6 +48,7 @@ class ServerOwner(Protocol):
 
     ip: str
     routes: RouteTable
+    pages: Any
     backlog: Backlog
     metrics: Metrics
     settings: Settings

@@ -8,7 +8,14 @@ from typing import Any
 
 from compactor.actor.answering import answering
 from compactor.actor.concurrent import concurrent_call, concurrent_route
-from compactor.actor.handlers import CONCURRENT, INSTALL_ATTRIBUTE, ROUTE_ATTRIBUTE, bound
+from compactor.actor.handlers import (
+    CONCURRENT,
+    INSTALL_ATTRIBUTE,
+    ROUTE_ATTRIBUTE,
+    STREAMED,
+    HandlerTable,
+    bound,
+)
 from compactor.actor.protobuf import without_parsing
 from compactor.actor.route_methods import name_of, served_as
 from compactor.actor.routes import Call
@@ -38,6 +45,12 @@ def bind_handler(process: Process, name: str) -> Call | None:
     if table.traits and (INSTALL_ATTRIBUTE, name, CONCURRENT) in table.traits:
         return concurrent_call(process, call)
     return call
+
+
+def is_streamed(table: HandlerTable, route: str, method: str) -> bool:
+    """Whether a route reads the bodies of requests as they come."""
+    name = name_of(served_as(table.routes[route], method), route)
+    return (ROUTE_ATTRIBUTE, name, STREAMED) in table.traits
 
 
 def bind_route(process: Process, route: str) -> Callable[[Any], Any]:

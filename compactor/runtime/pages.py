@@ -9,7 +9,7 @@ from compactor.actor.patterns import with_below, with_values
 from compactor.actor.routes import RouteTable
 from compactor.errors import RemoteProtocolError
 from compactor.inbound.delivery import Page
-from compactor.runtime.binding import bind_route
+from compactor.runtime.binding import bind_route, is_streamed
 from compactor.runtime.hot_path import Backend
 
 
@@ -30,9 +30,17 @@ class Pages:
         self._routes = routes
         self._backend = backend
         self._delegate = delegate
+        self.is_closed = False  # to what is still to come
 
     def find(self, path: bytes) -> Page | None:
         """Who has a route for a path; the delegate if there is nobody else."""
+        return self._find(path, None)
+
+    def find_streamed(self, path: bytes, method: str) -> Page | None:
+        """The same, if the route reads bodies as they come."""
+        return None if self.is_closed else self._find(path, method)
+
+    def _find(self, path: bytes, method: str | None) -> Page | None:
         found = self._split(path)
         if found is None:
             return None
@@ -45,9 +53,13 @@ class Pages:
         table = mailbox.process.__handlers__()
         matched = None if table.patterns is None else table.patterns.match(rest)
         if matched is not None:
+            if method is not None and not is_streamed(table, matched[0], method):
+                return None
             return mailbox, with_values(bind_route(mailbox.process, matched[0]), matched[1])
         route = self._backend.match_route(table.exact, rest)
         if route is None:
+            return None
+        if method is not None and not is_streamed(table, route[0], method):
             return None
         call = bind_route(mailbox.process, route[0])
         self._routes.remember_page(mailbox, route[0], call, path)

@@ -149,6 +149,7 @@ class Runtime(Failures):
             responses,
             self.routes.known,
             self.routes.pages,
+            self.pages.find_streamed,
             self.run_queue,
             settings.mailbox_high_water,
             self.backlog,

@@ -113,6 +113,12 @@ class BodyDecoder:
         pieces, self._pieces = self._pieces, []
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def take_pieces(self) -> list[bytes]:
+        """What has come of a body that is not whole; it is kept no longer."""
+        pieces, self._pieces = self._pieces, []
+        self._joined = 0
+        return pieces
+
     def forget(self) -> None:
         """Keep nothing of a body of which no more will come."""
         self._room = self._view = None

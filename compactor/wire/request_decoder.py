@@ -159,6 +159,11 @@ class RequestDecoder:
                 self.unfinished = self._begun
         return events
 
+    @property
+    def begun(self) -> Head | None:
+        """The head of a request whose body is not whole."""
+        return self._head
+
     def refuse(self, error: RemoteProtocolError) -> None:
         """Read nothing more: what was returned last cannot be understood."""
         self.error = error

@@ -31,6 +31,7 @@ cdef class ResponseQueue:
     cdef object _gate
     cdef object _owner
     cdef readonly object stream
+    cdef public object body
     cdef Py_ssize_t _unsent
 
     @cython.locals(encoded=bytes)
