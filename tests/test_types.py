@@ -60,7 +60,7 @@ class Clear:
 
 
 class Plain(Process):
-    @install("one")
+    @install("one", concurrent=True)
     @install("two")
     async def handle(self, from_pid: PID, body: bytes) -> None:
         self.send(from_pid, "name")
@@ -68,12 +68,16 @@ class Plain(Process):
         self.send(from_pid, "name", memoryview(body))
         await self.drained(from_pid)
 
-    @answer("raw")
+    @answer("raw", concurrent=True)
     async def raw(self, from_pid: PID, body: bytes) -> bytes | None:
         return body
 
     @route("/")
     def index(self, request: Request) -> dict[str, str]:
+        return {"path": request.path}
+
+    @route("/later", methods=["GET"], concurrent=True)
+    async def later(self, request: Request) -> dict[str, str]:
         return {"path": request.path}
 
     def exited(self, pid: PID, reason: Reason) -> None: ...
@@ -90,7 +94,7 @@ class Typed(Process):
     def add(self, from_pid: PID, message: Add) -> int:
         return message.a + message.b
 
-    @answer(Struct)
+    @answer(Struct, concurrent=True)
     async def struct(self, from_pid: PID, message: Struct) -> float:
         return message.a
 
@@ -110,7 +114,7 @@ class Typed(Process):
     def text(self, from_pid: PID, message: StringValue) -> None: ...
 
     @install(Point)
-    @install(Clear)
+    @install(Clear, concurrent=True)
     async def handle(self, from_pid: PID, message: Point | Clear) -> None:
         self.send(from_pid, Point(1))
         self.send(from_pid, Clear("x"))
@@ -139,7 +143,7 @@ class Buffers(ProtobufProcess):
     def handle(self, from_pid: PID, message: StringValue) -> None:
         self.send(from_pid, StringValue(value=message.value))
 
-    @ProtobufProcess.answer(StringValue)
+    @ProtobufProcess.answer(StringValue, concurrent=True)
     async def length(self, from_pid: PID, message: StringValue) -> Int32Value:
         found: Int32Value = await self.ask(from_pid, message, reply=Int32Value)
         return found
@@ -157,6 +161,9 @@ total: int = context.ask(plain.pid, Add(1, 2)).result()
 learned: Future[bytes] = context.dispatch(plain.pid, plain.learn, 1, "b")
 counted: Future[int] = context.dispatch(plain.pid, plain.count)
 by_name = context.dispatch(plain.pid, "count")
+ended = context.wait(plain.pid)
+reason: Reason = ended.result()
+cause: str = ended.detail
 """
 
 BEFORE_MISTAKES = """

@@ -134,18 +134,24 @@ class Crew:
         rest = start()
         if not isinstance(rest, Coroutine):  # of a plain method that overrides an ``async`` one
             return rest
-        run_queue = self._owner.run_queue
+        run_queue, task = self._owner.run_queue, None
         self._begins = True  # an eager task takes its first step at once
         try:
             task = run_queue.loop.create_task(run_queue.sampled(rest, self.mailbox, entry))
-        except MemoryError:
-            rest.close()
+            self._running[task] = size
+            task.add_done_callback(functools.partial(self._done, entry))
+        except MemoryError:  # it will not run, or nobody would learn when it is done
+            if task is None:
+                rest.close()
+            else:
+                self._running.pop(task, None)
+                run_queue.loop.call_soon(task.cancel)
+            if entry[0] is serve:
+                entry[1].discard(Reason.OVERFLOW)
             raise
         finally:
             self._begins = False
-        self._running[task] = size
         self._account(size)
-        task.add_done_callback(functools.partial(self._done, entry))
         return None
 
     def _account(self, size: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import socket
 import time
@@ -32,6 +33,7 @@ from compactor import (
     route,
 )
 from compactor.errors import ProcessError
+from tests.actor.test_async import make_eager
 from tests.actors import (
     TIMEOUT,
     Events,
@@ -450,6 +452,52 @@ def test_a_policy_may_end_the_process(context: Context) -> None:
     assert ended.result(TIMEOUT) is Reason.FAILED
 
 
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited", "ignore:Exception ignored")
+@pytest.mark.each_combination
+@pytest.mark.parametrize("is_full", [False, True])
+def test_what_finds_no_memory_for_a_task_is_told(
+    make_context: ContextFactory,
+    connect: Connect,
+    caplog: pytest.LogCaptureFixture,
+    is_full: bool,
+) -> None:
+    find_no_memory(make_context(settings=Settings(max_concurrent_handlers=1)), connect, is_full)
+    caplog.clear()  # of tracebacks
+    gc.collect()  # what was never awaited is warned of here, and in no test that comes later
+
+
+def find_no_memory(context: Context, connect: Connect, is_full: bool) -> None:
+    server = spawned(context, Server())
+    settle(server)  # the loop runs
+    is_short = True
+
+    def new_task(loop: Any, coroutine: Any, **kw: Any) -> Any:
+        if is_short and coroutine.__name__ in ("_finish", "finish") and not server.events.is_empty:
+            raise MemoryError
+        return asyncio.Task(coroutine, loop=loop, **kw)
+
+    context._call(context._runtime.run_queue.loop.set_task_factory, new_task)
+    if is_full:
+        first = context.ask(server.pid, "slow", b"first", timeout=TIMEOUT)
+        wait_until(lambda: not server.events.is_empty)
+    else:
+        server.events.put("begins first")
+    sock = connect(context)
+    sock.sendall(b"GET /server/page HTTP/1.1\r\nHost: x\r\n\r\n")
+    asked = context.ask(server.pid, "slow", b"second", timeout=TIMEOUT)
+    if is_full:
+        wait_until(lambda: context._registry.live["server"].queue)
+        context._call(server.gate.set)
+        assert first.result(TIMEOUT) == b"first"
+    assert read_answer(sock)[0] == 500
+    with pytest.raises(RemoteError, match="MemoryError"):
+        asked.result(TIMEOUT)
+    is_short = False
+    context._call(server.gate.set)
+    again = context.ask(server.pid, "slow", b"again", timeout=TIMEOUT)
+    assert again.result(TIMEOUT) == b"again"
+
+
 # The end of the process
 
 
@@ -664,6 +712,34 @@ def test_others_may_not(context: Context) -> None:
     assert server.events.take() == "begins beside"
     with pytest.raises(RemoteError, match="would wait for itself"):
         context.ask(server.pid, "selfish", timeout=TIMEOUT).result(TIMEOUT)
+
+
+# Eager tasks
+
+
+@pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="before Python 3.12")
+@pytest.mark.parametrize("most", [1, 1000])
+def test_eager_tasks_make_no_difference(make_context: ContextFactory, most: int) -> None:
+    context = make_context(settings=Settings(max_concurrent_handlers=most))
+    make_eager(context)
+
+    class Eager(Server):
+        @answer("at_once", concurrent=True)
+        async def at_once(self, from_pid: PID, body: bytes) -> bytes:
+            return body
+
+    eager = spawned(context, Eager())
+    for name, told in (("at_once", b"x"), ("myself", b"quick"), ("dispatches", b"dispatched")):
+        assert context.ask(eager.pid, name, b"x", timeout=TIMEOUT).result(TIMEOUT) == told
+    asks = [context.ask(eager.pid, "slow", b"%d" % n, timeout=TIMEOUT) for n in range(5)]
+    failing = [context.ask(eager.pid, "fails", timeout=TIMEOUT) for n in range(5)]
+    assert eager.events.take() == "begins 0"
+    context._call(eager.gate.set)
+    assert [ask.result(TIMEOUT) for ask in asks] == [b"%d" % n for n in range(5)]
+    for ask in failing:
+        with pytest.raises(RemoteError, match="LookupError"):
+            ask.result(TIMEOUT)
+    wait_until(lambda: not context._runtime.supervision.running())
 
 
 # Slow steps
