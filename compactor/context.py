@@ -277,7 +277,7 @@ class Context(
     def _send(self, mailbox: Mailbox, to: PID, name: str, body: bytes) -> None:
         if mailbox.outbox is None:
             self._open_outbox(mailbox)
-        if not mailbox.outbox.send(to, name, body):
+        if not mailbox.outbox.send(to, name, body):  # pyright: ignore[reportOptionalMemberAccess]
             self._runtime.send(mailbox, to, name, body)
 
     def _open_outbox(self, mailbox: Mailbox) -> None:

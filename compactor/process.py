@@ -296,7 +296,7 @@ class Process(Asking, Installing, Supervising, Timing):
         return f"<{type(self).__name__} {self.__pid or getattr(self, 'name', 'without a name')}>"
 
 
-class ProtobufProcess(ProtobufAsking, Process):
+class ProtobufProcess(ProtobufAsking, Process):  # pyright: ignore[reportIncompatibleMethodOverride]
     """A process whose messages are protocol buffers, named by their full type name.
 
     Example::

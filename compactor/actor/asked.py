@@ -224,7 +224,7 @@ class Asked:
         waiting = [(self._step, self._context), *(self._later or ())]
         kept = [each for each in waiting if each[0] != step and each[0] is not None]
         self._step, self._context = kept[0] if kept else (None, None)
-        self._later = kept[1:] or None
+        self._later = kept[1:] or None  # pyright: ignore[reportAttributeAccessIssue]
         return sum(each[0] == step for each in waiting)
 
     def __repr__(self) -> str:

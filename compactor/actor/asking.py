@@ -135,7 +135,7 @@ class ProtobufAsking(Asking):
         reply: type[Answer],
         timeout: float | None = None,
     ) -> asyncio.Future[Answer]: ...
-    def ask(
+    def ask(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, to: PID, message: Any, *, reply: Any = None, timeout: float | None = None
     ) -> asyncio.Future[Any]:
         """Send a protocol buffer, and wait for the one that answers it.

@@ -164,7 +164,7 @@ class Crew:
         while self._is_full:
             self._free = self._owner.run_queue.loop.create_future()
             try:
-                await self._free
+                await self._free  # pyright: ignore[reportGeneralTypeIssues]
             except asyncio.CancelledError:
                 self._drop(entry)
                 raise
@@ -244,7 +244,7 @@ class Crew:
         """
         if waits and self._running:
             self._over = self._owner.run_queue.loop.create_future()
-            await self._over
+            await self._over  # pyright: ignore[reportGeneralTypeIssues]
         running = self.running
         if not running:
             return

@@ -99,7 +99,7 @@ class Call:
         self._function = None  # whoever keeps the result need not keep these
         self._args = ()
         try:
-            result = function(*args)
+            result = function(*args)  # pyright: ignore[reportOptionalCall]
         except BaseException as error:
             self._fail(error)
             raise

@@ -32,7 +32,7 @@ class Event(Protocol):
     def discard(self, reason: Reason) -> None:
         """The process ends, or has ended, before this event's turn."""
 
-    def __str__(self) -> str:
+    def __str__(self) -> str:  # pyright: ignore[reportReturnType]
         """What it is, for the log."""
 
 

@@ -146,7 +146,9 @@ def _asked(kind: type) -> Any:
             return given[0] if given else Any
         if isinstance(origin, type) and issubclass(origin, Ask):
             found = _asked(origin)
-            known = dict(zip(getattr(origin, "__parameters__", ()), given, strict=False))
+            known: dict[Any, Any] = dict(
+                zip(getattr(origin, "__parameters__", ()), given, strict=False)
+            )
             if isinstance(found, TypeVar):
                 return known.get(found, found)
             open_ = getattr(found, "__parameters__", ())

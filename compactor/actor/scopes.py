@@ -13,7 +13,7 @@ class Scopes:
     new = contextvars.Context
     """A scope where nothing is set."""
 
-    copy = contextvars.copy_context
+    copy = staticmethod(contextvars.copy_context)
     """A copy of the context that the caller runs in."""
 
 

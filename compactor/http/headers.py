@@ -86,7 +86,7 @@ class ResponseHeaders(MutableMapping[str, str]):
             if isinstance(given, ResponseHeaders):
                 given = given.get_all()
             elif type(given) is dict or isinstance(given, Mapping):
-                given = given.items()
+                given = given.items()  # pyright: ignore[reportAssignmentType]
             elif not isinstance(given, Iterable):
                 raise TypeError(f"headers must be a mapping or pairs, got {given!r}")
             for name, value in given:

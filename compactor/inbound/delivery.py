@@ -56,7 +56,7 @@ class DeliveryOwner(Protocol):
     peer: tuple[str, int]
 
     def page_of(self, head: Head, body: bytes) -> Page | None: ...
-    def send_ready(self, exchange: Exchange) -> None: ...
+    def send_ready(self, exchange: Exchange, /) -> None: ...
     def unusual_message(self, head: Head, sender: PID, body: bytes) -> None: ...
     def refuses_browser(self, head: Head, body: bytes) -> bool: ...
     def accepted(self, head: Head, call: Call, body: bytes) -> None: ...
@@ -308,9 +308,9 @@ class Delivery:
                 if (
                     not head.is_plain
                     and not hasattr(call, "answers")
-                    and sender.id.startswith(TEMPORARY)
+                    and sender.id.startswith(TEMPORARY)  # pyright: ignore[reportOptionalMemberAccess]
                 ):
-                    call = asked_at(mailbox.process, head.path, call, sender)
+                    call = asked_at(mailbox.process, head.path, call, sender)  # pyright: ignore[reportArgumentType]
                 is_answered = head.wants_answer
                 last = head
             if in_time and mailbox.state == IDLE:

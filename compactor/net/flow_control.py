@@ -33,7 +33,7 @@ class _WaitingFeeder:
     def __init__(self) -> None:
         self.released: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def release(self, _reason: object) -> None:
+    def release(self, reason: object) -> None:
         """Let the coroutine go on."""
         if not self.released.done():
             self.released.set_result(None)

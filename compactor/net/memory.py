@@ -47,4 +47,5 @@ def cut(transport: asyncio.Transport) -> None:
         transport.abort()
     except MemoryError:
         with contextlib.suppress(OSError, MemoryError):
-            sock.shutdown(socket.SHUT_RDWR)
+            if sock is not None:
+                sock.shutdown(socket.SHUT_RDWR)

@@ -8,6 +8,7 @@ parts of one context are all of one kind.
 fails rather than falls back to them.
 """
 
+# pyright: reportUnusedImport=false, reportUnusedFunction=false
 from __future__ import annotations
 
 import os

@@ -125,7 +125,7 @@ def unacknowledged(sock: Any) -> int:
     if sock is None or fcntl is None:
         return 0
     try:
-        held = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+        held = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))  # pyright: ignore[reportOptionalMemberAccess]
     except (OSError, ValueError):  # ValueError: it is closed
         return 0
     return int.from_bytes(held, sys.byteorder)

@@ -290,6 +290,7 @@ class MemoryTransport(asyncio.Transport):
             return
         if content is _END:
             self._has_read_end = True
+        keeps_open = False
         try:
             if content is _END:
                 keeps_open = self._protocol.eof_received()  # type: ignore[union-attr]

@@ -111,7 +111,7 @@ def is_for(certificate: Any, host: str) -> bool:
 
 def _check_depth(connection: ssl.SSLObject, depth: int) -> None:
     # Public since Python 3.13; before, the object inside has it under the same name.
-    holder = connection if hasattr(connection, "get_verified_chain") else connection._sslobj  # type: ignore[attr-defined]
+    holder: Any = connection if hasattr(connection, "get_verified_chain") else connection._sslobj  # type: ignore[attr-defined]
     between = len(holder.get_verified_chain() or ()) - 2  # without the peer's own, and the CA
     if between > depth:
         raise TlsError(

@@ -43,7 +43,7 @@ def read_in_python(block: bytes) -> list[tuple[bytes, bytes]]:
 try:
     import httptools
 except ImportError:
-    PARSER = "python"
+    PARSER = "python"  # pyright: ignore[reportConstantRedefinition]
     """What reads fields in this program, ``httptools`` or ``python``."""
     _read: Reader = read_in_python
 else:
