@@ -17,7 +17,13 @@ from compactor.actor.codecs import (
     protobuf_codec,
     pydantic_codec,
 )
-from compactor.actor.messages import Ask, asked_type, check_message_type, is_message_type
+from compactor.actor.messages import (
+    Ask,
+    asked_type,
+    check_message_type,
+    is_annotation,
+    is_message_type,
+)
 from compactor.actor.protobuf import DoesNotParse, full_name, parsing_call
 from compactor.actor.routes import Call
 from compactor.wire.encoder import check_name, content_of
@@ -113,14 +119,19 @@ class MessageTypes:
         if isinstance(name, str):
             return check_name(name), content_of(body)
         kind = type(name)
-        known = self.outgoing.get(kind) or self._learn(kind)
+        known = self.outgoing.get(kind) or self._learn(kind, name)
         if body is not None:
             raise TypeError(
                 f"{kind.__qualname__} is a message by itself: it is sent without a body"
             )
         return known[1], known[0](name)
 
-    def _learn(self, kind: type) -> Outgoing:
+    def _learn(self, kind: type, message: Any) -> Outgoing:
+        if isinstance(message, type):
+            raise TypeError(
+                f"{message.__qualname__} is a type of messages, if anything: send an object of it, "
+                f"{message.__qualname__}(...)"
+            )
         plain = check_message_type(kind)
         codec = self.codec(kind)
         name = named(plain, codec)
@@ -180,8 +191,12 @@ class MessageTypes:
             wanted: that of the answers, where ``kind`` does not say it.
 
         Raises:
-            TypeError: answers of their type cannot be written.
+            TypeError: answers of their type cannot be written, or ``wanted`` is no type.
         """
+        if not (wanted is None or isinstance(wanted, type) or is_annotation(wanted)):
+            raise TypeError(
+                f"reply takes the type of the answer, such as int or list[str], got {wanted!r}"
+            )
         is_name = isinstance(kind, str)
         if wanted is None and (is_name or not issubclass(kind, Ask)):
             return None

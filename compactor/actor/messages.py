@@ -90,6 +90,11 @@ def is_message_type(kind: Any) -> bool:
     )
 
 
+def is_annotation(value: Any) -> bool:
+    """Whether a value can stand for a type, as ``int | None`` and ``list[str]`` do."""
+    return typing.get_origin(value) is not None or value is Any or isinstance(value, TypeVar)
+
+
 def check_message_type(kind: Any) -> str:
     """The name of the messages of a type, on the wire.
 
@@ -107,7 +112,7 @@ def check_message_type(kind: Any) -> str:
     name = full_name(kind, "FromString")
     if name is not None:
         return name
-    if kind.__module__ in ("builtins", "typing") or typing.is_typeddict(kind):
+    if kind is Ask or kind.__module__ in ("builtins", "typing") or typing.is_typeddict(kind):
         raise TypeError(
             f"{kind.__qualname__} names no message: a message name is a str, or the class of a "
             f"message: {_KINDS}"

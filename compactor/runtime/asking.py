@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from threading import get_ident
 from typing import Any, TypeVar, overload
 
@@ -21,6 +21,7 @@ from compactor.wire.encoder import Body
 
 Answer = TypeVar("Answer")
 
+_LONGEST = sys.float_info.max  # seconds: beyond it an int is no time of a loop
 _MOST_NAMES = 1024
 _plain_names: set[str] = set()  # that were asked with, and need no check and no codec
 
@@ -166,7 +167,7 @@ def checked_timeout(seconds: float) -> float:
     """The seconds, if an answer can be waited for so long."""
     if isinstance(seconds, bool):
         raise TypeError(f"the time for an answer is a number of seconds, got {seconds!r}")
-    if not isinstance(seconds, (int, float)) or not 0 < seconds < math.inf:
+    if not isinstance(seconds, (int, float)) or not 0 < seconds <= _LONGEST:
         raise ValueError(
             f"the time for an answer must be a finite number of seconds above 0, got {seconds!r}"
         )

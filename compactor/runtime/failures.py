@@ -6,7 +6,7 @@ import functools
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from compactor.actor.entries import Entry, description, sender_of
+from compactor.actor.entries import Entry, description, message_of, sender_of
 from compactor.actor.mailbox import Mailbox
 from compactor.actor.protobuf import DoesNotParse
 from compactor.actor.supervision import GaveUp
@@ -62,6 +62,8 @@ class Failures:
         asker = sender_of(entry)
         if asker is None or not asker.id.startswith(TEMPORARY):
             return False
+        if getattr(message_of(entry)[0], "answers", False) and not isinstance(error, Exception):
+            return False  # by what answers, before it was raised again
         is_told = self.answers.tell(mailbox.pid, asker, error)
         return is_told and isinstance(error, Exception) and not isinstance(error, DoesNotParse)
 

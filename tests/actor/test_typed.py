@@ -549,6 +549,30 @@ def test_what_is_no_message_cannot_be_sent(context: Context, value: Any) -> None
         context.ask(sender.pid, value)
 
 
+@pytest.mark.parametrize("way", ["ask", "post"])
+def test_a_class_is_no_object_of_it(context: Context, way: str) -> None:
+    receiver = spawned(context, Process("receiver"))
+    with pytest.raises(
+        TypeError, match=r"Note is a type of messages.*: send an object .*Note\(\.\.\.\)"
+    ):
+        getattr(context, way)(receiver.pid, Note)
+
+
+@pytest.mark.parametrize("reply", [5, "int", [int], {}, b"", ...], ids=repr)
+def test_what_is_no_type_is_no_reply(context: Context, reply: Any) -> None:
+    receiver = spawned(context, Process("receiver"))
+    for asked in ("name", Note("text")):
+        with pytest.raises(TypeError, match="reply takes the type of the answer"):
+            context.ask(receiver.pid, asked, reply=reply)
+    assert not context._runtime.asks.waiting
+
+
+@pytest.mark.parametrize("reply", [int, int | None, list[str], dict[str, int], Any], ids=repr)
+def test_whatever_stands_for_a_type_is_a_reply(context: Context, reply: Any) -> None:
+    asked = context.ask(spawned(context, Process("receiver")).pid, "name", reply=reply)
+    assert isinstance(asked.exception(TIMEOUT), AskFailed)
+
+
 def test_a_message_is_sent_without_a_body(context: Context) -> None:
     sender = spawned(context, Process("sender"))
     for call in (sender.send, context.post, context.ask):

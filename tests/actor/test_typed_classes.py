@@ -173,7 +173,7 @@ def test_a_name_that_a_local_one_may_hide_is_left_to_checkers() -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    [int, str, dict, list, type(None), Options, Box[int], list[int], 5, None, b"name", Any, T],
+    [int, str, dict, list, type(None), Options, Box[int], list[int], 5, None, Ask, b"name", Any, T],
     ids=str,
 )
 @pytest.mark.parametrize("decorator", [install, answer])
