@@ -294,7 +294,7 @@ class Delivery:
                     or head.is_link
                     or head.size > LARGE
                     or head.is_special
-                    or (self.senders is not None and sender.address not in self.senders)
+                    or (self.senders is not None and sender.address not in self.senders)  # pyright: ignore[reportOptionalMemberAccess]
                 ):
                     if self._serve_rarer(head, sender, body, in_time):
                         in_time = False
