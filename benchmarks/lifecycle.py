@@ -197,6 +197,13 @@ def both_weights(role: Callable[[Report, bool], None]) -> Play:
     return play
 
 
+def restarts(children: Children, seconds: float) -> Values:
+    return {
+        "rate": children.start(compactor_restarts, seconds)(),
+        "spawned": children.start(compactor_churn, seconds)(),
+    }
+
+
 SPAWN = Scenario(
     "spawn",
     {
@@ -212,10 +219,11 @@ RESTART = Scenario(
         "rate": Metric(
             "restart of a failed process, one at a time",
             "restarts/s",
-            targets=(Target(value=30_000),),
-        )
+            targets=(Target(value=30_000), Target(0.2, key="spawned")),
+        ),
+        "spawned": Metric("spawn and terminate, beside restarts", "processes/s", in_table=False),
     },
-    alone(compactor_restarts),
+    restarts,
 )
 THREAD_SPAWN = Scenario(
     "thread_spawn",
