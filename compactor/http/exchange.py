@@ -31,6 +31,7 @@ class Exchange:
         response: the answer, once it is there; ``str`` and ``bytes`` stand for themselves.
         answered: called then with this exchange, if somebody waits for it.
         early: bytes of the answer, if it waits behind others that are not there yet.
+        is_abandoned: whether nobody waits for the answer any more.
         is_left: whether the client that waits for it sends no more.
         takes_gzip: whether the client takes the answer in gzip.
         late: an answer whose head is still being made.
@@ -42,6 +43,7 @@ class Exchange:
         "_request",
         "answered",
         "early",
+        "is_abandoned",
         "is_left",
         "late",
         "place",
@@ -59,7 +61,7 @@ class Exchange:
         self.response: Response | str | bytes | None = None
         self.answered: Callable[[Exchange], None] | None = None
         self.early = 0
-        self.is_left = False
+        self.is_abandoned = self.is_left = False
         self.takes_gzip = False
         self.late: Late | None = None
 
@@ -121,7 +123,7 @@ class Exchange:
     async def _begin(self, late: Late) -> None:
         """Give an answer once its head is there."""
         await asyncio.sleep(0)  # never at once, also where tasks begin so: it is waited for
-        if self.is_left and late.ends_with_client:
+        if self.is_abandoned or (self.is_left and late.ends_with_client):
             self.late = None
             self.answer(Response.error(400, "A stream ends when its client sends no more."))
             return
@@ -134,12 +136,15 @@ class Exchange:
             place.mailbox.put_event(Failed(self, error))
         else:
             self._respond(response)
+            if self.is_abandoned:
+                self.abandon()
         finally:
             self.late = None
 
     def abandon(self) -> None:
         """Nobody waits for the answer any more."""
         self.answered = None
+        self.is_abandoned = True
         if self.late is not None:
             self.late.task.cancel()
         if isinstance(self.response, Streamed) and self.response.source is not None:

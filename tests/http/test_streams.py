@@ -377,6 +377,44 @@ def test_what_is_no_generator_is_refused() -> None:
         Response.stream(["a"])  # type: ignore[arg-type]
 
 
+class Late(Site):
+    """Has its streams begin when their clients have gone."""
+
+    is_busy = False
+
+    @route("/busy")
+    async def busy(self, request: Request) -> str:
+        self.is_busy = True
+        while not self.go.is_set():
+            await asyncio.sleep(0.005)
+        return "done"
+
+    @route("/file")
+    def file(self, request: Request) -> Response:
+        return Response.file(__file__)
+
+    @route("/made")
+    async def counted(self, request: Request) -> AsyncIterator[bytes]:
+        self.made += 1
+        yield b"x"
+
+
+@pytest.mark.each_combination
+def test_what_nobody_waits_for_any_more_is_not_begun(context: Context, connect: Connect) -> None:
+    site = Late()
+    context.spawn(site)
+    sock = connect(context)
+    for path in ("busy", "made", "file", "made", "file"):
+        sock.sendall(f"GET /site/{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    wait_until(lambda: site.is_busy)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    sock.close()
+    time.sleep(0.1)
+    site.go.set()
+    assert get(site, "plain").body == b"plain"
+    assert site.made == 0
+
+
 class Busy(Process):
     """Two streams that need each other's turns, or messages."""
 

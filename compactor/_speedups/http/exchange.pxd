@@ -7,6 +7,7 @@ cdef class Exchange:
     cdef readonly object response
     cdef public object answered
     cdef public Py_ssize_t early
+    cdef readonly bint is_abandoned
     cdef public bint is_left
     cdef public bint takes_gzip
     cdef readonly object late
