@@ -8,9 +8,12 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from compactor.testing.simulated.chaos import Fault
 from compactor.testing.simulated.clocks import simulated
 from compactor.testing.simulated.world import World, span
 from compactor.testing.trace import Trace
+
+_MOST_RUNS = 200  # of a scenario that is made smaller
 
 Scenario = Callable[[World], Coroutine[Any, Any, Any]]
 
@@ -83,24 +86,77 @@ class Simulation:
             Exception: what the scenario, or a handler, has raised; it has the end of the trace as
                 a note.
         """
-        if not asyncio.iscoroutinefunction(scenario):
-            raise TypeError(f"a scenario is an async function that takes a world, got {scenario!r}")
-        world = World(
-            self.seed, Trace(self._keep), self._latency, self._max_events, self._max_block
+        world = self._new_world()
+        try:
+            result = self._run_in(world, scenario)
+        except BaseException as error:
+            report = world.trace.report(replay=self._replay)
+            if world.faults and isinstance(error, Exception):
+                needed = self.smallest(scenario)
+                lines = [f"  {fault}" for fault in needed] or ["  none"]
+                report += "\n".join(["Faults that it needs:", *lines, ""])
+            _note(error, report)
+            raise
+        return Run(world.trace.digest, world.trace, world.time, result)
+
+    def smallest(self, scenario: Scenario) -> list[Fault]:
+        """The faults of chaos without which a scenario that fails would not.
+
+        It is run again and again, each time without one more fault, as long as it fails with an
+        error of the same type.
+
+        Returns:
+            Those that are left; none if it needs none, or does not fail.
+        """
+        world, failure = self._try(scenario, frozenset())
+        if failure is None:
+            return []
+        without: frozenset[int] = frozenset()
+        left, untried, runs = world.faults, world.faults, 0
+        while untried and runs < _MOST_RUNS:
+            fewer = without | {untried.pop().number}
+            tried, error = self._try(scenario, fewer)
+            runs += 1
+            if type(error) is type(failure):
+                without, left = fewer, tried.faults
+                untried = [fault for fault in untried if fault in left]
+        return left
+
+    def _try(self, scenario: Scenario, without: frozenset[int]) -> tuple[World, Exception | None]:
+        world = self._new_world(without)
+        try:
+            self._run_in(world, scenario)
+        except Exception as error:
+            return world, error
+        return world, None
+
+    def _new_world(self, without: frozenset[int] = frozenset()) -> World:
+        return World(
+            self.seed,
+            Trace(self._keep),
+            self._latency,
+            self._max_events,
+            self._max_block,
+            without,
         )
+
+    def _run_in(self, world: World, scenario: Scenario) -> Any:
         loop = world.loop
         try:
             with simulated(loop):
                 try:
-                    result = loop.run_until_complete(scenario(world))
-                except BaseException as error:
-                    _note(error, world.trace.report(replay=self._replay))
-                    raise
+                    return loop.run_until_complete(_begun(scenario, world))
                 finally:
                     world.end()
         finally:
             loop.close()
-        return Run(world.trace.digest, world.trace, loop.now, result)
+
+
+def _begun(scenario: Scenario, world: World) -> Coroutine[Any, Any, Any]:
+    coroutine = scenario(world) if callable(scenario) else None
+    if not asyncio.iscoroutine(coroutine):
+        raise TypeError(f"a scenario is an async function that takes a world, got {scenario!r}")
+    return coroutine
 
 
 def _note(error: BaseException, report: str) -> None:

@@ -647,6 +647,96 @@ def test_what_blocks_is_named() -> None:
         run(scenario, max_block=0.04)
 
 
+# Chaos
+
+
+class Registry(Process):
+    """Fails when a follower is lost."""
+
+    def initialize(self) -> None:
+        self.lost = 0
+
+    @install("register")
+    def register(self, from_pid: PID, body: bytes) -> None:
+        self.link(from_pid)
+
+    def exited(self, pid: PID, reason: Reason) -> None:
+        self.lost += 1
+
+
+async def registered_in_chaos(world: World) -> None:
+    async def program(host: Host) -> None:
+        context = host.context(port=5000)
+        context.spawn(follower := Process("follower"))
+        follower.send(PID("10.0.0.1", 5000, "registry"), "register")
+
+    registry = Registry("registry")
+    world.host("registry").context(port=5000).spawn(registry)
+    followers = [world.host(f"f{number}") for number in range(4)]
+    for host in followers:
+        host.run(program)
+    await world.sleep(1)
+    with world.chaos(rate=1.0, hosts=followers, longest=10):
+        await world.sleep(60)
+    await world.sleep(100)
+    assert not registry.lost
+
+
+def test_chaos_is_made_smaller_until_only_what_is_needed_is_left() -> None:
+    simulation = Simulation(3)
+    with pytest.raises(AssertionError) as raised:
+        simulation.run(registered_in_chaos)
+    needed = simulation.smallest(registered_in_chaos)
+    assert [fault.kind for fault in needed] == ["crash"]
+    if sys.version_info >= (3, 11):
+        assert str(needed[0]) in "".join(raised.value.__notes__)
+
+
+def test_chaos_has_all_kinds_and_ends_well() -> None:
+    async def scenario(world: World) -> None:
+        followers = [world.host(f"f{number}") for number in range(4)]
+        with world.chaos(rate=1.0, longest=10) as chaos:
+            await world.sleep(60)
+        assert 30 < len(chaos.faults) < 100
+        assert {fault.kind for fault in chaos.faults} == {
+            "clock",
+            "crash",
+            "partition",
+            "pause",
+            "slow",
+        }
+        assert chaos.faults == world.faults
+        assert all(not host.is_down and not host.turns.is_paused for host in followers)
+
+    run(scenario)
+
+
+def test_what_does_not_fail_needs_no_faults() -> None:
+    async def scenario(world: World) -> None:
+        with world.chaos(rate=10.0, kinds=["clock"]):
+            world.host("a")
+            await world.sleep(10)
+
+    assert Simulation(1).smallest(scenario) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"rate": 0}, "rate must be positive and finite, got 0"),
+        ({"rate": float("nan")}, "rate must be positive"),
+        ({"rate": 1, "longest": -1}, "longest must be positive"),
+        ({"rate": 1, "kinds": ["flood"]}, "a kind of fault is one of partition, .*, got 'flood'"),
+    ],
+)
+def test_chaos_of_other_kinds_is_refused(arguments: dict[str, Any], error: str) -> None:
+    async def scenario(world: World) -> None:
+        world.chaos(**arguments)
+
+    with pytest.raises(ValueError, match=error):
+        run(scenario)
+
+
 @pytest.mark.parametrize("seed", [1.5, None, b"x", True])
 def test_seeds_are_integers_or_texts(seed: Any) -> None:
     with pytest.raises(TypeError, match="a seed is an integer or a text"):

@@ -5,5 +5,6 @@ turns, and lets time jump to the next timer.  A `host` is what `compactor.system
 sockets, names and chance come from it, and `clocks` has this thread ask it for the time.  Its
 sockets (`host_sockets`) are ends of connections in memory, between which the `network` decides what
 arrives, and when.  `observing` sees messages, exits and failures of all contexts; `happenings` has
-the scenario wait for them, filter them, and demand that something always holds.
+the scenario wait for them, filter them, and demand that something always holds; `chaos` makes
+faults at random.
 """

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from random import Random
+from threading import get_ident
 from typing import Any
 
+from compactor.metrics.logs import log
+from compactor.testing.simulated.chaos import LONGEST, Chaos, Fault
 from compactor.testing.simulated.errors import SimulationError
 from compactor.testing.simulated.happenings import Happenings
 from compactor.testing.simulated.host import Host, Nowhere
@@ -35,18 +39,19 @@ class World(Happenings):
         latency: tuple[float, float],
         max_events: int,
         max_block: float,
+        without: frozenset[int] = frozenset(),
     ) -> None:
         self._seed = seed
-        self.random = self._chance_of("world.random")
+        self.random = self.chance_of("world.random")
         self._hosts: dict[str, Host] = {}
-        loop = VirtualLoop(
-            self._chance_of("turns"), Nowhere(), max_events, max_block, self._blocked
-        )
+        self._without = without
+        self.chaoses: list[Chaos] = []
+        loop = VirtualLoop(self.chance_of("turns"), Nowhere(), max_events, max_block, self._blocked)
         super().__init__(loop, trace)
-        self._network = Network(loop, self._chance_of, latency)
+        self._network = Network(loop, self.chance_of, latency)
 
-    def _chance_of(self, name: str) -> Random:
-        """A source of chance of its own for each purpose, so that a new one shifts no others."""
+    def chance_of(self, name: str) -> Random:
+        """A source of chance of its own for a purpose, so that a new one shifts no others."""
         return Random(f"{self._seed} {name}")
 
     async def sleep(self, seconds: float) -> None:
@@ -74,7 +79,7 @@ class World(Happenings):
             raise SimulationError(f"there is a host named {name!r}; world.hosts has it")
         number = len(self._hosts) + 1
         ip = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
-        chance = self._chance_of(f"host {name}")
+        chance = self.chance_of(f"host {name}")
         host = Host(name, ip, self.loop, self._network, chance, self._told)
         self._hosts[name] = self._network.hosts[ip] = host
         self._network.names[name] = [ip]
@@ -146,6 +151,40 @@ class World(Happenings):
                 raise ValueError(f"bandwidth must be positive, got {bandwidth!r} bytes a second")
             way.bandwidth = bandwidth
 
+    def latency_of(self, a: Host, b: Host) -> tuple[float, float]:
+        """The least and the most seconds that what ``a`` sends is on its way to ``b``."""
+        return self._network.way(a.ip, b.ip).latency
+
+    def chaos(
+        self,
+        rate: float,
+        kinds: Iterable[str] | None = None,
+        longest: float = LONGEST,
+        hosts: Iterable[Host] | None = None,
+    ) -> Chaos:
+        """Have things go wrong at random from now on.
+
+        Args:
+            rate: faults a second, on average.
+            kinds: of ``partition``, ``crash``, ``pause``, ``slow`` and ``clock``; None for all.
+            longest: seconds that one takes at most.
+            hosts: whom they may concern; None for all.
+
+        Returns:
+            What ends it by ``cancel``, or at the end of a ``with`` block.
+
+        Raises:
+            ValueError: a number is not positive, or there is no such kind.
+        """
+        chaos = Chaos(self, rate, kinds, longest, hosts, self._without)
+        self.chaoses.append(chaos)
+        return chaos
+
+    @property
+    def faults(self) -> list[Fault]:
+        """What chaos has done."""
+        return [fault for chaos in self.chaoses for fault in chaos.faults]
+
     def name(self, name: str, *hosts: Host | str) -> None:
         """Have a name resolve to hosts or addresses, in that order; to none, if there are none."""
         self._network.names[name] = [host if isinstance(host, str) else host.ip for host in hosts]
@@ -154,7 +193,16 @@ class World(Happenings):
         """Nothing happens any more."""
         for host in self._hosts.values():
             host.stop_at_once()
-        self.loop.end()
+        ident = get_ident()
+
+        def is_elsewhere(record: logging.LogRecord) -> bool:
+            return record.thread != ident
+
+        log.addFilter(is_elsewhere)  # what contexts tell of their end is not what has happened
+        try:
+            self.loop.end()
+        finally:
+            log.removeFilter(is_elsewhere)
 
     def _told(self, what: str, about: Any, detail: str = "") -> None:
         """A host tells of itself."""

@@ -1,0 +1,165 @@
+"""``Chaos``: faults at random, on a schedule that a seed decides, and that can be made smaller."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from compactor.testing.simulated.host import Host
+    from compactor.testing.simulated.world import World
+
+LONGEST = 30.0  # seconds of a fault, unless told otherwise
+
+
+class Fault(NamedTuple):
+    """Something that went wrong on purpose.
+
+    Attributes:
+        number: in the order of the schedule.
+        seconds: of the world, when.
+        kind: what it was.
+        hosts: whom it concerned.
+        length: seconds until it was over.
+    """
+
+    number: int
+    seconds: float
+    kind: str
+    hosts: tuple[str, ...]
+    length: float
+
+    def __str__(self) -> str:
+        end = f"for {self.length:.3f} s" if self.length else "once"
+        return f"{self.seconds:.3f} s: {self.kind} of {' and '.join(self.hosts)} {end}"
+
+
+def _partition(world: World, hosts: list[Host], chance: Random) -> Callable[[], object]:
+    a, b = hosts[:2]
+    world.partition(a, b, one_way=chance.random() < 0.25)
+    return lambda: world.heal(a, b)
+
+
+def _crash(world: World, hosts: list[Host], chance: Random) -> Callable[[], object]:
+    host = hosts[0]
+    if host.is_down:
+        return lambda: None
+    host.crash()
+    return lambda: host.restart() if host.is_down else None
+
+
+def _pause(world: World, hosts: list[Host], chance: Random) -> Callable[[], object]:
+    hosts[0].pause()
+    return hosts[0].resume
+
+
+def _slow(world: World, hosts: list[Host], chance: Random) -> Callable[[], object]:
+    a, b = hosts[:2]
+    before = world.latency_of(a, b)
+    world.set_way(a, b, latency=(0.1, 0.1 + 2 * chance.random()))
+    return lambda: world.set_way(a, b, latency=before)
+
+
+def _clock(world: World, hosts: list[Host], chance: Random) -> None:
+    hosts[0].jump_clock(round((chance.random() - 0.5) * 7200, 3))
+
+
+KINDS: dict[str, tuple[int, Callable[[World, list[Host], Random], Any]]] = {
+    "partition": (2, _partition),
+    "crash": (1, _crash),
+    "pause": (1, _pause),
+    "slow": (2, _slow),
+    "clock": (1, _clock),
+}
+"""By name, how many hosts a fault needs, and what does it and returns what ends it."""
+
+
+class Chaos:
+    """Faults at random, until it is cancelled.
+
+    Args:
+        world: where.
+        rate: faults a second, on average.
+        kinds: which.
+        longest: seconds that one takes at most.
+        hosts: whom they may concern; None for all that there are then.
+        without: the numbers of faults that are left out.
+
+    Attributes:
+        faults: those that were made.
+
+    Raises:
+        ValueError: a number is not positive, or there is no such kind.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        rate: float,
+        kinds: Iterable[str] | None,
+        longest: float,
+        hosts: Iterable[Host] | None,
+        without: frozenset[int],
+    ) -> None:
+        for name, value in (("rate", rate), ("longest", longest)):
+            if not (value > 0 and math.isfinite(value)):
+                raise ValueError(f"{name} must be positive and finite, got {value!r}")
+        self._kinds = list(KINDS) if kinds is None else list(kinds)
+        for kind in self._kinds:
+            if kind not in KINDS:
+                raise ValueError(f"a kind of fault is one of {', '.join(KINDS)}, got {kind!r}")
+        self._world = world
+        self._pause = 2 / rate
+        self._longest = longest
+        self._hosts = None if hosts is None else list(hosts)
+        self._without = without
+        self._undo: dict[int, Callable[[], object]] = {}
+        self.faults: list[Fault] = []
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        number = 0
+        while True:
+            # One stream for each fault, so that the others stay when one is left out.
+            chance = self._world.chance_of(f"fault {number}")
+            await asyncio.sleep(chance.random() * self._pause)
+            if number not in self._without:
+                self._make(number, chance)
+            number += 1
+
+    def _make(self, number: int, chance: Random) -> None:
+        hosts = list(self._world.hosts.values()) if self._hosts is None else list(self._hosts)
+        kind = self._kinds[int(chance.random() * len(self._kinds))]
+        needed, make = KINDS[kind]
+        if len(hosts) < needed:
+            return
+        chosen = [hosts.pop(int(chance.random() * len(hosts))) for _ in range(needed)]
+        length = chance.random() * self._longest
+        undo = make(self._world, chosen, chance)
+        if undo is None:
+            length = 0.0
+        else:
+            self._undo[number] = undo
+            asyncio.get_running_loop().call_later(length, self._end, number)
+        names = tuple(host.name for host in chosen)
+        self.faults.append(Fault(number, self._world.time, kind, names, length))
+
+    def _end(self, number: int) -> None:
+        undo = self._undo.pop(number, None)
+        if undo is not None:
+            undo()
+
+    def cancel(self) -> None:
+        """Make no more faults, and end those that last."""
+        self._task.cancel()
+        for number in list(self._undo):
+            self._end(number)
+
+    def __enter__(self) -> Chaos:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cancel()
