@@ -85,6 +85,11 @@ class SteppedLoop(asyncio.BaseEventLoop):
         """Whether a timer ends until then."""
         return bool(self._scheduled) and self._scheduled[0].when() <= when
 
+    def create_task(self, coro: Any, **kw: Any) -> asyncio.Task[Any]:
+        task = super().create_task(coro, **kw)
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        return task  # which a test may forget in the middle of it
+
     # What loops of asyncio need
 
     _ready: Any

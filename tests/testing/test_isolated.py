@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import threading
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from compactor import PID, Ask, Bound, Context, Process, Reason, Restart, Settings, Stop, install
+from compactor import (
+    PID,
+    Ask,
+    Bound,
+    Context,
+    Process,
+    ProtobufProcess,
+    Reason,
+    Restart,
+    Settings,
+    Stop,
+    install,
+)
 from compactor.errors import (
     AskFailed,
     AskTimeout,
@@ -327,6 +341,29 @@ def test_messages_of_types() -> None:
         actor.deliver(Add(1, 2), b"body")
 
 
+def test_protocol_buffers() -> None:
+    wrappers = pytest.importorskip("google.protobuf.wrappers_pb2")
+    text, number = wrappers.StringValue, wrappers.Int32Value
+
+    class Lengths(ProtobufProcess):
+        @ProtobufProcess.install(text)
+        def length(self, from_pid: PID, message: Any) -> None:
+            self.send(from_pid, number(value=len(message.value)))
+
+        @ProtobufProcess.answer(number)
+        async def add(self, from_pid: PID, message: Any) -> Any:
+            more = await self.ask(PEER, text(value="more"), reply=number)
+            return number(value=message.value + more.value)
+
+    actor = isolated(Lengths("lengths"))
+    actor.deliver(text(value="abc"), sender=PEER)
+    assert actor.sent[0].decode(number).value == 3
+    outcome = actor.ask(number(value=5), reply=number)
+    assert actor.asked[0].decode(text).value == "more"
+    actor.asked[0].answer(number(value=2))
+    assert outcome.result().value == 7
+
+
 # Errors of handlers
 
 
@@ -584,6 +621,20 @@ def test_a_long_time_goes_by_at_once(actor: Isolated[Worker]) -> None:
     later.process.delay(1, "note", "x")
     later.advance(1)
     assert later.process.seen == [(1e15 + 1, "x")]
+
+
+# Its end
+
+
+def test_nothing_is_left_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    actor: Any = isolated(Worker())
+    actor.deliver("slow")  # and so it ends in the middle of a handler
+    process, context = weakref.ref(actor.process), weakref.ref(actor.process.context)
+    del actor
+    gc.collect()
+    assert process() is None
+    assert context() is None
+    assert caplog.records == []
 
 
 # What it does not have
