@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compactor.pid import NOBODY, PID, Temporary, number_of, temporary_of
+from compactor.pid import NOBODY, PID, Temporary, number_in, number_of, temporary_of
 from compactor.runtime import hot_path
 from compactor.wire.encoder import encode_message, encode_numbered, message_prefix
 from tests.backends import EACH_KIND, kinds
@@ -234,3 +234,31 @@ def test_frames_with_a_number_are_encoded_alike(kind: str, number: int, body: An
 )
 def test_only_a_number_in_our_spelling_is_one(id_: str, number: int) -> None:
     assert number_of(id_) == number
+
+
+@pytest.mark.parametrize("kind", kinds())
+@pytest.mark.parametrize(
+    ("digits", "number"),
+    [
+        (b"0", 0),
+        (b"17", 17),
+        (b"017", -1),
+        (b"9223372036854775808", 2**63),
+        (b"9" * 19, 10**19 - 1),
+        (b"9" * 20, -1),
+    ],
+)
+def test_temporary_pid_knows_its_number(kind: str, digits: bytes, number: int) -> None:
+    pid = hot_path.backend(kind).temporary_of(STORE, digits, None)
+    assert (pid.number, number_in(pid), number_of(pid.id)) == (number, number, number)
+    assert number_in(PID.from_string(str(pid))) == number
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_head_of_an_answer_tells_its_number_alone(kind: str) -> None:
+    answer, ask = decoder_of(kind), decoder_of(kind)
+    head, _ = answer.feed(frame(ANSWER, b";r=17"))
+    assert (head.answers, head.path) == (17, b"/__req_res__(17)/get")
+    assert answer.feed(frame(ANSWER, b";r=017"))[0].answers == -1  # which no ask has
+    assert answer.feed(frame(ANSWER, b""))[0].answers is None
+    assert ask.feed(frame(ASK, b";a=17"))[0].answers is None
