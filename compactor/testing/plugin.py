@@ -63,7 +63,7 @@ class SimulatedTest(pytest.Function):
 
 def _simulated(item: pytest.Function) -> pytest.Function:
     made: pytest.Function = SimulatedTest.from_parent(
-        item.parent,
+        item.parent,  # pyright: ignore[reportArgumentType]
         name=item.name,
         callspec=getattr(item, "callspec", None),
         fixtureinfo=item._fixtureinfo,
@@ -101,7 +101,8 @@ def simulation_of(item: pytest.Item, seed: int | str) -> Simulation:
     arguments = dict(marker.kwargs) if marker is not None else {}
     arguments.pop("seeds", None)
     replay = f"pytest '{item.nodeid}' --simulation-seed {seed}"
-    return Simulation(seed, **{"replay": replay, **arguments})
+    given: dict[str, Any] = {"replay": replay, **arguments}
+    return Simulation(seed, **given)
 
 
 @pytest.fixture
