@@ -280,6 +280,7 @@ def test_a_client_that_leaves_ends_the_generator(
         time.sleep(0.05)
     if how == "half":
         sock.shutdown(socket.SHUT_WR)
+        read_until_end(sock)  # while answers are not read, the end of what it sends is not seen
     else:
         if how == "reset":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -298,8 +299,9 @@ def test_a_client_that_leaves_at_once_ends_the_generator(site: Site, connect: Co
 def test_what_waits_behind_another_answer_ends_with_its_client(
     site: Site, connect: Connect
 ) -> None:
-    sock = ask(connect, site, "waits")
-    sock.sendall(b"GET /site/endless HTTP/1.1\r\nHost: x\r\n\r\n")
+    sock = connect(site.context)
+    both = [f"GET /site/{path} HTTP/1.1\r\nHost: x\r\n\r\n" for path in ("waits", "endless")]
+    sock.sendall("".join(both).encode())  # at once, as the first holds the mailbox behind its piece
     read_head(sock)
     wait_until(lambda: site.made == 1)  # the first piece of the one behind, and no more
     sock.close()
