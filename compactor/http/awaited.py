@@ -8,7 +8,9 @@ import inspect
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
-from compactor.http.streams import Place
+from compactor.errors import Reason
+from compactor.http.response import Late, Response
+from compactor.http.streams import Place, StreamEnded
 
 
 class Apart(Coroutine[Any, Any, Any]):
@@ -119,3 +121,44 @@ async def _foreign_result(future: Any) -> Any:
     future.add_done_callback(done)
     await is_done.wait()
     return future.result()  # no coroutine lets a StopIteration out: it becomes a RuntimeError
+
+
+async def begin(exchange: Any, request: Any, late: Late) -> None:
+    """Give an ``Exchange`` an answer once its head is there."""
+    await asyncio.sleep(0)  # never at once, also where tasks begin so: it is waited for
+    try:
+        if exchange.is_abandoned or (exchange.is_left and late.ends_with_client):
+            exchange.late = None
+            exchange.answer(Response.error(400, "A stream ends when its client sends no more."))
+            return
+        place = exchange.place if isinstance(exchange.place, Place) else Place(exchange.place)
+        try:
+            response = await late.begun(request, place)
+        except StreamEnded:
+            exchange.late = None
+            exchange.answer(Response.error(500))
+        except Exception as error:
+            place.mailbox.put_event(Failed(exchange, error))
+        else:
+            exchange.begun(response)
+    finally:
+        exchange.late = None
+
+
+class Failed:
+    """The event of a process that the answer of its route could not be begun."""
+
+    __slots__ = ("_error", "_exchange")
+
+    def __init__(self, exchange: Any, error: Exception) -> None:
+        self._exchange = exchange
+        self._error = error
+
+    def serve(self, mailbox: Any) -> None:
+        self._exchange.fail(self._error)
+
+    def discard(self, reason: Reason) -> None:
+        self._exchange.discard(reason)
+
+    def __str__(self) -> str:
+        return str(self._exchange)

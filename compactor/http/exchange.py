@@ -8,11 +8,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from compactor.errors import Reason, RemoteProtocolError
-from compactor.http.awaited import drive, finish, result_of
+from compactor.http.awaited import begin, drive, finish, result_of
 from compactor.http.compressing import compressed, is_worth_it
 from compactor.http.request import Request
 from compactor.http.response import Late, Response, Streamed
-from compactor.http.streams import Place, StreamEnded
 
 from ..wire.request_head import Head
 
@@ -118,28 +117,15 @@ class Exchange:
             self._respond(response)
         elif self.response is None and self.late is None:
             self.late = response
-            response.task = asyncio.get_running_loop().create_task(self._begin(response))
+            response.task = asyncio.get_running_loop().create_task(
+                begin(self, self._request, response)
+            )
 
-    async def _begin(self, late: Late) -> None:
-        """Give an answer once its head is there."""
-        await asyncio.sleep(0)  # never at once, also where tasks begin so: it is waited for
-        if self.is_abandoned or (self.is_left and late.ends_with_client):
-            self.late = None
-            self.answer(Response.error(400, "A stream ends when its client sends no more."))
-            return
-        place = self.place if isinstance(self.place, Place) else Place(self.place)
-        try:
-            response = await late.begun(self._request, place)
-        except StreamEnded:
-            self.answer(Response.error(500))
-        except Exception as error:
-            place.mailbox.put_event(Failed(self, error))
-        else:
-            self._respond(response)
-            if self.is_abandoned:
-                self.abandon()
-        finally:
-            self.late = None
+    def begun(self, response: Response) -> None:
+        """Give an answer whose head was still being made."""
+        self._respond(response)
+        if self.is_abandoned:
+            self.abandon()
 
     def abandon(self) -> None:
         """Nobody waits for the answer any more."""
@@ -163,22 +149,3 @@ class Exchange:
 
     def __str__(self) -> str:
         return f"request {self._request.method} {self._request.uri}"
-
-
-class Failed:
-    """The event of a process that the answer of its route could not be begun."""
-
-    __slots__ = ("_error", "_exchange")
-
-    def __init__(self, exchange: Exchange, error: Exception) -> None:
-        self._exchange = exchange
-        self._error = error
-
-    def serve(self, mailbox: Any) -> None:
-        self._exchange.fail(self._error)
-
-    def discard(self, reason: Reason) -> None:
-        self._exchange.discard(reason)
-
-    def __str__(self) -> str:
-        return str(self._exchange)

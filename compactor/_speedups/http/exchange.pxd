@@ -10,7 +10,7 @@ cdef class Exchange:
     cdef readonly bint is_abandoned
     cdef public bint is_left
     cdef public bint takes_gzip
-    cdef readonly object late
+    cdef public object late
     cdef public object place
 
     cpdef serve(self, mailbox)
