@@ -45,8 +45,8 @@ COMPILED_AGAIN = {
 }
 """The module of the package as it is; a .pxd gives it its types.
 
-Each at the level whose code is smallest while no path takes more instructions, for a wheel stays
-below a MiB.
+Each at the level whose code is smallest while no path takes more instructions, for wheels are to
+stay small.
 """
 
 DIRECTIVES = {
