@@ -17,6 +17,7 @@ from compactor.actor.mailbox import IDLE
 from compactor.http.exchange import Exchange
 from compactor.net import flow_control
 from compactor.runtime.hot_path import Backend
+from compactor.system import sockets
 from compactor.wire.request_head import parse_head
 from tests.actors import TIMEOUT
 from tests.backends import EACH_KIND
@@ -262,7 +263,7 @@ def test_what_the_system_holds_of_a_broken_connection_may_be_lost_but_nothing_el
 
     with ours, theirs:
         theirs.sendall(b"data")
-        monkeypatch.setattr(flow_control.socket, "socket", Socket)  # type: ignore[attr-defined]
+        monkeypatch.setattr(sockets.socket, "socket", Socket)
         transport: Any = Transport()
         assert list(flow_control.unread_data(transport)) == []
     assert [sock.fileno() for sock in taken] == [-1]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-import secrets
 from typing import NamedTuple
+
+from compactor.system.system import system
 
 _MAX_BYTES = 1024  # of a header that is looked at
 _MAX_SPANS = 32
@@ -61,7 +62,7 @@ def parts_of(spans: list[Span], kind: str, size: int) -> tuple[str, list[bytes |
     Returns:
         The type of all; and what is sent: the spans, and bytes between them.
     """
-    boundary = secrets.token_hex(12)
+    boundary = system().random_bytes(12).hex()
     parts: list[bytes | Span] = []
     for span in spans:
         head = (

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from compactor import PID, Context, Reason, Settings
-from compactor.tls import verify
+from compactor.system.system import System
 from tests.actors import Receiver, spawned, wait_until
 from tests.raw import read_until_end
 from tests.tls_fixture import Certificates
@@ -30,10 +30,10 @@ def localhost() -> str:
 def nameless(monkeypatch: pytest.MonkeyPatch) -> None:
     """No address has a name: with real DNS that would depend on where the tests run."""
 
-    async def no_name(ip: str) -> None:
+    async def no_name(self: System, ip: str) -> None:
         return None
 
-    monkeypatch.setattr(verify, "name_of", no_name)
+    monkeypatch.setattr(System, "name_of", no_name)
 
 
 def talk(here: Context, there: Context, host: str = "127.0.0.1") -> str:
