@@ -135,7 +135,7 @@ def find_bug(kind: type[Node], seeds: int) -> AssertionError | None:
 
 if __name__ == "__main__":
     logging.getLogger("compactor").setLevel(logging.ERROR)  # lost messages are no news here
-    seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 50
+    seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 20
     print("with the bug, one seed: ", find_bug(Forgetful, 1))
     print("with the bug, all seeds:", find_bug(Forgetful, seeds))
     print("without it, all seeds:  ", find_bug(Node, seeds))

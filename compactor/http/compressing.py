@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import re
 
 from compactor.http.response import Late, Response
@@ -61,6 +60,8 @@ class Compressing(Late):
 
 
 def _gzip(body: bytes) -> bytes:
+    import gzip  # few programs need it
+
     return gzip.compress(body, _LEVEL, mtime=0)
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import mimetypes
 import os
 import stat
 from collections.abc import Callable, Mapping
@@ -235,6 +234,8 @@ def _answer(
 
 def _kind_of(name: str) -> str:
     """The content type of a file of that name."""
+    import mimetypes  # few programs need it
+
     kind, coding = mimetypes.guess_type(name)
     if kind is None or coding is not None:
         return "application/octet-stream"

@@ -15,8 +15,6 @@ from compactor.http.accept import prefers_json
 from compactor.http.content import JSON, TEXT, body_of, check_status, to_json
 from compactor.http.cookies import SameSite, cookie_line
 from compactor.http.events import event_of
-from compactor.http.files import open_named, opened
-from compactor.http.folder import open_below
 from compactor.http.headers import Given, ResponseHeaders
 from compactor.http.status import NO_CONTENT, phrase
 from compactor.http.streams import Place, Source, Turns, encoded
@@ -169,6 +167,8 @@ class Response:
             content_type: by default by the name.
             headers: further headers.
         """
+        from compactor.http.files import open_named  # few programs need it
+
         return FileResponse(functools.partial(open_named, path), content_type, headers)
 
     @classmethod
@@ -189,6 +189,8 @@ class Response:
             index: the file that stands for a folder whose path ends with ``/``; None for 404.
             headers: further headers.
         """
+        from compactor.http.folder import open_below  # few programs need it
+
         place = os.fspath(folder)
         return FileResponse(functools.partial(open_below, place, path, index), None, headers)
 
@@ -369,6 +371,8 @@ class FileResponse(Late):
 
     async def begun(self, request: Any, place: Place) -> Response:
         """Open the file; what there is of it."""
+        from compactor.http.files import opened
+
         found = await opened(self._open, request.headers, request.method, self._kind)
         if found.source is None:
             if found.status == 404:

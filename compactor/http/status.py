@@ -9,7 +9,7 @@ NO_CONTENT: Final = frozenset({204, 205, 304})
 """Statuses of answers that have no content; what a route gave is left out."""
 
 # libprocess keeps the phrases of RFC 2616 where later ones differ.
-_PHRASES: Final = {
+_PHRASES: Final = {int(status): status.phrase for status in http.HTTPStatus} | {
     408: "Request Time-out",
     413: "Request Entity Too Large",
     504: "Gateway Time-out",
@@ -18,12 +18,7 @@ _PHRASES: Final = {
 
 def phrase(status: int) -> str:
     """The reason phrase of a status, e.g. ``Accepted`` for 202."""
-    if status in _PHRASES:
-        return _PHRASES[status]
-    try:
-        return http.HTTPStatus(status).phrase
-    except ValueError:
-        return "Unknown"
+    return _PHRASES.get(status, "Unknown")
 
 
 STATUS_LINES: Final[dict[int, bytes]] = {

@@ -91,6 +91,16 @@ def queue_of(process: Process, to: Process) -> Any:
     return process.context._runtime.peer(to.pid.address).send_queue
 
 
+def told_peer(pair: Pair) -> Any:
+    """The peer of the user that leads to the store, once that tells of its processes.
+
+    The loop alone may make one: two threads would make two.
+    """
+    peers, address = pair.user.context._runtime.peers, pair.store.pid.address
+    wait_until(lambda: address in peers and peers[address].links.is_told)
+    return peers[address]
+
+
 def warm_up(pair: Pair) -> None:
     def is_known() -> bool:
         assert pair.dispatch("question", pair.store.pid, b"k").result(TIMEOUT) == b"value of k"
@@ -178,8 +188,7 @@ def test_what_was_tried_of_another_connection_is_not_moved(
 ) -> None:
     """The frame that asks whether numbers arrive is for whoever has shown to be a compactor."""
     pair.user.link(pair.store.pid)
-    peer = pair.user.context._runtime.peer(pair.store.pid.address)
-    wait_until(lambda: peer.links.is_told)
+    peer = told_peer(pair)
     pair.to_store.to = listener.getsockname()[1]
     asked = pair.dispatch("move_on", pair.store.pid, [b"k"])
     with accepted_behind_notices(listener) as sock, sock.makefile("rb") as stream:
@@ -277,10 +286,9 @@ def test_a_compactor_that_ends_while_it_is_tried_is_tried_again(
 ) -> None:
     with Relay() as to_store, Relay() as to_user:
         pair = Pair(make_context, (to_store, to_user), Store("store"))
-        queue = queue_of(pair.user, pair.store)
         pair.user.link(pair.store.pid)
-        peer = pair.user.context._runtime.peer(pair.store.pid.address)
-        wait_until(lambda: peer.links.is_told)
+        peer = told_peer(pair)
+        queue = peer.send_queue
 
         def end() -> None:
             queue.numbers = ASKED
