@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
-from email.utils import format_datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from compactor.errors import LocalProtocolError
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 SameSite = Literal["Strict", "Lax", "None"]
 
@@ -64,6 +65,9 @@ def _ends(max_age: int | None, expires: datetime | None) -> list[str]:
             raise LocalProtocolError(f"max_age must be whole seconds, got {max_age!r}")
         parts.append(f"Max-Age={max_age}")
     if expires is not None:
+        from datetime import datetime, timezone  # whoever gives one has it
+        from email.utils import format_datetime
+
         if not isinstance(expires, datetime) or expires.tzinfo is None:
             raise LocalProtocolError(f"expires must be a datetime with its zone, got {expires!r}")
         parts.append(f"Expires={format_datetime(expires.astimezone(timezone.utc), usegmt=True)}")

@@ -6,9 +6,8 @@ import asyncio
 import functools
 import os
 from collections.abc import AsyncGenerator, Callable
-from datetime import datetime
 from types import AsyncGeneratorType
-from typing import Any, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from compactor.errors import LocalProtocolError
 from compactor.http.accept import prefers_json
@@ -19,6 +18,9 @@ from compactor.http.headers import Given, ResponseHeaders
 from compactor.http.status import NO_CONTENT, phrase
 from compactor.http.streams import Place, Source, Turns, encoded
 from compactor.wire.fields import says_close
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 _NOT_FOUND = "404 Not Found."
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from email.utils import formatdate
 from typing import Any
 
 from compactor.errors import RemoteProtocolError
@@ -18,7 +17,7 @@ from compactor.inbound.streamed_body import StreamedBody
 from compactor.net.flow_control import ReadGate
 from compactor.system import clock
 from compactor.wire.encoder import encode_head
-from compactor.wire.fields import joined, says_close
+from compactor.wire.fields import http_date, joined, says_close
 
 from ..http.exchange import Exchange
 from ..wire.request_head import Head
@@ -53,7 +52,7 @@ class HttpDate:
         if not self._second <= now < self._until:
             self._second = now // 1
             self._until = self._second + 1
-            self._value = formatdate(self._second, usegmt=True).encode()
+            self._value = http_date(self._second).encode()
             self._heads = {}
         return self._value
 

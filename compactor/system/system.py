@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -110,7 +109,7 @@ class System:
 
     def chance(self) -> float:
         """Any number from 0 to below 1."""
-        return random.random()
+        return int.from_bytes(os.urandom(6), "big") / 2.0**48
 
     # Threads
 

@@ -7,6 +7,7 @@ those which run coroutines on a real loop leave them alone.
 from __future__ import annotations
 
 import inspect
+import sys
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -58,7 +59,12 @@ class SimulatedTest(pytest.Function):
             async def scenario(world: Any) -> None:
                 await self.obj(**{**arguments, "world": world})
 
-            simulation_of(self, seed).run(scenario)
+            try:
+                simulation_of(self, seed).run(scenario)
+            except Exception as error:
+                if sys.version_info < (3, 11):  # whose tracebacks show no notes
+                    print(*getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
+                raise
 
 
 def _simulated(item: pytest.Function) -> pytest.Function:

@@ -163,5 +163,5 @@ def _note(error: BaseException, report: str) -> None:
     """Have an error tell what happened before it."""
     if sys.version_info >= (3, 11):
         error.add_note(report)
-    else:
-        print(report, file=sys.stderr)
+    else:  # as that would; tracebacks of Python 3.10 do not show it
+        error.__notes__ = [*getattr(error, "__notes__", ()), report]  # type: ignore[attr-defined]

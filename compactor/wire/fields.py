@@ -8,6 +8,7 @@ doubt is refused here, before and behind either of them.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -16,6 +17,9 @@ Reader = Callable[[bytes], Iterable[tuple[bytes, bytes]]]
 
 CHUNKED = -1
 """The length of a body that comes in chunks."""
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 _MAX_LENGTH_DIGITS = 18  # ten to the eighteenth is below two to the 63rd, a signed word's end
 _FRAMING = (b"\ncontent-length:", b"\ntransfer-encoding:")
@@ -163,3 +167,13 @@ def content_coding(codings: bytes) -> bytes:
             f"the content codings understood are gzip and deflate, not {codings[:80]!r}"
         )
     return coding
+
+
+def http_date(seconds: float) -> str:
+    """Seconds since 1970 as a date of HTTP, in whole seconds.
+
+    ``email.utils`` writes it, too, and would take a tenth of the time of importing all this.
+    """
+    year, month, day, hour, minute, second, weekday, *_ = time.gmtime(seconds)
+    date = f"{_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year:04}"
+    return f"{date} {hour:02}:{minute:02}:{second:02} GMT"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from email.utils import formatdate
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,15 @@ from hypothesis import strategies as st
 
 from compactor.errors import RemoteProtocolError
 from compactor.wire import fields
-from compactor.wire.fields import CHUNKED, Fields, Reader, body_length, parse_fields, read_in_python
+from compactor.wire.fields import (
+    CHUNKED,
+    Fields,
+    Reader,
+    body_length,
+    http_date,
+    parse_fields,
+    read_in_python,
+)
 from compactor.wire.request_head import parse_head
 
 CAPTURES = pathlib.Path(__file__).parents[1] / "captures"
@@ -251,3 +260,8 @@ def test_an_empty_length_is_none_but_not_one_that_a_fold_fills() -> None:
     assert parse_head(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: \r\n\r\n").length == 0
     with pytest.raises(RemoteProtocolError):
         parse_head(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: \r\n 5\r\n\r\n")
+
+
+@given(st.integers(0, 4_000_000_000))
+def test_dates_are_written_as_the_standard_library_writes_them(seconds: int) -> None:
+    assert http_date(seconds) == formatdate(seconds, usegmt=True)
