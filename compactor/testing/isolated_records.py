@@ -120,7 +120,9 @@ class AskedOther(Sent):
     """What an isolated process has asked somebody else; ``answer`` or ``fail`` ends it.
 
     Attributes:
-        to, name, body: as of ``Sent``.
+        to: the receiver.
+        name: of the message.
+        body: its content.
         sender: a pid of its own, that of this one ask.
     """
 

@@ -63,7 +63,10 @@ class Happenings(Observer):
         """Wait for the next message that a handler is given.
 
         Args:
-            name, to, sender, body: which; see ``Pattern``.
+            name: of the message; None for any, as with all of these.
+            to: whom it is for, a pid or a process.
+            sender: whom it is from.
+            body: its content; or a function that is given it, and returns whether it fits.
             timeout: virtual seconds.
 
         Raises:
@@ -126,7 +129,8 @@ class Happenings(Observer):
         """Drop messages on their way to handlers, as if they had been lost.
 
         Args:
-            name, which: see ``Pattern``.
+            name: of the messages; None for all.
+            which: ``to``, ``sender`` and ``body``, as for ``message``.
             times: how many; None for all.
 
         Returns:
@@ -140,7 +144,10 @@ class Happenings(Observer):
         """Hand messages to their handlers so many seconds later; others overtake them.
 
         Args:
-            name, which, times: as for ``drop``.
+            seconds: how much later.
+            name: of the messages; None for all.
+            times: how many; None for all.
+            which: ``to``, ``sender`` and ``body``, as for ``message``.
         """
         if not seconds > 0:
             raise ValueError(f"a delay takes time: seconds must be positive, got {seconds!r}")
