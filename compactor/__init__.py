@@ -17,7 +17,14 @@ from compactor.actor.messages import Ask
 from compactor.actor.supervision import Escalate, Policy, Restart, Resume, Stop
 from compactor.actor.timers import Timer
 from compactor.context import Context
-from compactor.errors import AskFailed, AskTimeout, CompactorError, Reason, RemoteError
+from compactor.errors import (
+    AskFailed,
+    AskTimeout,
+    CompactorError,
+    Draining,
+    Reason,
+    RemoteError,
+)
 from compactor.http.forms import Form, Upload
 from compactor.http.headers import ResponseHeaders
 from compactor.http.request import Request
@@ -42,6 +49,7 @@ __all__ = [
     "CompactorError",
     "Context",
     "DeadLetter",
+    "Draining",
     "Escalate",
     "Form",
     "Future",

@@ -65,6 +65,17 @@ class AskFailed(ProcessError):
         self.reason = reason
 
 
+class Draining(AskFailed):
+    """What was asked is about to stop, and has not handled this ask: another one may.
+
+    Args:
+        message: what was asked, and of whom.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, Reason.DRAINING)
+
+
 class AskTimeout(ProcessError, TimeoutError):
     """An ask was not answered in its time."""
 
@@ -130,6 +141,7 @@ class Reason(str, enum.Enum):
     OVERFLOW = "overflow"  #: more is waiting already than the bound allows
     DISCONNECTED = "disconnected"  #: this side cut the connection
     STOPPED = "stopped"  #: this context was stopped
+    DRAINING = "draining"  #: an ask was not handled, for whom was asked is about to stop
 
     def __str__(self) -> str:
         return self.value

@@ -38,6 +38,7 @@ _TOLD = (
     Reason.TERMINATED,
     Reason.FAILED,
     Reason.STOPPED,
+    Reason.DRAINING,
 )
 """Why a process here does not answer; of all else the status of a response tells."""
 

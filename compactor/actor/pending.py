@@ -9,7 +9,7 @@ from typing import Any
 
 from compactor.actor.promises import Promise
 from compactor.actor.protobuf import DoesNotParse
-from compactor.errors import AskFailed, Reason, RemoteError
+from compactor.errors import AskFailed, Draining, Reason, RemoteError
 from compactor.net.portal import Portal
 from compactor.pid import PID
 
@@ -135,6 +135,8 @@ def _shortened(text: str, most: int) -> str:
 
 def no_answer_of(name: str, to: PID, reason: Reason) -> AskFailed:
     """The error of an ask that gets no answer."""
+    if reason is Reason.DRAINING:
+        return Draining(f"{name!r} was not answered by {to}: {reason}")
     return AskFailed(f"{name!r} was not answered by {to}: {reason}", reason)
 
 

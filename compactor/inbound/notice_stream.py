@@ -11,7 +11,7 @@ from compactor.actor.slices import Slices
 from compactor.errors import Reason
 from compactor.net.memory import cut
 from compactor.pid import Address
-from compactor.wire.notices import ALIVE, EXITED, REFUSED, encode
+from compactor.wire.notices import ALIVE, DRAINING, EXITED, REFUSED, encode
 
 _MAX_UNREAD = 4 * 1024 * 1024
 """Bytes of notices that one observer leaves unread before its stream is cut.  It asks for another
@@ -76,6 +76,9 @@ class NoticeStream:
         Args:
             sender: the id of its sender, if that matters.
         """
+        if reason is Reason.DRAINING:
+            self.tell(DRAINING, *sender)
+            reason = Reason.STOPPED  # as those know it who do not know the other notice
         self.tell(REFUSED, id_, name, reason.value, *sender)
 
     def write(self) -> None:

@@ -69,7 +69,9 @@ class UnusualMessages:
                 self._responses.answer(202, b"", head)
                 return
             if self._state.is_draining:
-                owner.undelivered.not_taken(head, body, Reason.STOPPED)
+                is_ask = sender.id.startswith(TEMPORARY)
+                reason = Reason.DRAINING if is_ask else Reason.STOPPED
+                owner.undelivered.not_taken(head, body, reason)
                 self._links.refused(*split_path(head.path), Reason.REJECTED)
                 self._responses.answer(503, STOPPING, head)
                 return

@@ -77,9 +77,7 @@ class RemoteLinks:
         self._send_queue = send_queue
         self._owner = owner
         self._loop = owner.run_queue.loop
-        self._name = (
-            system().random_bytes(16).hex()
-        )  # of the stream; whoever knows it may link for us
+        self._name = _new_name()
         self._is_foreign = False
         self._is_open = False  # whether there is, or was, a stream
         self._is_connected = False
@@ -87,6 +85,7 @@ class RemoteLinks:
         self._asked: set[str] = set()  # ids that the peer is to tell of
         self._marks: dict[str, str] = {}  # which of all processes of an id it is that lives
         self._refused = 0
+        self._draining = ""  # the sender of an ask that was not handled, as the next notice says
         self._connection: NoticeConnection | None = None
         self._asking: asyncio.Task[None] | None = None
         self._until_release: asyncio.TimerHandle | None = None
@@ -273,6 +272,8 @@ class RemoteLinks:
             self._exited(*values[:3])
         elif word == notices.REFUSED and len(values) >= 3:
             self._message_refused(*values[:4])
+        elif word == notices.DRAINING and values:
+            self._draining = values[0]
 
     def _lives(self, id_: str, mark: str) -> None:
         if id_ not in self._asked or len(mark) > notices.MAX_MARK:
@@ -301,6 +302,9 @@ class RemoteLinks:
             except ValueError:
                 to = PID(*self._address, "")
             reason = _named(text, Reason.REJECTED)
+            if sender and sender == self._draining:
+                reason = Reason.DRAINING
+            self._draining = ""
             by = self._pid_here(sender)
             self._owner.metrics.dead_letter(DeadLetter(reason, to, by, name))
 
