@@ -168,11 +168,11 @@ class Watched:
     def __init__(self, id_: str, mark: str) -> None:
         self.id = id_  # the same text for all of them
         self.mark = mark
-        self.streams: set[NoticeStream] = set()
+        self.streams: dict[NoticeStream, None] = {}  # in order
         self.end: tuple[str, ...] = _TERMINATED
 
     def tell_end(self, stream: NoticeStream) -> None:
         """Tell one of them."""
-        self.streams.discard(stream)
+        self.streams.pop(stream, None)
         stream.observed.pop(self.id, None)
         stream.tell(EXITED, self.id, *self.end)

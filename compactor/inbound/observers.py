@@ -109,7 +109,7 @@ class Observers:
                 stream.tell(EXITED, id_, Reason.OVERFLOW.value)
                 return False
             self._links += 1
-            watched.streams.add(stream)
+            watched.streams[stream] = None
             stream.observed[watched.id] = watched
         stream.tell(LIVES, id_, watched.mark)
         return True
@@ -129,7 +129,7 @@ class Observers:
 
     def _tell_ends(self, watched: Watched) -> Iterator[None]:
         while watched.streams:
-            watched.tell_end(watched.streams.pop())
+            watched.tell_end(watched.streams.popitem()[0])
             self._links -= 1
             yield
 
@@ -137,6 +137,6 @@ class Observers:
         while observed:
             streams = observed.popitem()[1].streams
             if stream in streams:
-                streams.discard(stream)
+                del streams[stream]
                 self._links -= 1
             yield

@@ -34,7 +34,7 @@ class Server:
         self._check: asyncio.TimerHandle | None = None
 
     @property
-    def connections(self) -> set[ServerConnection]:
+    def connections(self) -> dict[ServerConnection, None]:
         """Those that were taken and have not ended."""
         return self.state.connections
 

@@ -93,7 +93,7 @@ class ServerState:
     def __init__(self, owner: ServerOwner) -> None:
         settings = owner.settings
         self.owner = owner
-        self.connections: set[ServerConnection] = set()
+        self.connections: dict[ServerConnection, None] = {}  # in order
         self.one_ended = asyncio.Event()
         self.is_closed = False
         self.is_draining = False
@@ -126,7 +126,7 @@ class ServerState:
         """Take an accepted connection, or say in the log why not."""
         if not self.enter(ip, descriptor):
             return False
-        self.connections.add(connection)
+        self.connections[connection] = None
         return True
 
     def enter(self, ip: str, descriptor: int) -> bool:
@@ -147,7 +147,7 @@ class ServerState:
         self.unread.forget(connection)
         if connection not in self.connections:
             return False
-        self.connections.remove(connection)
+        del self.connections[connection]
         self.one_ended.set()
         return True
 

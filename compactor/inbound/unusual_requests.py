@@ -53,7 +53,7 @@ class UnusualRequests:
         self._links = links
         self._send_ready = send_ready
         self._cut_off = cut_off
-        self._asked: set[HttpAsk] = set()
+        self._asked: dict[HttpAsk, None] = {}  # in order
         self._answered: list[Exchange] = []  # since the last turn ended
 
     def page_of(self, head: Head, body: bytes) -> Page | None:
@@ -100,9 +100,9 @@ class UnusualRequests:
                 owner.settings.http_error_text,
                 owner.answers.report,
                 owner.asks.forget,
-                self._asked.discard,
+                lambda answered: self._asked.pop(answered, None),
             )
-            self._asked.add(asked)
+            self._asked[asked] = None
             owner.asks.ask(asked, body, owner.settings.ask_timeout)
             self._delivery.hold_if_full(mailbox)
         else:

@@ -58,7 +58,7 @@ class PeerConnection(asyncio.Protocol):
         self,
         peer: ConnectionOwner,
         run_queue: RunQueue,
-        all_open: set[PeerConnection],
+        all_open: dict[PeerConnection, None],
         metrics: Metrics,
         peer_timeout: float,
         patience: float,
@@ -131,7 +131,7 @@ class PeerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
         self._gate = ReadGate(self, self.transport, self._loop, self._read_on)
-        self._all_open.add(self)
+        self._all_open[self] = None
         probe(transport.get_extra_info("socket"), self._peer_timeout)
         self._watch = AckWatch(self._loop, transport, self._peer_timeout, self._vanished)
 
@@ -182,7 +182,7 @@ class PeerConnection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._all_open.discard(self)
+        self._all_open.pop(self, None)
         if self._watch is not None:
             self._watch.close()
         if self._lingering is not None:

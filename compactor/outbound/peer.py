@@ -31,7 +31,7 @@ class PeerOwner(LinkOwner, Protocol):
 
     slices: Slices
     undelivered: Undelivered
-    outgoing: set[PeerConnection]
+    outgoing: dict[PeerConnection, None]
 
     def new_send_queue(self, peer: Peer) -> SendQueue: ...
 

@@ -94,7 +94,7 @@ class Runtime(Failures):
         self._init_asks(address)
         self.undelivered = Undelivered(address, self.metrics, self.slices)
         self.peers: WeakValueDictionary[Address, Peer] = WeakValueDictionary()
-        self.outgoing: set[PeerConnection] = set()
+        self.outgoing: dict[PeerConnection, None] = {}  # in order
         self.pace = Pace()
         self.routes = RouteTable(self.registry.live.get)
         self.pages = Pages(self.registry.live, self.routes, backend, delegate)

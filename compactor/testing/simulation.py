@@ -45,6 +45,8 @@ class Simulation:
         max_events: so many callbacks and messages without any time passing are a loop that never
             ends.
         max_block: real seconds that a single turn of a host may take.
+        strict: whether a scenario that leaves tasks or timers behind fails: its own, and those of
+            programs and processes on hosts that are up.
         replay: the command that runs the same again, for the note of a failure.
 
     Raises:
@@ -60,6 +62,7 @@ class Simulation:
         keep: int | None = None,
         max_events: int = 1_000_000,
         max_block: float = 10.0,
+        strict: bool = False,
         replay: str = "",
     ) -> None:
         if isinstance(seed, bool) or not isinstance(seed, (int, str)):
@@ -71,6 +74,7 @@ class Simulation:
         self._keep = keep
         self._max_events = max_events
         self._max_block = max_block
+        self._strict = strict
         self._replay = replay or f"Simulation(seed={seed!r})"
 
     def run(self, scenario: Scenario) -> Run:
@@ -81,8 +85,8 @@ class Simulation:
 
         Raises:
             TypeError: it is no ``async`` function.
-            SimulationError: nothing can happen any more, a loop never ends, or something was asked
-                for that cannot be simulated.
+            SimulationError: nothing can happen any more, a loop never ends, something was asked
+                for that cannot be simulated, or is left over in spite of ``strict``.
             Exception: what the scenario, or a handler, has raised; it has the end of the trace as
                 a note.
         """
@@ -145,7 +149,10 @@ class Simulation:
         try:
             with simulated(loop):
                 try:
-                    return loop.run_until_complete(_begun(scenario, world))
+                    result = loop.run_until_complete(_begun(scenario, world))
+                    if self._strict:
+                        world.check_nothing_left()
+                    return result
                 finally:
                     world.end()
         finally:

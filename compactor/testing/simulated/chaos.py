@@ -63,6 +63,32 @@ def _slow(world: World, hosts: list[Host], chance: Random) -> Callable[[], objec
     return lambda: world.set_way(a, b, latency=before)
 
 
+def _kill(world: World, hosts: list[Host], chance: Random) -> Callable[[], object]:
+    host = hosts[0]
+    if host.is_down:
+        return lambda: None
+    host.kill()
+    return lambda: host.restart() if not host.is_down else None
+
+
+def _reset(world: World, hosts: list[Host], chance: Random) -> None:
+    world.reset(hosts[0], hosts[1])
+
+
+def _half_open(world: World, hosts: list[Host], chance: Random) -> None:
+    world.half_open(hosts[0], hosts[1])
+
+
+def _refuse(world: World, hosts: list[Host], chance: Random) -> Callable[[], object]:
+    hosts[0].refuses = True
+    return lambda: setattr(hosts[0], "refuses", False)
+
+
+def _unread(world: World, hosts: list[Host], chance: Random) -> Callable[[], object]:
+    hosts[0].reads = False
+    return lambda: setattr(hosts[0], "reads", True)
+
+
 def _clock(world: World, hosts: list[Host], chance: Random) -> None:
     hosts[0].jump_clock(round((chance.random() - 0.5) * 7200, 3))
 
@@ -73,6 +99,11 @@ KINDS: dict[str, tuple[int, Callable[[World, list[Host], Random], Any]]] = {
     "pause": (1, _pause),
     "slow": (2, _slow),
     "clock": (1, _clock),
+    "kill": (1, _kill),
+    "reset": (2, _reset),
+    "half-open": (2, _half_open),
+    "refuse": (1, _refuse),
+    "unread": (1, _unread),
 }
 """By name, how many hosts a fault needs, and what does it and returns what ends it."""
 

@@ -1,4 +1,4 @@
-"""``Filter``: which messages of a world are dropped or delayed on their way to handlers."""
+"""``Filter``: which messages are dropped, delayed or repeated on their way to handlers."""
 
 from __future__ import annotations
 
@@ -55,21 +55,25 @@ class Pattern:
 
 
 class Filter:
-    """Messages that are dropped or delayed, until this is cancelled.
+    """Messages that are dropped, delayed or repeated, until this is cancelled.
 
     Args:
         pattern: which.
         delay: seconds; None to drop them.
         times: how many at most; None for all.
+        repeats: whether they come twice instead.
 
     Attributes:
         caught: how many it was.
     """
 
-    def __init__(self, pattern: Pattern, delay: float | None, times: int | None) -> None:
+    def __init__(
+        self, pattern: Pattern, delay: float | None, times: int | None, repeats: bool = False
+    ) -> None:
         if times is not None and (not isinstance(times, int) or times < 1):
             raise ValueError(f"times must be a number of messages, at least 1, got {times!r}")
         self.delay = delay
+        self.repeats = repeats
         self.caught = 0
         self._pattern = pattern
         self._times = times

@@ -13,7 +13,7 @@ from compactor.testing.simulated.errors import SimulationError
 from compactor.testing.simulated.filters import Filter, Pattern, pid_of
 from compactor.testing.simulated.observing import Observer, SimulatedExit, SimulatedMessage
 from compactor.testing.simulated.virtual_loop import VirtualLoop
-from compactor.testing.trace import DELIVER, DROP, EXIT, FAULT, SEND, Trace
+from compactor.testing.trace import DELIVER, DROP, EXIT, FAULT, LINK, SEND, TIMER, Trace
 
 PATIENCE = 60.0
 """Virtual seconds that are waited for a message or an exit, unless told otherwise."""
@@ -153,6 +153,21 @@ class Happenings(Observer):
             raise ValueError(f"a delay takes time: seconds must be positive, got {seconds!r}")
         return self._filter(Filter(Pattern(name, **which), seconds, times))
 
+    def duplicate_connection(
+        self, name: str | None = None, *, times: int | None = None, **which: Any
+    ) -> Filter:
+        """Have messages come once more, as when somebody on the way, or the sender, cannot know
+        whether what was written on one connection has arrived, and writes it on another.
+
+        What has not left its context is not concerned: TCP has nothing to do with it.
+
+        Args:
+            name: of the messages; None for all.
+            times: how many; None for all.
+            which: ``to``, ``sender`` and ``body``, as for ``message``.
+        """
+        return self._filter(Filter(Pattern(name, **which), None, times, repeats=True))
+
     def _filter(self, new: Filter) -> Filter:
         self._filters.append(new)
         return new
@@ -194,17 +209,37 @@ class Happenings(Observer):
     def comes(self, message: SimulatedMessage, again: Callable[[], object]) -> bool:
         self.loop.done += 1
         for each in self._filters:
-            if each.catches(message):
+            if each.repeats:
+                self._repeat(each, message, again)
+            elif each.catches(message):
                 how = "dropped" if each.delay is None else f"delayed by {each.delay} s"
                 self._add_message(DROP, message, how)
                 if each.delay is not None:
                     self.loop.call_later(each.delay, again)
                 return False
+        self.handled(message)
+        return True
+
+    def _repeat(
+        self, filter_: Filter, message: SimulatedMessage, again: Callable[[], object]
+    ) -> None:
+        seconds = self._way_seconds(message.sender, message.to)
+        if seconds is not None and filter_.catches(message):
+            self._add_message(LINK, message, "on a second connection, too")
+            self.loop.call_later(seconds, again)
+
+    def _way_seconds(self, sender: PID, to: PID) -> float | None:
+        """How long what is sent now is on its way; None if it is on none."""
+        return None
+
+    def handled(self, message: SimulatedMessage) -> None:
         self.messages.append(message)
         self._add_message(DELIVER, message, f"{len(message.body)} bytes")
         if self._waiting:
             self._awaited(message, lambda what: isinstance(what, Pattern) and what.fits(message))
-        return True
+
+    def timer_over(self, pid: PID, name: str) -> None:
+        self._add(self.loop.turns.name, TIMER, "", pid, name)
 
     def exits_told(self, told: SimulatedExit) -> None:
         self.exits.append(told)

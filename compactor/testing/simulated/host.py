@@ -113,7 +113,7 @@ class Host:
         name: its name, which resolves to its address.
         ip: its address.
         is_down: whether it has crashed, and was not started again.
-        refuses: whether it refuses all connections.
+        crashes: how many times it has crashed.
         contexts: those that run on it, the last one last.
     """
 
@@ -130,12 +130,16 @@ class Host:
         self.ip = ip
         self.loop = loop
         self.network = network
-        self.is_down = self.refuses = False
+        self.is_down = False
+        self.crashes = 0
         self.contexts: list[Any] = []
         self.system = HostSystem(self, chance)
         self.turns = Turns(name, self.system)
         self._tell = tell
         self._program: Program | None = None
+        self._running: asyncio.Task[Any] | None = None  # the program
+        self._is_killed = False
+        self._reads, self._refuses = True, False
         self._wreck: list[Any] = []  # what has crashed; collecting it would run its ``finally``
 
     def __repr__(self) -> str:
@@ -176,20 +180,23 @@ class Host:
             Its task.
 
         Raises:
-            SimulationError: the host is down, or has a program.
+            SimulationError: the host is down, or has a program that was not killed or stopped.
             TypeError: it is no ``async`` function.
         """
         if not asyncio.iscoroutinefunction(program):
             raise TypeError(f"a program is an async function that takes a host, got {program!r}")
-        if self._program is not None:
+        if self._program is not None and not self._is_killed:
             raise SimulationError(
-                f"host {self.name!r} has a program; take another host, or start tasks in the first"
+                f"host {self.name!r} has a program that runs; kill() or stop() end it, or take "
+                "another host"
             )
         self._program = program
         return self._start(program)
 
     def _start(self, program: Program) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = self.do(lambda: self.loop.create_task(program(self)))
+        self._running = task
+        self._is_killed = False
         return task
 
     def do(self, call: Callable[..., Any], *args: Any, **kw: Any) -> Any:
@@ -198,8 +205,7 @@ class Host:
         Raises:
             SimulationError: the host is down.
         """
-        if self.is_down:
-            raise SimulationError(f"host {self.name!r} is down; restart() starts it again")
+        self._check_up()
         loop = self.loop
         before = loop.turns
         if before is self.turns:
@@ -209,6 +215,10 @@ class Host:
             return call(*args, **kw)
         finally:
             loop.turns = before
+
+    def _check_up(self) -> None:
+        if self.is_down:
+            raise SimulationError(f"host {self.name!r} is down; restart() starts it again")
 
     def took(self, context: Any) -> None:
         """A context was made here."""
@@ -231,28 +241,82 @@ class Host:
 
     def stop_at_once(self) -> None:
         """Do nothing more."""
-        self.is_down = True
+        self.is_down, self._is_killed = True, False
+        self.crashes += 1
+        self._give_up()
+        self.network.crashed(self)
+
+    def _give_up(self) -> None:
         self._wreck.append(self.contexts)
         self.contexts = []
         self.loop.give_up(self.turns)
-        self.network.crashed(self)
 
     def restart(self) -> asyncio.Task[Any] | None:
         """Start the machine again, on its address, with its program; one that is up crashes first.
 
+        After ``kill`` or ``stop`` only the program is started.
+
         Returns:
             The task of its program, if it has one.
         """
-        if not self.is_down:
-            self.crash()
-        old, self.turns = self.turns, Turns(self.name, self.system)
-        self.turns.clock = old.clock
-        self.turns.offset, self.turns.rate = old.offset, old.rate
-        self.turns.rated_since, self.turns.date_offset = old.rated_since, old.date_offset
-        self.is_down = False
+        if not self._is_killed:
+            if not self.is_down:
+                self.crash()
+            self.turns = self.turns.renewed()
+            self.is_down = False
         self._tell("restart", self)
         self.network.look_at_silence()
         return None if self._program is None else self._start(self._program)
+
+    def kill(self) -> None:
+        """End its programs at once, as ``kill -9`` does: the machine closes their sockets.
+
+        Their ports are free then: ``run`` or ``context`` can start something else on them.
+
+        Raises:
+            SimulationError: it is down.
+        """
+        self._check_up()
+        self._tell("kill", self)
+        self._end_programs()
+
+    async def stop(self) -> None:
+        """End its programs well: cancel the one of ``run``, and close all contexts.
+
+        Raises:
+            SimulationError: it is down or paused, or it is the program itself that asks.
+        """
+        self._check_up()
+        if self.turns.is_paused:
+            raise SimulationError(
+                f"host {self.name!r} is paused; resume() lets it end what it does"
+            )
+        if self.loop.turns is self.turns:
+            raise SimulationError("the programs of a host cannot wait for their own end")
+        task = self.do(lambda: self.loop.create_task(self._stop()))
+        await asyncio.wait([task])
+        task.result()
+        self._tell("stop", self)
+        self._end_programs()
+
+    async def _stop(self) -> None:
+        if self._running is not None and not self._running.done():
+            self._running.cancel()
+            await asyncio.wait([self._running])
+        for context in self.contexts:
+            if context.is_alive():
+                await context.aclose()
+
+    def _end_programs(self) -> None:
+        """Have the machine close what programs have open, and forget them."""
+        before, self.loop.turns = self.loop.turns, self.turns
+        self._give_up()
+        try:
+            self.network.killed(self)  # what would be told is not done: these turns are over
+        finally:
+            self.loop.turns = before
+        self.turns = self.turns.renewed()
+        self._is_killed = True
 
     def pause(self) -> None:
         """Stop all programs, as SIGSTOP does: the machine goes on to acknowledge what arrives."""
@@ -265,6 +329,32 @@ class Host:
         if self.turns.is_paused:
             self._tell("resume", self)
             self.loop.resume(self.turns)
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it refuses all connections; set it."""
+        return self._refuses
+
+    @refuses.setter
+    def refuses(self, refuses: bool) -> None:
+        if self._refuses != refuses:
+            self._refuses = refuses
+            self._tell("refuses" if refuses else "refuses nothing", self)
+
+    @property
+    def reads(self) -> bool:
+        """Whether its programs read what comes; set it to False, and connections are accepted and
+        never read: the machine takes what its buffers hold.
+        """
+        return self._reads
+
+    @reads.setter
+    def reads(self, reads: bool) -> None:
+        if self._reads != reads:
+            self._reads = reads
+            self._tell("reads" if reads else "reads nothing", self)
+            for end in self.network.ends_of(self) if reads else ():
+                self.loop.put_call(end.turns, end.read_on)
 
     # Clocks
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Address = tuple[str, int]
 
+_STATES = {errno.ECONNRESET: "reset", errno.ETIMEDOUT: "timed out"}
+"""Of connections that have ended, by the number of the error."""
+
 
 class HostSocket:
     """A socket of a simulated host: bound, listening or connected.
@@ -102,6 +105,8 @@ class HostTransport(MemoryTransport):
         sock: the socket of this end.
         stuck: what has left and did not get through, in order.
         retry: seconds until it is sent again.
+        is_forgotten: whether nothing gets through any more, though both ends think it does.
+        crashes: how many times the machine had crashed when this was made.
         salvaged: what had arrived and was not read when the connection broke.
     """
 
@@ -112,6 +117,8 @@ class HostTransport(MemoryTransport):
         self.host = sock.host
         self.turns: Turns = sock.host.turns
         self._world = loop
+        self.is_forgotten = False
+        self.crashes: int = sock.host.crashes
         self._unacknowledged = 0
         self._heard: float = loop.now
         self._acks: deque[tuple[float, int]] = deque()
@@ -125,6 +132,16 @@ class HostTransport(MemoryTransport):
     def is_gone(self) -> bool:
         """Whether the host has crashed since, or this end is closed."""
         return self.turns.is_over or self._is_closed
+
+    @property
+    def addresses(self) -> str:
+        """Those of this end and of the other one."""
+        return " to ".join(
+            f"{ip}:{port}" for ip, port in (self.sock.local, self.sock.getpeername())
+        )
+
+    def _can_read(self) -> bool:
+        return self.host.reads and super()._can_read()
 
     @property
     def in_kernel(self) -> int:
@@ -178,10 +195,24 @@ class HostTransport(MemoryTransport):
 
     def answer_with_reset(self) -> None:
         """The host was started anew, and knows nothing of this connection."""
-        self.stuck.clear()
-        self._way = Way()  # what was before it is lost
+        self.drop_what_is_on_its_way()
         self._has_reset = False
         self._send_reset()
+
+    def drop_what_is_on_its_way(self) -> None:
+        """What has left this end does not arrive."""
+        self.stuck.clear()
+        self._way = Way()
+
+    def close_for_dead_program(self) -> None:
+        """The program has ended without closing it: the system sends what it holds, and the end."""
+        self._send()
+        if not self._is_closed:
+            self._close_now(None)
+
+    def read_on(self) -> None:
+        """The host reads again."""
+        self._read_soon()
 
     def break_off(self, error: OSError) -> None:
         """The system gives the connection up."""
@@ -190,7 +221,12 @@ class HostTransport(MemoryTransport):
 
     def _lose(self, error: BaseException | None) -> None:
         self.salvaged += [content for content in self._unread if type(content) is bytes]
-        self.host.network.forget(self)
+        network = self.host.network
+        network.forget(self)
+        if not self._is_closed:
+            number = getattr(error, "errno", None)
+            state = "closed" if error is None else _STATES.get(number, "broken")
+            network.tell(self.host, self.peer.host, state, self.addresses)  # type: ignore[attr-defined]
         super()._lose(error)
 
 

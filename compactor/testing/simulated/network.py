@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -69,15 +70,22 @@ class Network:
         loop: its time.
         chance_of: gives a source of chance by name.
         latency: seconds, at least and at most, of ways about which nothing else is said.
+        tell: called with the state of a connection that has changed: the hosts of this and of the
+            other end, what it is now, and the addresses of both ends.
     """
 
     def __init__(
-        self, loop: VirtualLoop, chance_of: Callable[[str], Random], latency: tuple[float, float]
+        self,
+        loop: VirtualLoop,
+        chance_of: Callable[[str], Random],
+        latency: tuple[float, float],
+        tell: Callable[[Any, Any, str, str], object],
     ) -> None:
         self.loop = loop
         self.latency = latency
         self.hosts: dict[str, Any] = {}  # by IP address
-        self.names: dict[str, list[str]] = {}
+        self.names: dict[str, tuple[list[str], float]] = {}  # and seconds until they are known
+        self.tell = tell
         self._chance_of = chance_of
         self._ways: dict[tuple[str, str], Way] = {}
         self._bound: dict[Address, HostSocket] = {}
@@ -97,6 +105,10 @@ class Network:
     def is_open(self, source: Any, target: Any) -> bool:
         """Whether something that leaves one host now reaches the machine of another."""
         return not (target.is_down or self.way(source.ip, target.ip).is_cut)
+
+    def _gets_through(self, end: HostTransport) -> bool:
+        """Whether what leaves one end of a connection now reaches the machine of the other."""
+        return not end.is_forgotten and self.is_open(end.host, end.peer.host)  # type: ignore[attr-defined]
 
     # Sockets
 
@@ -149,6 +161,7 @@ class Network:
         listener = self._bound.get((target.ip, port))
         if target.is_down or listener is None or not listener.is_listening or target.refuses:
             await self._until_arrival(back)
+            self.tell(host, target, "refused", f"{host.ip} to {target.ip}:{port}")
             raise oserror(errno.ECONNREFUSED)
         sock, accepted = self._new_pair(host, target, ip, port)
         listener.connected(accepted)
@@ -175,6 +188,7 @@ class Network:
         ends[0].join(ends[1])
         for end in ends:
             self._transports[end] = None
+        self.tell(host, target, "open", ends[0].addresses)
         return here, there
 
     # Bytes on their way
@@ -187,7 +201,7 @@ class Network:
     def carry(self, source: HostTransport, size: int, arrive: Callable[[], None]) -> None:
         """Have something arrive at the other end of a connection, when it gets through."""
         source.sent(size)
-        if source.stuck or not self.is_open(source.host, source.peer.host):  # type: ignore[attr-defined]
+        if source.stuck or not self._gets_through(source):
             source.stuck.append((size, arrive))
             self._retry_later(source)
             return
@@ -212,7 +226,7 @@ class Network:
             return
         target.came()
         self.loop.put_call(target.turns, arrive)
-        if self.is_open(target.host, source.host):
+        if self._gets_through(target):
             back = self.way(target.host.ip, source.host.ip)
             source.will_hear(back.arrival(self.loop.now, 0), size)
         else:
@@ -227,11 +241,11 @@ class Network:
     def _retry(self, source: HostTransport) -> None:
         """Send what did not get through again, if it gets through now."""
         assert source.retry is not None
-        if source.turns.is_over or not source.stuck:
+        if source.crashes != source.host.crashes or not source.stuck:
             source.retry = None
             return
         target: HostTransport = source.peer  # type: ignore[assignment]
-        if self.is_open(source.host, target.host) and self.is_open(target.host, source.host):
+        if self._gets_through(source) and self._gets_through(target):
             stuck, source.stuck, source.retry = source.stuck, [], None
             for size, arrive in stuck:
                 self._start(source, size, arrive)
@@ -260,7 +274,7 @@ class Network:
     def _hears(self, end: HostTransport) -> bool:
         peer: HostTransport = end.peer  # type: ignore[assignment]
         is_there = not peer.turns.is_over
-        return is_there and self.is_open(end.host, peer.host) and self.is_open(peer.host, end.host)
+        return is_there and self._gets_through(end) and self._gets_through(peer)
 
     def _look_again(self, end: HostTransport, since: float) -> None:
         peer: HostTransport = end.peer  # type: ignore[assignment]
@@ -269,7 +283,7 @@ class Network:
         if end.heard != since:
             self._look_later(end)
             return
-        if self.is_open(end.host, peer.host) and self.is_open(peer.host, end.host):
+        if self._gets_through(end) and self._gets_through(peer):
             peer.answer_with_reset()  # to a probe
             return
         error = oserror(errno.ETIMEDOUT)
@@ -277,23 +291,58 @@ class Network:
 
     def crashed(self, host: Any) -> None:
         """A host knows nothing any more of its sockets."""
+        self._free_ports(host)
+        for end in self.ends_of(host):
+            del self._transports[end]
+        self.look_at_silence()
+
+    def killed(self, host: Any) -> None:
+        """The programs of a host have ended, and the machine closes their sockets."""
+        self._free_ports(host)
+        for end in self.ends_of(host):
+            end.close_for_dead_program()
+
+    def _free_ports(self, host: Any) -> None:
         for address in [each for each in self._bound if each[0] == host.ip]:
             del self._bound[address]
-        for end in [each for each in self._transports if each.host is host]:
-            del self._transports[end]
+
+    # Connections
+
+    def ends_of(self, host: Any, other: Any = None) -> list[HostTransport]:
+        """The ends at a host of all its connections, or of those to another one."""
+        return [
+            end
+            for end in self._transports
+            if end.host is host and (other is None or end.peer.host is other)  # type: ignore[attr-defined]
+        ]
+
+    def reset(self, a: Any, b: Any) -> None:
+        """Break all connections between two hosts; what was on its way is lost."""
+        for end in self.ends_of(a, b) + self.ends_of(b, a):
+            end.drop_what_is_on_its_way()
+            self.loop.put_call(end.turns, end.break_off, oserror(errno.ECONNRESET))
+
+    def forget_between(self, a: Any, b: Any) -> None:
+        """Let nothing through, ever, on the connections that two hosts have now."""
+        for end in self.ends_of(a, b) + self.ends_of(b, a):
+            end.is_forgotten = True
         self.look_at_silence()
 
     # Names
 
     def name_of(self, ip: str) -> str | None:
         """The name that an address has, or None."""
-        return next((name for name, ips in self.names.items() if ip in ips), None)
+        return next((name for name, (ips, _) in self.names.items() if ip in ips), None)
 
     async def addresses_of(self, host: str) -> list[str]:
         """The addresses that belong to a name."""
         if host.replace(".", "").isdigit() or ":" in host:
             return [host]
-        found = self.names.get(host)
+        found, seconds = self.names.get(host, ([], 0.0))
+        if seconds == math.inf:
+            await self.loop.create_future()  # for ever
+        if seconds:
+            await asyncio.sleep(seconds)
         if not found:
             raise socket.gaierror(socket.EAI_NONAME, f"{host!r} is no name of this world")
         return list(found)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from compactor.actor.mailbox import Mailbox
 from compactor.actor.routes import Call
+from compactor.actor.timers import Timer
 from compactor.errors import Reason
 from compactor.metrics.dead_letters import DeadLetter
 from compactor.pid import PID
@@ -52,6 +53,29 @@ class SimulatedExit(NamedTuple):
     reason: Reason
 
 
+class SeenCall:
+    """What a timer of a process calls, which is told before.
+
+    Attributes:
+        pid: of the process.
+        name: of the method that will be called.
+    """
+
+    __slots__ = ("_call", "_over", "name", "pid")
+
+    def __init__(
+        self, call: Callable[[], Any], pid: PID, method: Any, over: Callable[[PID, str], object]
+    ) -> None:
+        self.pid = pid
+        self.name = method if isinstance(method, str) else getattr(method, "__name__", repr(method))
+        self._call = call
+        self._over = over
+
+    def __call__(self) -> Any:
+        self._over(self.pid, self.name)
+        return self._call()
+
+
 class Observer:
     """What is told of all that can be seen; a world is one.
 
@@ -72,6 +96,12 @@ class Observer:
         """
         return True
 
+    def handled(self, message: SimulatedMessage) -> None:
+        """A message that was held back is handed to its handler."""
+
+    def timer_over(self, pid: PID, name: str) -> None:
+        """A timer of a process is over, which calls this method."""
+
     def exits_told(self, told: SimulatedExit) -> None:
         """A process is told that another one has ended."""
 
@@ -86,6 +116,7 @@ def observe(context: Any, observer: Observer) -> None:
     """Have a context seen, from the moment on when it is made."""
     runtime = context._runtime
     _see_sends(context, observer)
+    _see_timers(context, observer)
     _see_handling(runtime, observer)
     _see_exits(runtime, observer)
     context.on_dead_letter(observer.dead)
@@ -109,6 +140,20 @@ def _see_sends(context: Any, observer: Observer) -> None:
     context.send = seen
 
 
+def _see_timers(context: Any, observer: Observer) -> None:
+    def seeing(make: Callable[..., Timer]) -> Callable[..., Timer]:
+        def started(seconds: float, pid: PID, method: Any, *args: Any) -> Timer:
+            timer = make(seconds, pid, method, *args)
+            if timer._call is not None:
+                timer._call = SeenCall(timer._call, pid, method, observer.timer_over)
+            return timer
+
+        return started
+
+    context.delay = seeing(context.delay)
+    context.every = seeing(context.every)
+
+
 def _see_handling(runtime: Any, observer: Observer) -> None:
     bind = runtime.bind
     loop = observer.loop
@@ -118,17 +163,21 @@ def _see_handling(runtime: Any, observer: Observer) -> None:
         return None if call is None else seen(call, process.pid, name)
 
     def seen(call: Call, to: PID, name: str) -> Call:
+        def later(sender: PID, body: bytes) -> Any:
+            observer.handled(SimulatedMessage(loop.now, sender, to, name, body))
+            return call(sender, body)
+
         def handle(sender: PID, body: bytes) -> Any:
             def again() -> None:
                 mailbox = runtime.registry.live.get(to.id)
                 if mailbox is not None:
-                    mailbox.put_message(call, sender, body)
+                    mailbox.put_message(later, sender, body)
 
             message = SimulatedMessage(loop.now, sender, to, name, body)
             return call(sender, body) if observer.comes(message, again) else None
 
         if hasattr(call, "answers"):
-            handle.answers = True  # type: ignore[attr-defined]
+            handle.answers = later.answers = True  # type: ignore[attr-defined]
         return handle
 
     runtime.bind = bound

@@ -58,6 +58,14 @@ class Turns:
         self.rated_since = 0.0
         self.date_offset = 0.0
 
+    def renewed(self) -> Turns:
+        """Those of the same host, with nothing to do: its programs have ended, its clocks go on."""
+        new = Turns(self.name, self.system)
+        new.clock = self.clock
+        new.offset, new.rate, new.rated_since = self.offset, self.rate, self.rated_since
+        new.date_offset = self.date_offset
+        return new
+
     def monotonic(self, now: float) -> float:
         """The clock of the host that only goes on, at a time of the world."""
         if self.rate == 1.0:

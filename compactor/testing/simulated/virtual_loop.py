@@ -189,13 +189,13 @@ class VirtualLoop(RefusingLoop):
 
     def give_up(self, turns: Turns) -> None:
         """Do nothing more on a host, ever."""
+        self._left += [task for task in self.tasks() if task.turns is turns]
         turns.is_over = True
         if turns.ready and not turns.is_paused:
             self._waiting.remove(turns)
         turns.ready.clear()
         for portal in turns.portals:
             self._homes.pop(id(portal), None)
-        self._left += self.tasks_of(turns)
 
     def settle_in(self, portal: Any) -> None:
         """A context has begun to run on the host that has its turn."""
@@ -302,10 +302,18 @@ class VirtualLoop(RefusingLoop):
 
     # The end
 
-    def tasks_of(self, turns: Turns) -> list[asyncio.Task[Any]]:
-        """The tasks of a host that are not done."""
-        tasks = [each for each in asyncio.all_tasks(self) if getattr(each, "turns", None) is turns]
-        return sorted(tasks, key=lambda task: task.number)  # type: ignore[attr-defined]
+    def tasks(self) -> list[HostTask]:
+        """All tasks that are not done and still go on, in the order in which they were begun."""
+        tasks = [each for each in asyncio.all_tasks(self) if isinstance(each, HostTask)]
+        return sorted((t for t in tasks if not t.turns.is_over), key=lambda task: task.number)
+
+    def timers(self) -> list[tuple[asyncio.TimerHandle, Turns]]:
+        """All timers that are still to end, in order."""
+        return [
+            (handle, turns)
+            for _, _, handle, turns in sorted(self._due, key=lambda due: due[:2])
+            if turns is not None and not (turns.is_over or handle._cancelled)
+        ]
 
     def end(self) -> None:
         """Close what was begun and will not go on.

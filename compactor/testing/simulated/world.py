@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from random import Random
 from threading import get_ident
 from typing import Any
 
 from compactor.metrics.logs import log
+from compactor.pid import PID
 from compactor.testing.simulated.chaos import LONGEST, Chaos, Fault
 from compactor.testing.simulated.errors import SimulationError
 from compactor.testing.simulated.happenings import Happenings
 from compactor.testing.simulated.host import Host, Nowhere
+from compactor.testing.simulated.leftovers import left_over
 from compactor.testing.simulated.network import Network
 from compactor.testing.simulated.observing import observe
 from compactor.testing.simulated.virtual_loop import VirtualLoop
 from compactor.testing.trace import FAULT, LINK, Trace
+
+_SHOWN = 20  # of what is left over, by name
 
 
 class World(Happenings):
@@ -48,7 +52,7 @@ class World(Happenings):
         self.chaoses: list[Chaos] = []
         loop = VirtualLoop(self.chance_of("turns"), Nowhere(), max_events, max_block, self._blocked)
         super().__init__(loop, trace)
-        self._network = Network(loop, self.chance_of, latency)
+        self._network = Network(loop, self.chance_of, latency, self._connection)
 
     def chance_of(self, name: str) -> Random:
         """A source of chance of its own for a purpose, so that a new one shifts no others."""
@@ -82,7 +86,7 @@ class World(Happenings):
         chance = self.chance_of(f"host {name}")
         host = Host(name, ip, self.loop, self._network, chance, self._told)
         self._hosts[name] = self._network.hosts[ip] = host
-        self._network.names[name] = [ip]
+        self._network.names[name] = [ip], 0.0
         return host
 
     @property
@@ -151,6 +155,33 @@ class World(Happenings):
                 raise ValueError(f"bandwidth must be positive, got {bandwidth!r} bytes a second")
             way.bandwidth = bandwidth
 
+    def reset(self, a: Any, b: Any) -> None:
+        """Break all connections between hosts: both ends are told of a reset, and what was on its
+        way is lost.
+
+        Args:
+            a: a host, or several.
+            b: a host, or several.
+        """
+        for here, there in _pairs(a, b):
+            self._add(
+                here.name, LINK, here.name, there.name, "reset", f"{here.name} and {there.name}"
+            )
+            self._network.reset(here, there)
+
+    def half_open(self, a: Any, b: Any) -> None:
+        """Let nothing through any more on the connections that hosts have now, silently, as when a
+        firewall has forgotten them; new ones are not concerned.
+
+        Args:
+            a: a host, or several.
+            b: a host, or several.
+        """
+        for here, there in _pairs(a, b):
+            detail = f"{here.name} and {there.name}"
+            self._add(here.name, LINK, here.name, there.name, "half-open", detail)
+            self._network.forget_between(here, there)
+
     def latency_of(self, a: Host, b: Host) -> tuple[float, float]:
         """The least and the most seconds that what ``a`` sends is on its way to ``b``."""
         return self._network.way(a.ip, b.ip).latency
@@ -166,7 +197,8 @@ class World(Happenings):
 
         Args:
             rate: faults a second, on average.
-            kinds: of ``partition``, ``crash``, ``pause``, ``slow`` and ``clock``; None for all.
+            kinds: of ``partition``, ``crash``, ``pause``, ``slow``, ``clock``, ``kill``,
+                ``reset``, ``half-open``, ``refuse`` and ``unread``; None for all.
             longest: seconds that one takes at most.
             hosts: whom they may concern; None for all.
 
@@ -185,12 +217,39 @@ class World(Happenings):
         """What chaos has done."""
         return [fault for chaos in self.chaoses for fault in chaos.faults]
 
-    def name(self, name: str, *hosts: Host | str) -> None:
-        """Have a name resolve to hosts or addresses, in that order; to none, if there are none."""
-        self._network.names[name] = [host if isinstance(host, str) else host.ip for host in hosts]
+    def name(self, name: str, *hosts: Host | str, seconds: float = 0.0) -> None:
+        """Have a name resolve to hosts or addresses, in that order; to none, if there are none.
+
+        Args:
+            name: may be that of a host, which resolves wrongly then.
+            hosts: hosts of this world, or IP addresses.
+            seconds: until a lookup is answered; ``math.inf`` for never.
+
+        Raises:
+            TypeError: one of them is neither a host nor a text.
+            ValueError: ``seconds`` is negative.
+        """
+        for host in hosts:
+            if not isinstance(host, (Host, str)):
+                raise TypeError(f"a name resolves to hosts or addresses, got {host!r}")
+        if not seconds >= 0:
+            raise ValueError(f"seconds must be 0 or more, got {seconds!r}")
+        ips = [host if isinstance(host, str) else host.ip for host in hosts]
+        self._network.names[name] = ips, float(seconds)
+
+    def check_nothing_left(self) -> None:
+        """Raise ``SimulationError`` if tasks or timers are left over; the text names them."""
+        left = left_over(self.loop)
+        if left:
+            shown = left[:_SHOWN] + ([f"{len(left) - _SHOWN} more"] if left[_SHOWN:] else [])
+            raise SimulationError(
+                f"left over at {self.time:.6f} s, which strict=True does not allow: "
+                f"{'; '.join(shown)}. What a host does is ended by host.stop()"
+            )
 
     def end(self) -> None:
         """Nothing happens any more."""
+        self._network.tell = lambda *_: None
         for host in self._hosts.values():
             host.stop_at_once()
         ident = get_ident()
@@ -211,6 +270,17 @@ class World(Happenings):
         else:
             self._add(about.name, FAULT, "", "", what, detail)
 
+    def _connection(self, here: Host, there: Host, state: str, addresses: str) -> None:
+        """A connection is in another state, for one of its hosts."""
+        self._add(here.name, LINK, here.name, there.name, state, addresses)
+
+    def _way_seconds(self, sender: PID, to: PID) -> float | None:
+        """How long what is sent now is on its way; None if it is on none."""
+        if sender.address == to.address:
+            return None
+        now = self.loop.now
+        return self._network.way(sender.ip, to.ip).arrival(now, 0) - now
+
     def _blocked(self, name: str, seconds: float) -> None:
         raise SimulationError(
             f"a turn of {name or 'the scenario'!r} has taken {seconds:.3f} real seconds: something "
@@ -228,6 +298,14 @@ def span(latency: Any) -> tuple[float, float]:
     if not 0 <= least <= most:
         raise ValueError(f"latency must be seconds, or the least and the most, got {latency!r}")
     return float(least), float(most)
+
+
+def _pairs(a: Any, b: Any) -> Iterator[tuple[Host, Host]]:
+    for here in _hosts_of(a, "a"):
+        for there in _hosts_of(b, "b"):
+            if here is there:
+                raise SimulationError(f"host {here.name!r} has no network to itself")
+            yield here, there
 
 
 def _hosts_of(given: Any, name: str) -> list[Host]:
