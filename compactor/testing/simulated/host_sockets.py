@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Address = tuple[str, int]
 
-_STATES = {errno.ECONNRESET: "reset", errno.ETIMEDOUT: "timed out"}
+_STATES: dict[Any, str] = {errno.ECONNRESET: "reset", errno.ETIMEDOUT: "timed out"}
 """Of connections that have ended, by the number of the error."""
 
 
