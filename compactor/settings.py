@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from compactor.errors import SettingsError
 from compactor.wire.browsers import ANY, HOST, ORIGIN
 
 _MIB = 1024 * 1024
+_PREFIX = re.compile(r"(?:/(?!\.)[A-Za-z0-9._~-]+)*")
 _MAX_COUNT = 2**62  # compiled code counts in signed words
 ADDRESS = ("ip", "port", "advertise_ip", "advertise_port")
 
@@ -150,6 +152,13 @@ class Settings:
         False, "over HTTP askers see what errors say, not their types alone; it may quote secrets"
     )
 
+    endpoints: bool = setting(
+        True, "serve /help, /health and the like, as C++ libprocess does, where no process does"
+    )
+    endpoints_prefix: str = setting(
+        "", "what stands before the paths of those, as '/admin'; for what has such paths itself"
+    )
+
     require_peer_address_ip_match: bool = setting(
         False,
         "messages must come from the IP address of their sender; off in C++, too",
@@ -185,6 +194,8 @@ class Settings:
                     raise SettingsError(f"{given.name}={value!r} must be True or False")
             elif isinstance(given.default, tuple):
                 object.__setattr__(self, given.name, _check_texts(given.name, value))
+            elif isinstance(given.default, str):
+                _check_prefix(given.name, value)
             elif isinstance(given.default, int):
                 if type(value) is not int or not 0 < value <= _MAX_COUNT:
                     raise SettingsError(
@@ -244,6 +255,13 @@ def _check_range(name: str, number: int, low: int, high: int) -> int:
     if not low <= number <= high:
         raise SettingsError(f"{name}={number!r} must be from {low} to {high}")
     return number
+
+
+def _check_prefix(name: str, value: Any) -> None:
+    if not isinstance(value, str) or not _PREFIX.fullmatch(value):
+        raise SettingsError(
+            f"{name}={value!r} must be empty, or a path such as '/admin', without a '/' at its end"
+        )
 
 
 _TEXTS = {

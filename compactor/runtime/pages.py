@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from compactor.actor.mailbox import Mailbox
 from compactor.actor.patterns import with_below, with_values
@@ -11,6 +12,9 @@ from compactor.errors import RemoteProtocolError
 from compactor.inbound.delivery import Page
 from compactor.runtime.binding import bind_route, is_streamed
 from compactor.runtime.hot_path import Backend
+
+if TYPE_CHECKING:
+    from compactor.endpoints.registry import Endpoints
 
 
 class Pages:
@@ -21,20 +25,29 @@ class Pages:
         routes: remembers what was found.
         backend: the hot path.
         delegate: id of the process that serves requests to unknown paths, or empty.
+        make_endpoints: makes what the context serves by itself, of which it is asked once; None if
+            it serves nothing.
     """
 
     def __init__(
-        self, live: Mapping[str, Mailbox], routes: RouteTable, backend: Backend, delegate: str
+        self,
+        live: Mapping[str, Mailbox],
+        routes: RouteTable,
+        backend: Backend,
+        delegate: str,
+        make_endpoints: Callable[[], Endpoints | None],
     ) -> None:
         self._live = live
         self._routes = routes
         self._backend = backend
         self._delegate = delegate
+        self._make_endpoints = make_endpoints
+        self._endpoints: Endpoints | None = None  # once somebody has asked for one
         self.is_closed = False  # to what is still to come
 
     def find(self, path: bytes) -> Page | None:
-        """Who has a route for a path; the delegate if there is nobody else."""
-        return self._find(path, None)
+        """Who has a route for a path: a process, the delegate, or, if neither has, the context."""
+        return self._find(path, None) or self._find_endpoint(path)
 
     def find_streamed(self, path: bytes, method: str) -> Page | None:
         """The same, if the route reads bodies as they come."""
@@ -65,6 +78,25 @@ class Pages:
         self._routes.remember_page(mailbox, route[0], call, path)
         below = f"/{rest.lstrip('/')}".removeprefix(route[0])
         return mailbox, with_below(call, below) if below else call
+
+    def _find_endpoint(self, path: bytes) -> Page | None:
+        """The endpoint at a path that leads to no process, whatever that serves."""
+        found = self._split(path)
+        if found is None or found[0] in self._live:
+            return None
+        endpoints = self.endpoints()
+        return None if endpoints is None else endpoints.find(path)
+
+    def endpoints(self) -> Endpoints | None:
+        """What the context serves by itself."""
+        if self._endpoints is None:
+            self._endpoints = self._make_endpoints()
+        return self._endpoints
+
+    def close(self) -> None:
+        """Serve nothing more that no process serves: the context stops."""
+        if self._endpoints is not None:
+            self._endpoints.close()
 
     def find_answer(self, path: bytes) -> tuple[Mailbox, str] | None:
         """Who answers requests to a path, and the name of the message that asks for it."""

@@ -6,7 +6,7 @@ All of it is touched on the loop's thread, except the registry.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from compactor.actor.answering import asked
@@ -49,6 +49,9 @@ from compactor.settings import Settings
 from compactor.tls.credentials import Tls
 from compactor.wire.encoder import message_prefix
 from compactor.wire.request_decoder import RequestDecoder
+
+if TYPE_CHECKING:
+    from compactor.endpoints.registry import Endpoints
 
 _ACCEPTING_TURNS = 4  # of asyncio's loop, from accepting a connection to aborting it
 # asyncio drops, unclosed, a connection that it accepted in the turn before its server is closed.
@@ -97,7 +100,7 @@ class Runtime(Failures):
         self.outgoing: dict[PeerConnection, None] = {}  # in order
         self.pace = Pace()
         self.routes = RouteTable(self.registry.live.get)
-        self.pages = Pages(self.registry.live, self.routes, backend, delegate)
+        self.pages = Pages(self.registry.live, self.routes, backend, delegate, self._make_endpoints)
         self.server = Server(self)
         self.supervision = Supervision(self)
         self.life = Life()
@@ -113,6 +116,13 @@ class Runtime(Failures):
         self.asks = Asks(address, self.run_queue, self.watches, ways.ask, *told)
         self.metrics.hooks.append(self.asks.not_delivered)
         self.answers = Answers(self, ways)
+
+    def _make_endpoints(self) -> Endpoints | None:
+        if not self.settings.endpoints:
+            return None
+        from compactor.endpoints.registry import Endpoints  # few contexts are asked for one
+
+        return Endpoints(self)
 
     # Parts of connections, of the kind of hot path that was chosen
 
@@ -347,6 +357,7 @@ class Runtime(Failures):
         tell_dropped(self.registry.live.values(), len(self.supervision.running()))
         for mailbox in list(self.registry.live.values()):
             mailbox.terminate(inject=True)
+        self.pages.close()
         if self.registry.live:
             await _within(linger, self._ended.wait())
         for mailbox in list(self.registry.live.values()):

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from compactor.system import names, sockets
+from compactor.system import machine, names, sockets
 
 
 class Acknowledged(NamedTuple):
@@ -110,6 +110,12 @@ class System:
     def chance(self) -> float:
         """Any number from 0 to below 1."""
         return int.from_bytes(os.urandom(6), "big") / 2.0**48
+
+    # The machine
+
+    def load(self) -> dict[str, float]:
+        """The load of the machine and its memory, as far as it tells, by libprocess's names."""
+        return {**machine.load(), **machine.memory()}
 
     # Threads
 

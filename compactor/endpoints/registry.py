@@ -1,0 +1,141 @@
+"""``Endpoints``: those of one context, by their paths, and the process that serves them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from compactor.actor.concurrent import Crew, Start
+from compactor.actor.mailbox import Mailbox, serve
+from compactor.actor.patterns import with_below
+from compactor.actor.route_methods import ByMethod
+from compactor.endpoints import system_stats, version
+from compactor.endpoints.access import Access
+from compactor.endpoints.endpoint import Endpoint
+from compactor.errors import RemoteProtocolError
+from compactor.http.awaited import Apart
+from compactor.http.request import Request
+from compactor.pid import PID
+
+BUILT_IN: tuple[Endpoint, ...] = (
+    *system_stats.ENDPOINTS,
+    *version.ENDPOINTS,
+)
+"""All that every context serves."""
+
+_ID = "built-in endpoints"  # with blanks, as no other process has
+
+Call = Callable[[Request], Any]
+
+
+class Endpoints:
+    """What one context serves by itself.
+
+    Args:
+        owner: its runtime.
+
+    Attributes:
+        access: who may ask for what.
+    """
+
+    def __init__(self, owner: Any) -> None:
+        self.access = Access(owner.ip, owner.settings, owner.metrics)
+        self._owner = owner
+        self._prefix = owner.settings.endpoints_prefix.encode()
+        host = _Host()
+        pid: PID = owner.backend.pid_of(owner.ip, owner.port, _ID)
+        self._mailbox: Mailbox = owner.new_mailbox(host, pid, owner, owner.run_queue)
+        self._mailbox.open()
+        self._crew = Crew(self._mailbox, owner, owner.settings.max_concurrent_handlers)
+        self._routes: dict[str, dict[str, Call]] = {}
+        self._below: set[str] = set()
+        for endpoint in BUILT_IN:
+            self.add(endpoint)
+
+    def add(self, endpoint: Endpoint) -> None:
+        """Serve one more."""
+        served = _Served(endpoint, self._owner, self.access, self._begin)
+        by_method = ByMethod(dict.fromkeys(endpoint.methods, served))
+        self._routes.setdefault(endpoint.id, {})[endpoint.name] = by_method.__get__(None)
+        if endpoint.below:
+            self._below.add(endpoint.id)
+
+    def find(self, path: bytes) -> tuple[Mailbox, Call] | None:
+        """Who serves an HTTP path, and by which call; None if there is no endpoint.
+
+        Args:
+            path: raw; it leads to no process.
+        """
+        if self._prefix:
+            if not path.startswith(self._prefix + b"/"):
+                return None
+            path = path[len(self._prefix) :]
+        try:
+            id_, rest = self._owner.backend.split_path(path)
+        except RemoteProtocolError:
+            return None
+        routes = self._routes.get(id_)
+        if routes is None:
+            return None
+        if id_ in self._below:
+            below = rest.strip("/")
+            return self._mailbox, with_below(routes["/"], f"/{below}" if below else "")
+        route = self._owner.backend.match_route(routes, rest)
+        return None if route is None else (self._mailbox, route[1])
+
+    def _begin(self, exchange: Any, start: Start, mailbox: Any) -> Any:
+        """Begin what runs beside the mailbox, as ``Apart`` has it."""
+        return self._crew.begin(start, (serve, exchange, mailbox), 0)
+
+    def close(self) -> None:
+        """Answer nothing more: the context stops."""
+        self._crew.cancel()
+        self._mailbox.terminate(inject=True)
+
+
+class _Served:
+    """The call that answers the requests to one endpoint, if they may be made.
+
+    Args:
+        endpoint: it.
+        owner: the runtime.
+        access: who may ask.
+        begin: begins what runs beside the mailbox.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, owner: Any, access: Access, begin: Callable[..., Any]
+    ) -> None:
+        self._endpoint = endpoint
+        self._owner = owner
+        self._access = access
+        self._begin = begin
+        self._is_awaited = inspect.iscoroutinefunction(endpoint.serve)
+
+    def __call__(self, request: Request) -> Any:
+        refused = self._access.refusal(self._endpoint, request)
+        if refused is not None:
+            return refused
+        if self._access.guard is not None:
+            return Apart(lambda: self._guarded(request), self._begin)
+        if self._is_awaited:
+            return Apart(lambda: self._endpoint.serve(request, self._owner), self._begin)
+        return self._endpoint.serve(request, self._owner)
+
+    async def _guarded(self, request: Request) -> Any:
+        assert self._access.guard is not None
+        refused = self._access.guard(self._endpoint, request)
+        if inspect.isawaitable(refused):
+            refused = await refused
+        if refused is not None:
+            return refused
+        answer = self._endpoint.serve(request, self._owner)
+        return await answer if self._is_awaited else answer
+
+
+class _Host:
+    """The process that all endpoints belong to, as far as its mailbox is concerned."""
+
+    def finalize(self) -> None:
+        """Nothing is left."""
