@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from compactor.system import machine, names, sockets
+from compactor.system import clock, machine, names, sockets
 
 
 class Acknowledged(NamedTuple):
@@ -116,6 +116,12 @@ class System:
     def load(self) -> dict[str, float]:
         """The load of the machine and its memory, as far as it tells, by libprocess's names."""
         return {**machine.load(), **machine.memory()}
+
+    # Time
+
+    def monotonic(self) -> float:
+        """Seconds since some moment, on the clock of this machine that only goes on."""
+        return clock.now()
 
     # Threads
 

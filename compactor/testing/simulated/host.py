@@ -69,6 +69,9 @@ class HostSystem(System):
     def chance(self) -> float:
         return self._chance.random()
 
+    def monotonic(self) -> float:
+        return self._host.turns.monotonic(self._host.loop.now)
+
     def own_loop(self) -> asyncio.AbstractEventLoop:
         return self._host.loop
 
