@@ -16,14 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # where builds by PEP 517 do not
 
 import build_speedups
 
-TWINS = (
-    "wire.body_buffer",
-    "wire.encoder",
-    "actor.handlers",
-    "pid",
-    "actor.routes",
-    "actor.scopes",
-)
+TWINS = "actor.handlers actor.routes actor.scopes pid wire.body_buffer wire.encoder".split()
 """Written again, in Cython."""
 
 COMPILED_AGAIN = {
@@ -36,6 +29,10 @@ COMPILED_AGAIN = {
     "actor.mailbox": "-O2",
     "actor.waiter": "-Os",
     "actor.asked": "-Os",
+    "actor.asks": "-Os",
+    "actor.inquiry": "-Os",
+    "outbound.ask_ways": "-Os",
+    "outbound.asker": "-Os",
     "actor.dispatches": "-O2",
     "outbound.send_queue": "-O2",
     "outbound.outbox": "-O3",

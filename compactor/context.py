@@ -117,6 +117,7 @@ class Context(
         runtime = self._new_runtime(address, self.settings, self.delegate, chosen, self._tls)
         self._pid_of = runtime.backend.pid_of
         self._handler_table = runtime.backend.handler_table
+        self._inquiry, self._answering = runtime.backend.Inquiry, runtime.backend.Answering
         super().__init__(runtime, sock, f"CompactorContext({self.ip}:{self.port})", loop)
         registry = self._registry = runtime.registry
         self._circles = Circles(registry.live, registry.is_local)

@@ -227,6 +227,11 @@ def temporary_of(at: PID, number: bytes, asker: PID | None) -> Temporary:
     return pid
 
 
+def temporary_at(at: PID, number: int, asker: PID | None) -> Temporary:
+    """The same, of a number that is not written yet."""
+    return temporary_of(at, b"%d" % number, asker)
+
+
 def number_of_digits(digits: bytes) -> int:
     """The number that is written in digits alone; -1 if we never write it so."""
     is_plain = len(digits) <= _MOST_DIGITS and (digits[0] != _ZERO or len(digits) == 1)

@@ -159,13 +159,13 @@ class Process(Asking, Installing, Supervising, Timing):
             context._types.prepare(table.kinds)
         pid = self.__pid = pid_of(context.ip, context.port, name)
         self.__context = context
-        self.__outbox = None
+        self.__outbox = self.__asker__ = None
         self.__table = table
         return pid
 
     def __unbind__(self) -> None:
         """Undo ``bind``, after ``initialize`` has failed."""
-        self.__pid = self.__context = self.__outbox = self.__table = None
+        self.__pid = self.__context = self.__outbox = self.__table = self.__asker__ = None
 
     def __handlers__(self) -> HandlerTable:
         """What its class handled when this process was spawned; before that, handles now."""

@@ -1,4 +1,4 @@
-"""The C twin of ``compactor.pid``: ``pid_of``, ``temporary_of``, ``number_of_digits``."""
+"""The C twin of ``compactor.pid``: pids of parts that are checked already."""
 
 from cpython.object cimport PyObject_GenericSetAttr
 
@@ -76,7 +76,24 @@ cpdef object number_of_digits(bytes digits):
 
 cpdef object temporary_of(at, bytes number, asker):
     """The temporary pid of a number, at the address of another pid; see ``compactor.pid``."""
-    cdef object id_ = temporary_id(number, len(number))
+    return _temporary(at, temporary_id(number, len(number)), number_of_digits(number), asker)
+
+
+cpdef object temporary_at(at, unsigned long long number, asker):
+    """The same, of a number that is not written yet."""
+    cdef char[20] digits
+    cdef Py_ssize_t first = 20
+    cdef unsigned long long left = number
+    while True:
+        first -= 1
+        digits[first] = c"0" + <char>(left % 10)
+        left //= 10
+        if not left:
+            break
+    return _temporary(at, temporary_id(&digits[first], 20 - first), number, asker)
+
+
+cdef object _temporary(at, id_, number, asker):
     cdef object pid = PyType_GenericAlloc(<PyTypeObject*>Temporary, 0)
     if not isinstance(at, PID):
         raise TypeError(f"expected a PID, got {at!r}")
@@ -84,5 +101,5 @@ cpdef object temporary_of(at, bytes number, asker):
     put(pid, _PORT, get(at, _PORT))
     put(pid, _ID, id_)
     put(pid, _ASKER, asker)
-    put(pid, _NUMBER, number_of_digits(number))
+    put(pid, _NUMBER, number)
     return pid

@@ -17,6 +17,7 @@ from compactor.actor.protobuf import DoesNotParse
 from compactor.errors import ContextError, Reason, RemoteError
 from compactor.pid import PID
 
+from .mailbox import SUSPENDED
 from .run_queue import RunQueue
 
 _Step = Callable[[Any], Any]
@@ -38,6 +39,7 @@ class Asked:
 
     Attributes:
         number: what tells this ask from all others, once it is under way; -1 before.
+        mailbox: of whom was asked; None if that is nobody here.
     """
 
     __slots__ = (
@@ -46,6 +48,7 @@ class Asked:
         "_context",
         "_error",
         "_forget",
+        "_is_checked",
         "_is_done",
         "_later",
         "_result",
@@ -53,6 +56,7 @@ class Asked:
         "_step",
         "asker",
         "decode",
+        "mailbox",
         "name",
         "number",
         "to",
@@ -74,9 +78,11 @@ class Asked:
         self.asker = asker
         self.decode = decode
         self.number: Any = -1
+        self.mailbox: Any = None
         self._run_queue = run_queue
         self._forget = forget
-        self._check: Callable[[Any, bool], Any] | None = check
+        self._check = check
+        self._is_checked = False
         self._is_done = False
         self._result: Any = None
         self._error: BaseException | None = None
@@ -155,10 +161,14 @@ class Asked:
     # Waiting
 
     def __await__(self) -> Any:
-        if not self._is_done and self._check is not None:
+        if not self._is_done and self._may_be_circle():
             self._check(self, True)
-            self._check = None
+        self._is_checked = True
         return self
+
+    def _may_be_circle(self) -> bool:
+        """Whether whom was asked waits for somebody, who might wait for this."""
+        return self.mailbox is not None and self.mailbox.state == SUSPENDED
 
     def __next__(self) -> Any:
         if not self._is_done:
@@ -208,7 +218,8 @@ class Asked:
         """Have a function be called with this once it is done, on its loop."""
         if context is None:
             context = contextvars.copy_context()
-        if self._check is not None and not self._is_done:  # who awaits it has looked before
+        # Who awaits it has looked before.
+        if not self._is_checked and not self._is_done and self._may_be_circle():
             self._check(self, False)
         if self._step is None:
             self._step, self._context = step, context

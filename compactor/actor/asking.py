@@ -17,6 +17,8 @@ Answer = TypeVar("Answer")
 class Asking:
     """The part of ``Process`` that asks."""
 
+    __asker__: Any = None
+
     if TYPE_CHECKING:
 
         @property
@@ -78,10 +80,10 @@ class Asking:
             TypeError, ValueError: the receiver, name, body, message or time cannot be used.
             MissingPackage: what writes such messages is not installed.
         """
-        asked: asyncio.Future[Any] = self.context._ask_from(
-            self.pid, to, name, body, timeout, reply
-        )
-        return asked
+        asker = self.__asker__
+        if asker is None:
+            asker = self.__asker__ = self.context._new_asker(self.pid)
+        return asker.ask(to, name, body, timeout, reply)  # type: ignore[no-any-return]
 
     def reply(self, value: Any = None) -> None:
         """Answer the message that is being handled, now or after an ``await``.

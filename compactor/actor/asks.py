@@ -13,7 +13,7 @@ import math
 import struct
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
-from typing import Protocol
+from typing import Any, Protocol
 
 from compactor.actor.inquiries import Inquiries
 from compactor.actor.links import Links, Watcher
@@ -21,7 +21,7 @@ from compactor.actor.pending import FAILED, Pending, told_failure
 from compactor.actor.run_queue import RunQueue
 from compactor.errors import AskTimeout, Reason
 from compactor.metrics.dead_letters import DeadLetter
-from compactor.pid import PID, TEMPORARY, Address, number_in
+from compactor.pid import PID, TEMPORARY, Address, Temporary, number_in
 from compactor.system.system import system
 
 _RANDOM = struct.Struct("=512Q")  # numbers that are made at a time
@@ -51,6 +51,13 @@ class Watching(Protocol):
     def wait(self, watcher: Watcher, to: PID) -> None: ...
 
 
+class Ways(Protocol):
+    """The ways of asks and answers."""
+
+    def ask(self, asked: Pending, body: bytes) -> None: ...
+    def answer_shortly(self, sender: PID, to: PID, name: str, body: bytes) -> bool: ...
+
+
 class Target:
     """A process that was asked: it is watched for all asks at once.
 
@@ -78,7 +85,7 @@ class Asks:
         here: the advertised (ip, port).
         run_queue: the turns of the loop.
         watches: tells of the ends of those who were asked.
-        send: sends the message of an ask: who asks, its number, whom, the name and the body.
+        ways: on which asks and answers leave.
         refuse: tells the address of a sender that a message of a name to an id is not handled.
         tell_given_up: tells whom a temporary sender has asked that it waits no more.
 
@@ -92,13 +99,13 @@ class Asks:
         "_numbers",
         "_refuse",
         "_run_queue",
-        "_send",
         "_targets",
         "_tell_given_up",
         "_timer",
         "_waiting",
         "_wakes_at",
         "_watches",
+        "_ways",
         "inquiries",
     )
 
@@ -107,7 +114,7 @@ class Asks:
         here: Address,
         run_queue: RunQueue,
         watches: Watching,
-        send: Callable[[PID | None, int, PID, str, bytes], None],
+        ways: Ways,
         refuse: Callable[[PID, str, str, Reason], None],
         tell_given_up: Callable[[PID, PID], None],
     ) -> None:
@@ -115,7 +122,7 @@ class Asks:
         self._here = here
         self._run_queue = run_queue
         self._watches = watches
-        self._send = send
+        self._ways = ways
         self._refuse = refuse
         self._tell_given_up = tell_given_up
         self._waiting: dict[int, Target] = {}
@@ -148,8 +155,7 @@ class Asks:
             self._numbers = list(_RANDOM.unpack(system().random_bytes(_RANDOM.size)))
         number = self._numbers.pop() >> 1  # as many bits as peers of all languages take
         to = asked.to
-        key = to.id, to.ip, to.port
-        target = self._targets.get(key)
+        target = self._targets.get((to.id, to.ip, to.port))
         is_new = target is None
         if target is None:
             target = self._new_target(to)
@@ -167,7 +173,7 @@ class Asks:
             self._watches.wait(target, to)
             if number not in self._waiting:  # it is known by now that there is nobody
                 return
-        self._send(asked.asker, number, to, asked.name, body)
+        self._ways.ask(asked, body)
 
     def _new_target(self, to: PID) -> Target:
         if len(self._targets) >= _MAX_TARGETS:
@@ -238,6 +244,16 @@ class Asks:
         )
 
     # What comes of it
+
+    def answer(self, process: Any, to: PID, name: str, body: bytes, content_type: str) -> bool:
+        """Give an answer of a process here to a temporary sender.
+
+        Returns:
+            False if there is no short way.
+        """
+        if type(to) is Temporary and to.port == self._here[1] and to.ip == self._here[0]:
+            return self.answered(to.number, name, body, content_type)
+        return self._ways.answer_shortly(process.pid, to, name, body)
 
     def answered(self, number: int, name: str, body: bytes, content_type: str = "") -> bool:
         """A message for the temporary pid here of a number has come.

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from compactor.actor.answering import Inquiry
 from compactor.actor.entries import Entry, Event, discard, name_of, unhandled
 from compactor.actor.mailbox import ENDED
 from compactor.actor.routes import Call, RouteTable
@@ -100,9 +99,9 @@ def _event_moved(event: Any, new: Any, page_of: PageOf) -> bool:
 
 def _bound_anew(call: Call, old: Any, new: Any, calls: dict[int, Call]) -> Call:
     """The call by which the new process is handed the messages of the same name."""
-    if isinstance(call, Inquiry):
-        (name,) = call.args
-        return call.renewed(new.process, new.call_for(name) or unhandled(new.process, name))
+    renewed: Callable[[Any], Call] | None = getattr(call, "renewed", None)
+    if renewed is not None:  # it is an inquiry
+        return renewed(new)
     again = calls.get(id(call))
     if again is None:
         name = name_of(call, old.calls) or ""

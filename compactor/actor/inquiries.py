@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import asyncio
+from collections.abc import Coroutine
+from contextvars import ContextVar
+from typing import Any, Protocol
 
 from compactor.pid import PID
 
 _MAX_GIVEN_UP = 1024
+
+current_inquiry: ContextVar[Any] = ContextVar("what a handler answers", default=None)
+"""The ``Inquiry`` that is handled where this is looked at, or None."""
 
 
 class Running(Protocol):
@@ -40,3 +46,21 @@ class Inquiries:
     def is_given_up(self, sender: PID) -> bool:
         """Whether a sender has given up before; asked once, when its turn has come."""
         return bool(self._given_up) and self._given_up.pop(sender, 0) is None
+
+
+async def finish(inquiry: Any, coroutine: Coroutine[Any, Any, Any]) -> None:
+    """The rest of an ``async`` handler."""
+    if not inquiry.begin(asyncio.current_task()):
+        coroutine.close()
+        return
+    current_inquiry.set(inquiry)
+    try:
+        inquiry.returned(await coroutine)
+    except asyncio.CancelledError:
+        inquiry.cancelled()
+        raise
+    except BaseException as error:
+        if not inquiry.handles(error):
+            raise
+    finally:
+        inquiry.end()

@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from compactor.actor.mailbox import Mailbox
+from compactor.actor.pending import Pending
 from compactor.errors import Reason
 from compactor.metrics.dead_letters import DeadLetter
 from compactor.metrics.metrics import Metrics
@@ -21,6 +23,8 @@ from compactor.outbound.send_queue import ASKED, TAKEN
 from compactor.pid import PID, Address, Temporary, number_in
 from compactor.wire.encoder import TypedName, message_prefix
 from compactor.wire.notices import numbers_prefix
+
+from ..actor.inquiry import Answering
 
 _ANSWERED = "__req_res__"  # the id that answers with a number are sent to
 _MAX_WAYS = 1024  # beginnings of frames that are remembered
@@ -45,7 +49,9 @@ class AskWays:
         here: a pid of this context without an id.
         owner: has the peers.
         is_told: whether the compactor at an address has asked for our notices.
-        temporary_of: makes the pid of an ask, at the address of a pid, of its number and asker.
+        temporary_at: makes the pid of an ask, at the address of a pid, of its number and asker.
+        live: the mailbox of each live process, by id.
+        max_events: that may wait in one of them.
     """
 
     def __init__(
@@ -53,32 +59,41 @@ class AskWays:
         here: PID,
         owner: WaysOwner,
         is_told: Callable[[Address], bool],
-        temporary_of: Callable[[PID, bytes, PID | None], Temporary],
+        temporary_at: Callable[[PID, int, PID | None], Temporary],
+        live: dict[str, Mailbox],
+        max_events: int,
     ) -> None:
         self._here = here
-        self._temporary_of = temporary_of
+        self._ip = here.ip
+        self._port = here.port
+        self._live = live
+        self._max_events = max_events
+        self._temporary_at = temporary_at
         self._owner = owner
         self._is_told = is_told
         self._ways: dict[tuple[str, str, str, int, str], _Way] = {}
 
-    def ask(self, asker: PID | None, number: int, to: PID, name: str, body: bytes) -> None:
-        """Send the message of an ask.
-
-        Args:
-            asker: the process that asks; None if that is none.
-            number: that of the ask.
-            to: any pid, of this context as well.
-        """
-        if to.port == self._here.port and to.ip == self._here.ip:
-            sender: PID = self._temporary_of(self._here, b"%d" % number, asker)
-            if type(name) is not str:
-                name = str(name)
-            self._owner.send_locally(sender, to, name, body)
-            return
-        sender = asker or self._here
-        if not self._write(sender, to, b"a", number, name, body):
-            temporary = self._temporary_of(self._here, b"%d" % number, asker)
+    def ask(self, asked: Pending, body: bytes) -> None:
+        """Send the message of an ask, which has its number."""
+        to, name = asked.to, asked.name
+        if to.port == self._port and to.ip == self._ip:
+            self._ask_here(asked, to, name, body)
+        elif not self._write(asked.asker or self._here, to, b"a", asked.number, name, body):
+            temporary = self._temporary_at(self._here, asked.number, asked.asker)
             self._write_otherwise(temporary, to, name, body)
+
+    def _ask_here(self, asked: Pending, to: PID, name: str, body: bytes) -> None:
+        """Send the message of an ask to a process of this context."""
+        sender = self._temporary_at(self._here, asked.number, asked.asker)
+        if type(name) is not str:
+            name = str(name)
+        mailbox = asked.mailbox = self._live.get(to.id)
+        if mailbox is not None and len(mailbox.queue) < self._max_events:
+            call = mailbox.call_for(name)
+            if type(call) is Answering:
+                mailbox.put_message(call, sender, body)
+                return
+        self._owner.send_locally(sender, to, name, body)
 
     def answer(self, sender: PID, to: PID, name: str, body: bytes) -> None:
         """Send an answer to a temporary pid."""
@@ -90,10 +105,13 @@ class AskWays:
         """Send an answer on a connection that takes numbers; False if none is known to be open."""
         key = sender.id, _ANSWERED, to.ip, to.port, name.key if type(name) is TypedName else name
         way = self._ways.get(key)
-        if way is None or way[0].send_queue.numbers != TAKEN:
+        if way is None:
+            return False
+        queue = way[0].send_queue
+        if queue.numbers != TAKEN:
             return False
         number = to.number if type(to) is Temporary else number_in(to)
-        return number >= 0 and way[0].send_queue.write_numbered(way[1], b"r", number, body)
+        return number >= 0 and queue.write_numbered(way[1], b"r", number, body)
 
     def _write(
         self, sender: PID, to: PID, kind: bytes, number: int, name: str, body: bytes

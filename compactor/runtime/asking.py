@@ -6,6 +6,7 @@ import sys
 from threading import get_ident
 from typing import Any, TypeVar, overload
 
+from compactor.actor.asks import Asks
 from compactor.actor.circles import Circles, waits_for_itself
 from compactor.actor.concurrent import Crew
 from compactor.actor.future import Future
@@ -133,6 +134,12 @@ class ContextAsking(LoopOwner):
         self._ask(asks.ask_unless_done, promised, content, seconds)
         return promised
 
+    def _new_asker(self, pid: PID) -> Any:
+        """The short way of a process to ask."""
+        runtime = self._runtime
+        ways = runtime.asks, self._portal, runtime.run_queue, _plain_names
+        return runtime.backend.Asker(pid, self, *ways, self.settings.ask_timeout)
+
     def _answer(self, sender: PID, to: PID, name: str, body: bytes, content_type: str) -> None:
         """Give an answer to a temporary sender."""
         give = self._runtime.answers.give
@@ -148,6 +155,11 @@ class ContextAsking(LoopOwner):
     def _runs_beside(self, pid: PID) -> bool:
         """Whether a handler of a process calls this that does not hold its mailbox."""
         return self._portal.on_loop and self._runtime.supervision.runs_beside(pid)
+
+    @property
+    def _asks(self) -> Asks:
+        """Those of this context."""
+        return self._runtime.asks
 
     @property
     def _inquiries(self) -> Inquiries:

@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from compactor.actor.answering import answering
 from compactor.actor.concurrent import concurrent_call, concurrent_route
 from compactor.actor.handlers import (
     CONCURRENT,
@@ -41,7 +40,8 @@ def bind_handler(process: Process, name: str) -> Call | None:
     table = process.__handlers__()
     if name in table.answers:
         form = None if message_type is None else process.context._types.answers(message_type)
-        call = answering(process, name, call, None if form is None else form.encode)
+        encode = None if form is None else form.encode
+        call = process.context._answering(process, name, call, encode)
     if table.traits and (INSTALL_ATTRIBUTE, name, CONCURRENT) in table.traits:
         return concurrent_call(process, call)
     return call

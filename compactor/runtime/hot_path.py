@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from compactor.actor.asked import Asked
+    from compactor.actor.asks import Asks
     from compactor.actor.dispatches import Dispatch, Dispatcher
     from compactor.actor.handlers import HandlerTable
+    from compactor.actor.inquiry import Answering, Inquiry
     from compactor.actor.mailbox import Mailbox
     from compactor.actor.run_queue import RunQueue
     from compactor.actor.scopes import Scopes
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from compactor.inbound.delivery import Delivery
     from compactor.inbound.response_queue import HttpDate, ResponseQueue
     from compactor.net.portal import Portal
+    from compactor.outbound.ask_ways import AskWays
+    from compactor.outbound.asker import Asker
     from compactor.outbound.outbox import Outbox
     from compactor.outbound.send_queue import SendQueue
     from compactor.pid import PID, Temporary
@@ -41,7 +45,7 @@ PACKAGES = {"python": "compactor", "cython": "compactor._speedups"}
 
 MODULES = {
     "pid_of": "pid",
-    "temporary_of": "pid",
+    "temporary_at": "pid",
     "handler_table": "actor.handlers",
     "split_path": "actor.routes",
     "match_route": "actor.routes",
@@ -59,6 +63,11 @@ MODULES = {
     "Mailbox": "actor.mailbox",
     "Waiter": "actor.waiter",
     "Asked": "actor.asked",
+    "Asks": "actor.asks",
+    "Inquiry": "actor.inquiry",
+    "Answering": "actor.inquiry",
+    "AskWays": "outbound.ask_ways",
+    "Asker": "outbound.asker",
     "Dispatch": "actor.dispatches",
     "Dispatcher": "actor.dispatches",
     "SendQueue": "outbound.send_queue",
@@ -76,7 +85,7 @@ class Backend(NamedTuple):
 
     kind: str
     pid_of: Callable[[str, int, str], PID]
-    temporary_of: Callable[[PID, bytes, PID | None], Temporary]
+    temporary_at: Callable[[PID, int, PID | None], Temporary]
     handler_table: Callable[[type], HandlerTable]
     split_path: Callable[[bytes], tuple[str, str]]
     match_route: Callable[..., tuple[str, str] | None]
@@ -94,6 +103,11 @@ class Backend(NamedTuple):
     Mailbox: type[Mailbox]
     Waiter: type[Waiter]
     Asked: type[Asked]
+    Asks: type[Asks]
+    Inquiry: type[Inquiry]
+    Answering: type[Answering]
+    AskWays: type[AskWays]
+    Asker: type[Asker]
     Dispatch: type[Dispatch]
     Dispatcher: type[Dispatcher]
     SendQueue: type[SendQueue]
@@ -107,8 +121,10 @@ class Backend(NamedTuple):
 def _extensions() -> None:
     """Never called: what freezes programs, as PyInstaller does, looks for lines like these."""
     import compactor._speedups.actor.asked
+    import compactor._speedups.actor.asks
     import compactor._speedups.actor.dispatches
     import compactor._speedups.actor.handlers
+    import compactor._speedups.actor.inquiry
     import compactor._speedups.actor.mailbox
     import compactor._speedups.actor.routes
     import compactor._speedups.actor.run_queue
@@ -118,6 +134,8 @@ def _extensions() -> None:
     import compactor._speedups.inbound.delivery
     import compactor._speedups.inbound.response_queue
     import compactor._speedups.net.portal
+    import compactor._speedups.outbound.ask_ways
+    import compactor._speedups.outbound.asker
     import compactor._speedups.outbound.outbox
     import compactor._speedups.outbound.send_queue
     import compactor._speedups.pid
@@ -132,8 +150,10 @@ def _extensions() -> None:
 def _modules() -> None:
     """Never called, as above."""
     import compactor.actor.asked
+    import compactor.actor.asks
     import compactor.actor.dispatches
     import compactor.actor.handlers
+    import compactor.actor.inquiry
     import compactor.actor.mailbox
     import compactor.actor.routes
     import compactor.actor.run_queue
@@ -143,6 +163,8 @@ def _modules() -> None:
     import compactor.inbound.delivery
     import compactor.inbound.response_queue
     import compactor.net.portal
+    import compactor.outbound.ask_ways
+    import compactor.outbound.asker
     import compactor.outbound.outbox
     import compactor.outbound.send_queue
     import compactor.pid

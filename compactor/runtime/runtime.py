@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from compactor.actor.answering import asked
-from compactor.actor.asks import GIVEN_UP, Asks
+from compactor.actor.asks import GIVEN_UP
 from compactor.actor.backlog import Backlog
 from compactor.actor.entries import unhandled
 from compactor.actor.mailbox import Mailbox
@@ -26,7 +26,6 @@ from compactor.metrics.dead_letters import DeadLetter
 from compactor.metrics.logs import log
 from compactor.metrics.metrics import Metrics
 from compactor.net.flow_control import released_by
-from compactor.outbound.ask_ways import AskWays
 from compactor.outbound.connection import PeerConnection
 from compactor.outbound.outbox import Outbox
 from compactor.outbound.pace import Pace
@@ -111,9 +110,16 @@ class Runtime(Failures):
 
     def _init_asks(self, address: Address) -> None:
         observers = self.observers
-        ways = AskWays(PID(*address, ""), self, observers.is_told, self.backend.temporary_of)
+        ways = self.backend.AskWays(
+            PID(*address, ""),
+            self,
+            observers.is_told,
+            self.backend.temporary_at,
+            self.registry.live,
+            self.settings.max_mailbox_events,
+        )
         told = observers.refused, self._tell_given_up
-        self.asks = Asks(address, self.run_queue, self.watches, ways.ask, *told)
+        self.asks = self.backend.Asks(address, self.run_queue, self.watches, ways, *told)
         self.metrics.hooks.append(self.asks.not_delivered)
         self.answers = Answers(self, ways)
 

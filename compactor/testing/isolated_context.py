@@ -10,14 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 from compactor.actor.answer_forms import AnswerForm
-from compactor.actor.asks import Asks
 from compactor.actor.entries import Entry
 from compactor.actor.mailbox import SUSPENDED
+from compactor.actor.pending import Pending
 from compactor.actor.timers import Timer
 from compactor.context import Context
 from compactor.metrics.dead_letters import DeadLetter
 from compactor.outbound.ask_ways import AskWays
-from compactor.pid import PID, Address, temporary_of
+from compactor.pid import PID, Address, temporary_at
 from compactor.runtime.answers import Answers
 from compactor.runtime.runtime import Runtime
 from compactor.settings import Settings
@@ -58,9 +58,11 @@ class _Ways(AskWays):
 
     _owner: Any
 
-    def ask(self, asker: PID | None, number: int, to: PID, name: str, body: bytes) -> None:
-        sender = temporary_of(self._here, b"%d" % number, asker)
+    def ask(self, asked: Pending, body: bytes) -> None:
+        to, name = asked.to, asked.name
+        sender = temporary_at(self._here, asked.number, asked.asker)
         if to.address == self._here.address:
+            asked.mailbox = self._live.get(to.id)
             self._owner.deliver(sender, to, name, body)
         else:
             self._owner.note_ask(sender, to, name, body)
@@ -85,9 +87,10 @@ class IsolatedRuntime(Runtime):
         self.step: Any = None  # drives the loop
 
     def _init_asks(self, address: Address) -> None:
-        ways = _Ways(PID(*address, ""), self, self.observers.is_told, temporary_of)
+        live, most = self.registry.live, self.settings.max_mailbox_events
+        ways = _Ways(PID(*address, ""), self, self.observers.is_told, temporary_at, live, most)
         told = self.observers.refused, self._tell_given_up
-        self.asks = Asks(address, self.run_queue, self.watches, ways.ask, *told)
+        self.asks = self.backend.Asks(address, self.run_queue, self.watches, ways, *told)
         self.metrics.hooks.append(self.asks.not_delivered)
         self.answers = Answers(self, ways)
 
@@ -115,6 +118,17 @@ class IsolatedRuntime(Runtime):
         if not is_told:
             self.failures.append(error)
         return is_told
+
+
+class _Asker:
+    """The way of a process to ask: there is no short one."""
+
+    def __init__(self, context: IsolatedContext, pid: PID) -> None:
+        self._context = context
+        self._pid = pid
+
+    def ask(self, *args: Any) -> Any:
+        return self._context._ask_from(self._pid, *args)
 
 
 class IsolatedContext(Context):
@@ -166,6 +180,9 @@ class IsolatedContext(Context):
 
     def _send(self, mailbox: Any, to: PID, name: str, body: bytes) -> None:
         self._runtime.forward(mailbox.pid, to, name, body)
+
+    def _new_asker(self, pid: PID) -> Any:
+        return _Asker(self, pid)
 
     def _ask_from(
         self,

@@ -6,8 +6,8 @@ from collections.abc import Callable, Generator
 from typing import Any, Generic, TypeVar
 
 from compactor.actor.answer_forms import AnswerForm
-from compactor.actor.answering import encoded
 from compactor.actor.asks import Asks
+from compactor.actor.encoded import encoded
 from compactor.actor.future import Future
 from compactor.actor.message_types import MessageTypes
 from compactor.actor.messages import check_message_type

@@ -107,7 +107,7 @@ def test_an_answer_comes_to_handlers_threads_and_coroutines(context: Context, st
         return await asyncio.gather(*[context.ask(store.pid, "get", b"k") for _ in range(9)])
 
     assert asyncio.run(on_another_loop()) == [b"value"] * 9
-    assert not context._runtime.asks._waiting
+    assert not context._runtime.asks.waiting
 
 
 @pytest.mark.smoke
@@ -154,7 +154,7 @@ def test_an_ask_that_is_not_answered_in_time_fails(context: Context, store: Stor
     with pytest.raises(AskTimeout, match=r"^'mute' was not answered by .* within 0\.01 s$") as late:
         asked(context, store.pid, "mute", timeout=0.01)
     assert isinstance(late.value, TimeoutError)
-    assert not context._runtime.asks._waiting
+    assert not context._runtime.asks.waiting
 
 
 def test_the_setting_is_the_time_of_asks_that_name_none(make_context: MakeContext) -> None:
@@ -212,7 +212,7 @@ def test_an_ask_that_waits_fails_when_whom_was_asked_ends(context: Context, stor
 def test_asks_fail_when_their_context_stops(make_context: MakeContext) -> None:
     here, there = make_context(), make_context()
     question = here.ask(spawned(there, Store()).pid, "mute")
-    wait_until(lambda: here._runtime.asks._waiting)
+    wait_until(lambda: here._runtime.asks.waiting)
     here.stop()
     with pytest.raises(AskFailed) as failed:
         question.result(TIMEOUT)
@@ -223,7 +223,7 @@ def test_an_ask_that_is_cancelled_is_forgotten(context: Context, store: Store) -
     question = context.ask(store.pid, "mute")
     assert store.received.take() == "mute"
     assert question.cancel()
-    wait_until(lambda: not context._runtime.asks._waiting)
+    wait_until(lambda: not context._runtime.asks.waiting)
     assert not context._runtime.watches.links.linked
 
 

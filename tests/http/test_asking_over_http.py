@@ -241,7 +241,7 @@ def test_one_that_takes_too_long_is_answered_with_504(make_context: MakeContext)
     assert store.received.take() == "held"
     assert store.received.take() == "cancelled"  # for nobody waits any more
     settle(store)
-    assert not context._runtime.asks._waiting
+    assert not context._runtime.asks.waiting
     assert context.metrics.dead_letters == {}
 
 
@@ -282,9 +282,9 @@ def test_who_goes_away_cancels_nothing_and_its_answer_is_a_dead_letter(
     with socket.create_connection(store.pid.address, 20) as sock:
         sock.sendall(request("/store/held", b"k"))
         assert store.received.take() == "held"
-        assert context._runtime.asks._waiting
+        assert context._runtime.asks.waiting
         reset_on_close(sock)
-    wait_until(lambda: not context._runtime.asks._waiting)
+    wait_until(lambda: not context._runtime.asks.waiting)
     go_on(store)
     assert store.received.take() == "goes on"
     letter = take_letter(letters)
@@ -305,7 +305,7 @@ def test_an_error_whose_asker_has_gone_is_logged(
         sock.sendall(request("/failing/fails"))
         assert failing.received.take() == "held"
         reset_on_close(sock)
-    wait_until(lambda: not context._runtime.asks._waiting)
+    wait_until(lambda: not context._runtime.asks.waiting)
     go_on(failing)
     settle(failing)
     assert f"process {failing.pid} failed in message 'fails'" in caplog.text
@@ -448,7 +448,7 @@ def test_a_flood_of_requests_that_ask_is_held_back(make_context: MakeContext) ->
         sock.sendall(request("/store/held") + request("/store/get", b"k") * 1000)
         assert store.received.take() == "held"
         settle_reading(context)
-        assert len(context._runtime.asks._waiting) <= 12
+        assert context._runtime.asks.waiting <= 12
         go_on(store)
         assert read_answer(sock) == (200, b"")
         for _ in range(1000):

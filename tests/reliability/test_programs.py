@@ -79,7 +79,7 @@ def test_asks_of_a_killed_program_all_end_at_once(
         with pytest.raises(AskFailed) as failed:
             question.result(TIMEOUT)
         assert failed.value.reason in (Reason.CLOSED, Reason.RESET)
-    assert not context._runtime.asks._waiting
+    assert not context._runtime.asks.waiting
     with pytest.raises(AskFailed) as failed:
         context.ask(to, "message").result(TIMEOUT)
     assert failed.value.reason is Reason.REFUSED

@@ -532,11 +532,11 @@ def test_asks_of_the_old_object_are_gone(context: Context) -> None:
     pid = context.spawn(lambda: Asking(events), on_failure=AT_ONCE)
     context.post(pid, "ask")
     settle(hosted(context, pid))
-    assert context._runtime.asks._waiting
+    assert context._runtime.asks.waiting
     context.post(pid, "fail")
 
     assert events.take_many(3) == ["initialize", "finalize", "initialize"]
-    assert not context._runtime.asks._waiting
+    assert not context._runtime.asks.waiting
 
 
 # Beginning

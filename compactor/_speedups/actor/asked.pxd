@@ -1,4 +1,8 @@
+from compactor._speedups.actor.mailbox cimport Mailbox as CMailbox
 from compactor._speedups.actor.run_queue cimport RunQueue as CRunQueue
+
+
+cdef int SUSPENDED
 
 
 cdef class Asked:
@@ -10,6 +14,8 @@ cdef class Asked:
     cdef public object number
     cdef object _forget
     cdef object _check
+    cdef bint _is_checked
+    cdef public CMailbox mailbox
 
     # What has come of it.
     cdef bint _is_done
@@ -23,6 +29,7 @@ cdef class Asked:
     cdef list _later
     cdef CRunQueue _run_queue
 
+    cdef bint _may_be_circle(self) except -1
     cpdef take(self, name, body, content_type)
     cdef object _end(self)
     cpdef drain(self, int limit)
