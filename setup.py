@@ -16,7 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent))  # where builds by PEP 517 do not
 
 import build_speedups
 
-TWINS = "actor.handlers actor.routes actor.scopes pid wire.body_buffer wire.encoder".split()
+TWINS = [f"actor.{name}" for name in ("handlers", "routes", "scopes")]
+TWINS += ["pid", "wire.body_buffer", "wire.encoder"]
 """Written again, in Cython."""
 
 COMPILED_AGAIN = {
