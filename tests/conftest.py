@@ -36,7 +36,11 @@ sys.dont_write_bytecode = False
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
-KEPT_TOGETHER = {"tests/test_build.py", "tests/test_errors_page.py"}
+KEPT_TOGETHER = {
+    "tests/mesos/test_zookeeper.py",
+    "tests/test_build.py",
+    "tests/test_errors_page.py",
+}
 MOST_PROCESSES = 8  # tests of the time that something takes suffer from more
 
 
@@ -96,11 +100,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out combinations of backend and loop that tell nothing more about most tests."""
+    """Leave out combinations of backend and loop that tell nothing more about most tests, and slow
+    tests unless they are asked for.
+    """
     for item in items:
         if " at 0x" in item.nodeid:  # each process of a run would call it something else
             raise pytest.UsageError(f"the name of a test contains an address: {item.nodeid}")
     left_out = [item for item in items if not is_chosen(item)]
+    if "slow" not in config.option.markexpr:
+        left_out += [item for item in items if item.get_closest_marker("slow")]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         gone = set(left_out)

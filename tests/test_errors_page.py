@@ -27,6 +27,8 @@ NAME_THE_RULE = {
     "RemoteProtocolError",
     "NotJson",
     "DoesNotParse",
+    "MasterInfoError",
+    "MasterUrlError",
     "MissingPackage",
     "ChildError",
     "SimulationError",
