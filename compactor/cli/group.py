@@ -1,25 +1,80 @@
-"""The ``compactor`` command: the group of all others."""
+"""The ``compactor`` command: the group of all others, each imported when it is used."""
 
 from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+from typing import Any
 
 import click
 
 from compactor._version import __version__
-from compactor.cli.commands.bench import bench, bench_part
-from compactor.cli.commands.certs import certs
-from compactor.cli.commands.demo import demo, demo_follower, demo_leader
-from compactor.cli.commands.settings import settings
-from compactor.cli.commands.version import version
+from compactor.cli.exits import Exit, Fault
+from compactor.errors import CompactorError
+
+_COMMANDS = {
+    name: f"compactor.cli.commands.{name.partition('-')[0]}:{name.replace('-', '_')}"
+    for name in (
+        *("ask", "bench", "bench-part", "certs", "demo", "demo-follower", "demo-leader"),
+        *("send", "settings", "version", "watch"),
+    )
+}
 
 
-@click.group(
+class _Group(click.Group):
+    """Imports a command when it is asked for, and ends well whatever happens."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        place = _COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        module, _, name = place.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; Control-C and a reader that leaves end it without a word."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(Exit.INTERRUPTED) from None
+        except OSError as error:
+            if error.errno != errno.EPIPE:
+                raise
+            # Nothing more can be written, at the end of Python neither.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(Exit.PIPE) from None
+
+    def main(self, *args: Any, standalone_mode: bool = True, **kw: Any) -> Any:
+        """Run a command as a program: what a user does wrong is told without a traceback."""
+        of_click: Any = super()  # whose overloads no checker follows
+        if not standalone_mode:
+            return of_click.main(*args, standalone_mode=False, **kw)
+        try:
+            code = of_click.main(*args, standalone_mode=False, **kw)
+        except click.ClickException as error:
+            error.show()
+            code = error.code if isinstance(error, Fault) else error.exit_code
+        except click.Abort:
+            code = Exit.INTERRUPTED
+        except CompactorError as error:
+            Fault(Exit.ERROR, str(error)).show()
+            code = Exit.ERROR
+        sys.exit(code if isinstance(code, int) else Exit.DONE)
+
+
+@click.command(
+    cls=_Group,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Actors that speak libprocess, the wire of Apache Mesos.",
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def compactor() -> None:
     pass
-
-
-for command in (bench, certs, demo, settings, version, bench_part, demo_follower, demo_leader):
-    compactor.add_command(command)

@@ -1,0 +1,69 @@
+"""What commands print: text and tables for people, JSON for scripts, bytes as they are."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+from compactor.metrics.logs import readable
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON: indented for people, on one line for others."""
+    indent = 2 if is_terminal() else None
+    click.echo(json.dumps(value, indent=indent, ensure_ascii=False).encode("utf-8", "replace"))
+
+
+def is_terminal() -> bool:
+    """Whether somebody reads along."""
+    return sys.stdout.isatty()
+
+
+def has_colours() -> bool:
+    """Whether colours are wanted: on a terminal, unless ``NO_COLOR`` is set."""
+    return is_terminal() and not os.environ.get("NO_COLOR")
+
+
+def echo(text: str) -> None:
+    """Print a line; what has no place in the encoding of the output is escaped."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    shown = text.encode(encoding, "backslashreplace").decode(encoding)
+    click.echo(shown, color=has_colours())
+
+
+def print_table(
+    head: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[int] = ()
+) -> None:
+    """Print rows below a head; nothing is cut, so that others can read it.
+
+    Args:
+        head: the names of the columns.
+        rows: what stands below them; None is shown as a dash.
+        right: the columns of numbers.
+    """
+    cells = [[readable("-" if cell is None else str(cell)) for cell in row] for row in rows]
+    columns = list(zip(head, *cells, strict=True)) if cells else [(name,) for name in head]
+    widths = [max(map(len, column)) for column in columns]
+    for number, row in enumerate([list(head), *cells]):
+        line = "  ".join(
+            cell.rjust(width) if at in right else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        echo(click.style(line, bold=True) if number == 0 else line)
+
+
+def print_bytes(data: bytes) -> None:
+    """Print an answer: to others as it is, on a terminal nothing that could move the cursor."""
+    if is_terminal():
+        text = data.decode("utf-8", "backslashreplace")
+        text = "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+        echo(text.removesuffix("\n"))
+    else:
+        click.echo(data, nl=False)
