@@ -23,6 +23,7 @@ class Exit(enum.IntEnum):
     NOT_FOUND = 6
     REFUSED = 7
     TIMEOUT = 8
+    FINDINGS = 9
     FAILED = 10
     LOST = 11
     INTERRUPTED = 130

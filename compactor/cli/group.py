@@ -18,6 +18,7 @@ _COMMANDS = {
     name: f"compactor.cli.commands.{name.partition('-')[0]}:{name.replace('-', '_')}"
     for name in (
         *("ask", "bench", "bench-part", "certs", "demo", "demo-follower", "demo-leader"),
+        "doctor",
         *("send", "settings", "version", "watch"),
     )
 }

@@ -17,7 +17,8 @@ Guard: TypeAlias = "Callable[[Endpoint, Request], Response | Awaitable[Response 
 """Looks at a request to an endpoint; returns what refuses it, or None."""
 
 _SAFE = ("GET", "HEAD")
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")  # what proxies say of their clients
+# What proxies say of themselves and of their clients.
+_FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
 
 
 class Access:
@@ -86,9 +87,14 @@ def _origin_of(referer: str) -> str | None:
     return f"{scheme}://{host}" if host and len(host) <= 255 else None
 
 
+def is_forwarded(request: Request) -> bool:
+    """Whether a proxy says that it has passed on a request."""
+    return any(name in request.headers for name in _FORWARDED)
+
+
 def is_from_here(request: Request) -> bool:
     """Whether a request was made on this host, as far as its connection and proxies tell."""
-    if any(name in request.headers for name in _FORWARDED):
+    if is_forwarded(request):
         return False
     try:
         address: Any = ipaddress.ip_address(request.peer[0].partition("%")[0])

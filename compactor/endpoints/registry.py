@@ -10,7 +10,7 @@ from compactor.actor.concurrent import Crew, Start
 from compactor.actor.mailbox import Mailbox, serve
 from compactor.actor.patterns import with_below
 from compactor.actor.route_methods import ByMethod
-from compactor.endpoints import system_stats, version
+from compactor.endpoints import reach, system_stats, version
 from compactor.endpoints.access import Access
 from compactor.endpoints.endpoint import Endpoint
 from compactor.errors import RemoteProtocolError
@@ -19,6 +19,7 @@ from compactor.http.request import Request
 from compactor.pid import PID
 
 BUILT_IN: tuple[Endpoint, ...] = (
+    *reach.ENDPOINTS,
     *system_stats.ENDPOINTS,
     *version.ENDPOINTS,
 )
