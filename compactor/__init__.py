@@ -157,14 +157,15 @@ def run(
 
     Args:
         main: an ``async`` function that is given the context.
-        drain: seconds in which ``main``, and what waits in mailboxes, may end.
+        drain: seconds in which ``main``, what waits in mailboxes, and what was asked may end.
         context_arguments: what :class:`Context` takes.
 
     Returns:
         What ``main`` returns; None if a signal has cancelled it.
 
     Raises:
-        SystemExit: with status 130, after a second Control-C.
+        SystemExit: with status 130, after a second Control-C; with 1, and a list, if something was
+            lost within the drain.
         RuntimeError: this is not the main thread, or a loop runs in it.
         TypeError: ``main`` is no ``async`` function.
         ValueError: ``drain`` is no number of seconds.

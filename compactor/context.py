@@ -37,6 +37,7 @@ from compactor.tls.settings import TlsSettings
 from compactor.wire.encoder import Body, check_name, content_of
 
 Hook = TypeVar("Hook", bound=Callable[[DeadLetter], Any])
+DrainHook = TypeVar("DrainHook", bound=Callable[[], Any])
 PressureHook = TypeVar("PressureHook", bound=Callable[[Address, bool], Any])
 
 
@@ -342,6 +343,23 @@ class Context(
             TypeError: it is no function, or an ``async`` one.
         """
         self._runtime.metrics.backed_up_hooks.append(check_hook(hook, "address, is_backed_up"))
+        return hook
+
+    def on_drain(self, hook: DrainHook) -> DrainHook:
+        """Have ``hook()`` called, on the loop's thread, when a stop with a drain begins.
+
+        Others still ask then, and are answered: here a program leaves where they have found it.
+        All hooks are called at once, may be ``async``, and have a third of the drain's time.
+
+        Returns:
+            The hook, so that this can decorate it.
+
+        Raises:
+            TypeError: it is no function.
+        """
+        if not callable(hook):
+            raise TypeError(f"a hook is a function, called as hook(), got {hook!r}")
+        self._runtime.leaving.hooks.append(hook)
         return hook
 
     @property

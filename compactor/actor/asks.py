@@ -25,6 +25,7 @@ from compactor.pid import PID, TEMPORARY, Address, Temporary, number_in
 from compactor.system.system import system
 
 _RANDOM = struct.Struct("=512Q")  # numbers that are made at a time
+_MAX_LEFT = 1024  # addresses that have said that they stop
 _MAX_TARGETS = 1024  # that are watched without being waited for
 _FEW = 64  # entries of the heap that nobody waits for, and that it is not made anew for
 _BATCH = 256  # asks that end at a time because they are late
@@ -91,6 +92,8 @@ class Asks:
 
     Attributes:
         inquiries: what is asked here, and handled.
+        leaving: the addresses that are about to stop, and take no more asks.
+        left: those that have stopped after they had said so, and where nobody was met since.
     """
 
     __slots__ = (
@@ -107,6 +110,8 @@ class Asks:
         "_watches",
         "_ways",
         "inquiries",
+        "leaving",
+        "left",
     )
 
     def __init__(
@@ -119,6 +124,8 @@ class Asks:
         tell_given_up: Callable[[PID, PID], None],
     ) -> None:
         self.inquiries = Inquiries()
+        self.leaving: set[Address] = set()
+        self.left: set[Address] = set()
         self._here = here
         self._run_queue = run_queue
         self._watches = watches
@@ -170,6 +177,10 @@ class Asks:
             self._due = [due for due in self._due if due[1] in self._waiting]
             heapify(self._due)
         if is_new:
+            if self.leaving and to.address in self.leaving:
+                self.forget(asked)
+                asked.fail_for(Reason.DRAINING)
+                return
             self._watches.wait(target, to)
             if number not in self._waiting:  # it is known by now that there is nobody
                 return
@@ -181,6 +192,49 @@ class Asks:
                 self._drop(target)
         target = self._targets[to.id, to.ip, to.port] = Target(to, self)
         return target
+
+    def close(self, address: Address) -> list[Target]:
+        """Ask nobody at an address any more, for it is about to stop.
+
+        Returns:
+            Those there who have not answered all that was asked before.
+        """
+        self.leaving.add(address)
+        found = [target for target in self._targets.values() if target.pid.address == address]
+        for target in found:
+            if target.waiting:  # it is watched on; whoever asks next finds it closed
+                pid = target.pid
+                del self._targets[pid.id, pid.ip, pid.port]
+            else:
+                self._drop(target)
+        return [target for target in found if target.waiting]
+
+    def has_left(self, address: Address) -> None:
+        """The connection to an address is lost."""
+        if address in self.leaving:
+            self.leaving.discard(address)
+            if len(self.left) >= _MAX_LEFT:
+                self.left.clear()
+            self.left.add(address)
+
+    def is_back(self, address: Address) -> None:
+        """A program tells of its processes at an address."""
+        self.leaving.discard(address)
+        self.left.discard(address)
+
+    def _why(self, reason: Reason, to: PID) -> Reason:
+        """Why an ask fails: what finds nobody there any more was not handled, either."""
+        is_gone = self.left and reason is Reason.REFUSED and to.address in self.left
+        return Reason.DRAINING if is_gone else reason
+
+    @property
+    def are_open_here(self) -> bool:
+        """Whether a process of this context was asked, and has not answered."""
+        ip, port = self._here
+        return any(
+            target.waiting and target.pid.port == port and target.pid.ip == ip
+            for target in self._targets.values()
+        )
 
     def _drop(self, target: Target) -> None:
         """Watch a process no more that nobody waits for."""
@@ -194,6 +248,7 @@ class Asks:
         pid = target.pid
         if self._targets.get((pid.id, pid.ip, pid.port)) is target:
             del self._targets[pid.id, pid.ip, pid.port]
+        reason = self._why(reason, pid)
         waiting, target.waiting = target.waiting, {}
         for number, asked in waiting.items():
             del self._waiting[number]
@@ -287,7 +342,7 @@ class Asks:
             if target is not None:
                 asked = target.waiting[number]
                 self.forget(asked)
-                asked.fail_for(letter.reason)
+                asked.fail_for(self._why(letter.reason, asked.to))
         elif to is not None and to.address == self._here and letter.reason in _TOLD:
             self._refuse(sender, to.id, letter.name or "", letter.reason)
 

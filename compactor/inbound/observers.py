@@ -8,6 +8,7 @@ from collections.abc import Callable, Container, Iterator
 
 from compactor.actor.slices import Slices
 from compactor.errors import Reason
+from compactor.inbound.farewells import Farewells
 from compactor.inbound.notice_stream import NoticeStream, NoticeTurns, Watched
 from compactor.pid import PID, Address
 from compactor.system.system import system
@@ -24,9 +25,11 @@ class Observers:
 
     Attributes:
         watched: what is watched, by id; empty if nobody watches anything.
+        farewells: who is told that the context is about to stop.
     """
 
     def __init__(self, live: Container[str], slices: Slices, max_links: int) -> None:
+        self.farewells = Farewells()
         self._live = live
         self._slices = slices
         self._max_links = max_links
@@ -63,11 +66,17 @@ class Observers:
         stream.at = at
         if at is not None:
             self._at[at] = stream
+        self.farewells.late(stream)
         return stream
+
+    def say_farewell(self) -> None:
+        """Tell all of them that the context takes no more asks."""
+        self._slices.work(self.farewells.begin(self._streams.values()))
 
     def closed(self, name: bytes, stream: NoticeStream) -> None:
         """The connection of a stream is lost."""
         stream.close()
+        self.farewells.ended(stream)
         if self._streams.get(name) is stream:
             del self._streams[name]
         if stream.at is not None and self._at.get(stream.at) is stream:
@@ -94,6 +103,9 @@ class Observers:
         Returns:
             Whether that is so; if there are too many to be told of, the stream says so, too.
         """
+        if not id_ and self.farewells.is_begun:
+            self.farewells.said(stream)
+            return True
         watched = self.watched.get(id_)
         before = stream.observed.get(id_)
         if before is not None and before is not watched:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextvars import Context
 from typing import Protocol
 
@@ -32,7 +32,19 @@ from compactor.wire import notices
 _MAX_HOLD = 0.5  # seconds that messages wait behind a link until the kind of the peer is known
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 15.0  # seconds between attempts to have notices
 _MAX_PATIENCE = 5.0  # seconds of such attempts, once there were notices, until links exit
+_LOOK = 0.005  # seconds between two looks at what a peer that is about to stop has to answer
 _BATCH = 256  # links that are asked for at a time, when there are many
+
+
+class Asked(Protocol):
+    """A process that was asked.
+
+    Attributes:
+        waiting: what it has not answered.
+    """
+
+    @property
+    def waiting(self) -> Sized: ...
 
 
 class WatchOwner(Protocol):
@@ -41,6 +53,16 @@ class WatchOwner(Protocol):
     def watched_at(self, address: Address) -> list[PID]: ...
     def exited(self, address: Address, id_: str, reason: Reason, detail: str = "") -> None: ...
     def lost(self, address: Address, reason: Reason) -> None: ...
+
+
+class AskOwner(Protocol):
+    """Who knows what was asked, and is not answered."""
+
+    leaving: set[Address]
+
+    def close(self, address: Address) -> Iterable[Asked]: ...
+    def has_left(self, address: Address) -> None: ...
+    def is_back(self, address: Address) -> None: ...
 
 
 class LinkOwner(Protocol):
@@ -54,6 +76,8 @@ class LinkOwner(Protocol):
     settings: Settings
     tls: Tls | None
 
+    @property
+    def asks(self) -> AskOwner: ...
     @property
     def watches(self) -> WatchOwner: ...
 
@@ -140,6 +164,7 @@ class RemoteLinks:
         self._is_foreign = self._is_open = False
         self._may_hold = True
         self._refused = 0
+        self._owner.asks.has_left(self._address)
         self._drop_asked()
 
     def _ask_for(self, id_: str) -> None:
@@ -239,6 +264,7 @@ class RemoteLinks:
             self._asked.clear()  # nothing that was asked for on another one holds for this one
             self._send_queue.drop_links()
         self._is_open = True
+        self._owner.asks.is_back(self._address)
         if self._send_queue.numbers == BROKE:  # but who tells of processes is a compactor
             self._send_queue.numbers = 0
         self._send_queue.unanswered = None  # it answers nothing that it is not to
@@ -272,8 +298,11 @@ class RemoteLinks:
             self._exited(*values[:3])
         elif word == notices.REFUSED and len(values) >= 3:
             self._message_refused(*values[:4])
-        elif word == notices.DRAINING and values:
-            self._draining = values[0]
+        elif word == notices.DRAINING:
+            self._draining = values[0] if values else ""
+            if not values and self._address not in self._owner.asks.leaving:
+                self._say_farewell()
+                self._say_when_answered(self._owner.asks.close(self._address), self._connection)
 
     def _lives(self, id_: str, mark: str) -> None:
         if id_ not in self._asked or len(mark) > notices.MAX_MARK:
@@ -307,6 +336,25 @@ class RemoteLinks:
             self._draining = ""
             by = self._pid_here(sender)
             self._owner.metrics.dead_letter(DeadLetter(reason, to, by, name))
+
+    def _say_farewell(self) -> None:
+        """Tell a peer that is about to stop that it is asked nothing more; then, that it has
+        answered all.
+        """
+        owner = self._owner
+        nobody = PID(*self._address, "")
+        frame = notices.link_frame(PID(owner.ip, owner.port, ""), nobody, self._name)
+        self._send_queue.write_link(frame)
+
+    def _say_when_answered(self, asked: Iterable[Asked], on: NoticeConnection | None) -> None:
+        # Asks are told from time to time: each answer would have to look otherwise.
+        left = [each for each in asked if each.waiting]
+        if on is not self._connection:
+            return
+        if left:
+            self._loop.call_later(_LOOK, self._say_when_answered, left, on)
+        else:
+            self._say_farewell()
 
     def _pid_here(self, id_: str) -> PID | None:
         try:

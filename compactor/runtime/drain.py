@@ -45,15 +45,22 @@ class Drain:
     Args:
         live: tells the mailboxes of all processes.
         running: tells the tasks of the handlers that run beside them.
+        others: tells what else is waited for, once nothing else is.
+
+    Attributes:
+        lost: what was accepted, and will not be handled, in words.
     """
 
     def __init__(
         self,
         live: Callable[[], Iterable[Mailbox]],
         running: Callable[[], list[asyncio.Task[Any]]] = list,
+        others: Callable[[], list[asyncio.Future[None]]] = list,
     ) -> None:
         self._live = live
         self._running = running
+        self._others = others
+        self.lost: list[str] = []
         self._task: asyncio.Task[Any] | None = None
         self._asked: list[float] = []
         self._until = math.inf
@@ -102,9 +109,10 @@ class Drain:
             while not over.done():
                 busy = [mailbox for mailbox in self._live() if mailbox.state != IDLE]
                 running = self._running()
-                if not busy and not running:
+                others = [] if busy or running else self._others()
+                if not (busy or running or others):
                     return
-                for waiting in ([self._mark(busy)] if busy else [], running):
+                for waiting in ([self._mark(busy)] if busy else [], running, others):
                     await self._until_done(waiting, over)
                 await asyncio.sleep(_PAUSE)
         finally:
@@ -139,16 +147,27 @@ class Drain:
         return passed
 
 
-def tell_dropped(mailboxes: Iterable[Mailbox], concurrent: int = 0) -> None:
+def tell_dropped(mailboxes: Iterable[Mailbox], concurrent: int = 0) -> list[str]:
     """Say how much of what was accepted nobody will handle.
 
     Args:
         concurrent: how many handlers run beside their mailboxes.
+
+    Returns:
+        The same for each process.
     """
     waiting, cancelled = 0, concurrent
+    lost = []
     for mailbox in mailboxes:
-        waiting += sum(1 for entry in mailbox.queue if not _is_of_no_matter(entry[1]))
-        cancelled += mailbox.state == SUSPENDED
+        left = sum(1 for entry in mailbox.queue if not _is_of_no_matter(entry[1]))
+        is_held = mailbox.state == SUSPENDED
+        waiting += left
+        cancelled += is_held
+        if left or is_held:
+            handlers = ", and a handler is cancelled" if is_held else ""
+            lost.append(f"{mailbox.pid}: {left} events wait{handlers}")
+    if concurrent:
+        lost.append(f"{concurrent} concurrent handlers are cancelled")
     if waiting or concurrent:
         log.warning(
             "stopping drops %d events that wait in mailboxes, and cancels %d handlers; "
@@ -156,6 +175,7 @@ def tell_dropped(mailboxes: Iterable[Mailbox], concurrent: int = 0) -> None:
             waiting,
             cancelled,
         )
+    return lost
 
 
 def _is_of_no_matter(event: Any) -> bool:

@@ -16,6 +16,7 @@ from compactor.errors import ContextStopped
 from compactor.runtime.arguments import check_drain
 from compactor.runtime.loop_owner import LoopOwner
 
+_MOST_TOLD = 20  # lines of what was lost
 _INTERRUPTED = 130  # the exit status of what Control-C ends: 128 and the number of SIGINT
 
 Main = Callable[[Any], Awaitable[Any]]
@@ -86,8 +87,26 @@ class _Program:
             failure = context._life.failure
             if failure is not None:
                 raise failure
-            return None
-        return task.result()
+            result = None
+        elif task.done():
+            result = task.result()
+        else:
+            result = None
+        self._check_lost()
+        return result
+
+    def _check_lost(self) -> None:
+        """End the program with the status 1 if something was lost although it was given time."""
+        lost = list(self._context._runtime.drain.lost)
+        if self._task is not None and not self._task.done():
+            lost.insert(0, f"{self._main!r} has not ended")
+        if not lost or not self._drain:
+            return
+        told = lost[:_MOST_TOLD]
+        if len(lost) > len(told):
+            told.append(f"and {len(lost) - len(told)} more")
+        lines = "".join(f"\n  {line}" for line in told)
+        raise SystemExit(f"compactor: lost within the {self._drain:g} s of the drain:{lines}")
 
     def _begin(self) -> None:
         """Start ``main``: the first thing that is done on the loop."""

@@ -6,7 +6,7 @@ All of it is touched on the loop's thread, except the registry.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from compactor.actor.answering import asked
@@ -23,7 +23,6 @@ from compactor.inbound.observers import Observers
 from compactor.inbound.response_queue import HttpDate, ResponseQueue
 from compactor.inbound.server import Server
 from compactor.metrics.dead_letters import DeadLetter
-from compactor.metrics.logs import log
 from compactor.metrics.metrics import Metrics
 from compactor.net.flow_control import released_by
 from compactor.outbound.connection import PeerConnection
@@ -35,10 +34,11 @@ from compactor.pid import PID, TEMPORARY, Address, number_in
 from compactor.process import Process
 from compactor.runtime.answers import Answers
 from compactor.runtime.binding import bind_handler
-from compactor.runtime.drain import Drain, tell_dropped
-from compactor.runtime.failures import Failures
+from compactor.runtime.drain import Drain
+from compactor.runtime.ending import Ending
 from compactor.runtime.hot_path import Backend
-from compactor.runtime.life import ENDING, Life
+from compactor.runtime.leaving import Leaving
+from compactor.runtime.life import Life
 from compactor.runtime.pages import Pages
 from compactor.runtime.readiness import Readiness
 from compactor.runtime.registry import Registry
@@ -52,13 +52,8 @@ from compactor.wire.request_decoder import RequestDecoder
 if TYPE_CHECKING:
     from compactor.endpoints.registry import Endpoints
 
-_ACCEPTING_TURNS = 4  # of asyncio's loop, from accepting a connection to aborting it
-# asyncio drops, unclosed, a connection that it accepted in the turn before its server is closed.
-# A timer, unlike sleep(0), comes after the sockets of a turn, so nothing is in that state then.
-_AFTER_SOCKETS = 1e-6
 
-
-class Runtime(Failures):
+class Runtime(Ending):
     """Everything that one context does on its loop.
 
     Args:
@@ -103,7 +98,9 @@ class Runtime(Failures):
         self.server = Server(self)
         self.supervision = Supervision(self)
         self.life = Life()
-        self.drain = Drain(self.registry.live.values, self.supervision.running)
+        running = self.supervision.running
+        self.drain = Drain(self.registry.live.values, running, self._left)
+        self.leaving = Leaving()
         self.parents = self.supervision.parents
         self._ended = asyncio.Event()
         self._is_silent = False  # all processes have ended, so nobody has more to send
@@ -325,69 +322,6 @@ class Runtime(Failures):
         """Who answers the requests to an HTTP path that no route serves, and the name to ask."""
         return self.pages.find_answer(path)
 
-    # Stopping
-
-    def abandon(self) -> None:
-        """End everything at once, and report what is lost: nobody will run this loop again."""
-        self.life.reach(ENDING)
-        self._is_silent = True
-        self.slices.close()
-        for mailbox in list(self.registry.live.values()):
-            mailbox.abandon(Reason.STOPPED)
-        self.server.close()
-        self._abort_connections()
-        self.watches.abandon()
-        self.readiness.abandon()
-        self.asks.abandon()
-
-    def _abort_connections(self) -> None:
-        for peer in list(self.peers.values()):
-            peer.abort(Reason.STOPPED)
-        for connection in list(self.outgoing):
-            connection.abort()
-        self.server.abort()
-
-    async def handle_what_waits(self) -> None:
-        """Take nothing more from outside, and handle what was taken, in the time of the drain."""
-        if self.drain.seconds > 0:
-            await asyncio.sleep(_AFTER_SOCKETS)
-            self.server.refuse_new()
-            await self.drain.finish()
-
-    async def stop(self) -> None:
-        """End all processes, let messages and answers leave, close all sockets."""
-        self.life.reach(ENDING)
-        self.slices.close()
-        linger = self.settings.linger
-        self._ended = asyncio.Event()
-        tell_dropped(self.registry.live.values(), len(self.supervision.running()))
-        for mailbox in list(self.registry.live.values()):
-            mailbox.terminate(inject=True)
-        self.pages.close()
-        if self.registry.live:
-            await _within(linger, self._ended.wait())
-        for mailbox in list(self.registry.live.values()):
-            log.warning("process %s did not end within %s s", mailbox.pid, linger)
-            mailbox.abandon(Reason.STOPPED)
-        self._is_silent = True
-        peers = list(self.peers.values())
-        leaving = [p.finish() for p in peers] + [c.ended for c in self.outgoing]
-        if leaving:
-            await _within(linger, asyncio.gather(*leaving, return_exceptions=True))
-        await asyncio.sleep(_AFTER_SOCKETS)
-        self.server.close()
-        await _within(linger, self.server.answered())
-        self._abort_connections()
-        for _ in range(_ACCEPTING_TURNS):
-            await asyncio.sleep(0)
-
 
 def _new_backlog(settings: Settings) -> Backlog:
     return Backlog(settings.mailbox_high_water_bytes, settings.mailbox_high_water_bytes_in_all)
-
-
-async def _within(seconds: float, awaitable: Any) -> None:
-    try:
-        await asyncio.wait_for(awaitable, seconds)
-    except asyncio.TimeoutError:
-        log.info("gave up after %s s while stopping", seconds)

@@ -55,7 +55,10 @@ ALIVE = "alive"  #: nothing is new
 LIVES = "lives"  #: id, mark: a process lives, the one that has this mark among all of its id
 EXITED = "exited"  #: id, reason, perhaps the cause: a process has ended, or never was
 REFUSED = "refused"  #: id, name, reason, perhaps id of the sender: a message was not taken
-DRAINING = "draining"  #: id of a sender: what the next notice refuses was an ask, never handled
+DRAINING = "draining"
+"""With the id of a sender: what the next notice refuses was an ask, and was never handled.  Alone:
+nothing that is asked from now on will be.
+"""
 
 NAME_BYTES = (16, 64)
 """How long the name of a stream may be."""

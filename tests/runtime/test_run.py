@@ -242,6 +242,30 @@ compactor.run(main, ip="127.0.0.1", loop=loop(), drain=0.01)
 
 
 @each_kind
+def test_a_program_that_loses_something_says_what_and_ends_with_1(
+    environ: dict[str, str], loop: str
+) -> None:
+    source = """
+async def main(context):
+    worker = context.spawn(Worker("worker"))
+    for name in ("hang", "job", "job"):
+        context.post(worker, name)
+    await asyncio.Event().wait()
+compactor.run(main, ip="127.0.0.1", loop=loop(), drain=0.05)
+"""
+    with program(source, environ, loop) as started:
+        assert line(started) == "hanging"
+        started.send_signal(signal.SIGTERM)
+        out, err = rest(started)
+    assert out == ["finalized"]
+    assert started.returncode == 1
+    told = err.splitlines()
+    assert told[-2] == "compactor: lost within the 0.05 s of the drain:"
+    assert told[-1].startswith("  worker@127.0.0.1:")
+    assert told[-1].endswith(": 2 events wait, and a handler is cancelled")
+
+
+@each_kind
 def test_what_main_returns_when_it_is_cancelled_counts(environ: dict[str, str], loop: str) -> None:
     source = """
 async def main(context):

@@ -9,6 +9,8 @@ cdef class Target:
 
 cdef class Asks:
     cdef readonly object inquiries
+    cdef readonly set leaving
+    cdef readonly set left
     cdef tuple _here
     cdef CRunQueue _run_queue
     cdef object _watches
