@@ -217,6 +217,7 @@ class ClusterConformance(_Conformance):
                 async with here.register("orders", pid):
                     both = await _until(there.watch("orders"), lambda members: len(members) == 2)
                     assert [member.pid for member in both] == [other, pid]
+                    await _until(watch, lambda members: len(members) == 2)
                     assert len({await here.find("orders", key=key) for key in range(64)}) == 2
             await _until(watch, lambda members: not members)
             async with there.register("orders", other):

@@ -11,6 +11,8 @@ from compactor.cluster.errors import SessionExpired
 
 NAMES, REGISTER, LEAD = "names", "register", "lead"
 
+_SEEN = 5.0  # seconds within which a record that was put is seen, unless it is gone again
+
 Told = Callable[[Sequence["Record"]], None]
 
 
@@ -41,11 +43,14 @@ class Engine(ABC):
             ``LEAD``.
         max_value: bytes that a record may have.
         serves_this_machine_alone: whether no other machine can look at it.
+        doubt: to be called, on the loop, by an engine that hears that its session may be lost:
+            the next heartbeat is sent at once.
     """
 
     capabilities: ClassVar[frozenset[str]] = frozenset({NAMES, REGISTER, LEAD})
     max_value: int = 65536
     serves_this_machine_alone: bool = False
+    doubt: Callable[[], object] = staticmethod(lambda: None)
 
     @abstractmethod
     async def begin(self, session: float) -> float:
@@ -92,22 +97,30 @@ class Engine(ABC):
         that is what is done here.
         """
         own = await self.put(place, id, value)
-        elected: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        elected: asyncio.Future[int] = loop.create_future()
+        is_seen = False
 
         def told(records: Sequence[Record]) -> None:
-            if elected.done():
-                return
+            nonlocal is_seen
             if all(record.id != id for record in records):
-                elected.set_exception(
-                    SessionExpired(f"the record of this candidate is gone from {place}")
-                )
-            elif first(records).id == id:
+                if is_seen:  # before that, this is what was there earlier
+                    lost()
+                return
+            is_seen = True
+            if first(records).id == id and not elected.done():
                 elected.set_result(own.order)
 
+        def lost() -> None:
+            if not elected.done():
+                elected.set_exception(SessionExpired(f"the own record is gone from {place}"))
+
         stop = self.watch(place, told)
+        late = loop.call_later(_SEEN, lambda: None if is_seen else lost())
         try:
             return await elected
         finally:
+            late.cancel()
             stop()
 
     def _cannot(self, what: str) -> NoReturn:

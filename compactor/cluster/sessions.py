@@ -23,6 +23,7 @@ Result = TypeVar("Result")
 
 _HEARTBEATS = 3  # in a session
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds between two tries to reach the engine
+_BEGIN = 5.0  # seconds that its beginning may take, or as long as it is to last
 _END = 2.0  # seconds that the end of a session may take
 
 
@@ -33,6 +34,7 @@ class Session:
         self.engine = engine
         self.lease = lease
         self.doubt = asyncio.Event()  # set by who has reason to: the next heartbeat is sent at once
+        engine.doubt = self.doubt.set
         self._chores: set[asyncio.Task[None]] = set()
 
     async def during(self, work: Coroutine[Any, Any, Result]) -> Result:
@@ -214,9 +216,12 @@ class Sessions:
                 self._let_end(session.end())
 
     async def _begin(self, engine: Engine) -> Session:
-        sent = system().monotonic()
         try:
-            seconds = await asyncio.wait_for(engine.begin(self._seconds), self._seconds)
+            patience = max(self._seconds, _BEGIN)
+            seconds = await asyncio.wait_for(engine.begin(self._seconds), patience)
+            sent = system().monotonic()
+            if not math.isinf(seconds):  # what counts is a heartbeat, however long that has taken
+                await asyncio.wait_for(engine.renew(), seconds)
         except asyncio.TimeoutError:
             raise ClusterUnreachable(f"{self._name} did not begin a session in time") from None
         session = Session(engine, Lease(seconds, sent))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 
 from compactor import Context
 from compactor.cluster import Cluster
 from compactor.cluster.urls import ClusterUrl, check_name, is_loopback
+from compactor.errors import MissingPackage
 
 
 def test_a_url_is_taken_to_its_parts() -> None:
@@ -43,6 +45,8 @@ def test_no_text_shows_the_password() -> None:
         ("zk://[::1/shop", "is no IPv6 address and port"),
         ("zk://:secret@zk1/shop", "no user before the @"),
         ("memory://host/shop", "needs the port"),
+        ("zk:///shop", "it names no host, as zk://host:2181/shop does"),
+        ("zk://zk1:2181/", "root"),
         ("memory://a:1,b:1/shop", "one host at most"),
         ("memory://a:1/", "root"),
         ("memory://a:1", "root"),
@@ -78,6 +82,17 @@ def test_other_arguments_are_checked_too() -> None:
 def test_a_name_that_some_engine_cannot_hold_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="a name h"):
         check_name(name)
+
+
+@pytest.mark.parametrize(("url", "extra"), [("zk://zk1/shop", "zookeeper")])
+def test_a_missing_package_is_named_with_its_extra(
+    url: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("kazoo",)]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "kazoo", None)
+    with pytest.raises(MissingPackage, match=rf"pip install 'compactor\[{extra}\]'"):
+        Cluster(url, None)  # type: ignore[arg-type]
 
 
 def test_loopback_is_told_from_other_hosts() -> None:

@@ -30,7 +30,11 @@ def of_url(text: str, context: Context) -> tuple[Make, str]:
         from compactor.cluster.engines.static import StaticEngine
 
         return lambda: StaticEngine(url), url.text
+    if url.scheme == "zk":
+        from compactor.cluster.engines.zookeeper import ZooKeeperEngine
+
+        return lambda: ZooKeeperEngine(url), url.text
     raise ValueError(
-        f"{url.text!r} is no URL of a cluster: its scheme must be memory or static, "
+        f"{url.text!r} is no URL of a cluster: its scheme must be zk, memory or static, "
         f"got {url.scheme!r}"
     )
