@@ -317,6 +317,7 @@ def test_renewing_keeps_tolerances_and_other_builds_and_says_why(monkeypatch, tm
 
 @pytest.mark.skipif(not shutil.which("valgrind"), reason="valgrind is not installed")
 @pytest.mark.timeout(300)  # under valgrind Python starts slowly
+@pytest.mark.slow
 def test_counts_are_those_of_the_path_and_see_a_slower_encoder():
     counted, slower = counting.counts("python", ["encode", "send"], [0.0, 0.1])
     assert list(counted) == ["encode", "send"]
@@ -331,7 +332,7 @@ def test_callgrind_that_fails_is_an_error_and_no_figure(tmp_path, monkeypatch):
     broken.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(counting.CannotCount, match="valgrind ended with 3: it broke"):
-        counting.count("python")
+        counting.count("python", ["encode"])
 
 
 def test_a_source_tree_without_extensions_says_so_once(monkeypatch, capsys):

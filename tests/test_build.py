@@ -179,6 +179,7 @@ def is_stripped(extension: bytes) -> bool:
     return sys.platform != "linux" or not (b".debug_info" in extension or b".symtab" in extension)
 
 
+@pytest.mark.slow  # compiles everything
 def test_wheel_has_every_extension_stripped_and_no_source_of_one(
     compiled_wheel: Path, tmp_path: Path
 ) -> None:
@@ -205,6 +206,7 @@ def test_wheel_has_every_extension_stripped_and_no_source_of_one(
     assert done.stdout == f"{site / 'compactor' / 'runtime' / 'hot_path.py'} cython\n"
 
 
+@pytest.mark.slow
 def test_a_wheel_with_the_extensions_beside_the_sources_is_small(compiled_wheel: Path) -> None:
     """These were compiled as those that are published are; a tree of another build skips."""
     if why := stale():
