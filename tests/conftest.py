@@ -40,6 +40,7 @@ KEPT_TOGETHER = {
     "tests/mesos/test_zookeeper.py",
     "tests/test_build.py",
     "tests/test_errors_page.py",
+    "tests/test_types.py",
 }
 MOST_PROCESSES = 8  # tests of the time that something takes suffer from more
 

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -287,11 +286,20 @@ def check_with_pyright(programs: list[Path]) -> list[tuple[str, int, str]]:
     ]
 
 
-Checker = Callable[[list[Path]], list[tuple[str, int, str]]]
-CHECKERS = [
-    pytest.param(check_with_mypy, id="mypy"),
-    pytest.param(check_with_pyright, id="pyright"),
-]
+Found = list[tuple[str, int, str]]
+
+
+@pytest.fixture(scope="module", params=[check_with_mypy, check_with_pyright])
+def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Found:
+    """What a checker finds in all programs, looked at once: it takes seconds to begin."""
+    needs_what_the_programs_use()
+    directory = tmp_path_factory.mktemp("programs")
+    written(SERVICE_PB2, directory, "service_pb2.py")
+    programs = {"good.py": GOOD, "none.py": BEFORE_MISTAKES}
+    programs |= {file: BEFORE_MISTAKES + _dedented(MISTAKES[m]) for file, m in MISTAKEN.items()}
+    programs |= {file_of(program): program.source for program in ANNOTATED}
+    found: Found = request.param([written(s, directory, f) for f, s in programs.items()])
+    return found
 
 
 def needs_what_the_programs_use() -> None:
@@ -305,27 +313,21 @@ def written(source: str, directory: Path, name: str = "program.py") -> Path:
     return path
 
 
-@pytest.mark.parametrize("check", CHECKERS)
-def test_documented_use_passes(check: Checker, tmp_path: Path) -> None:
-    needs_what_the_programs_use()
-    assert check([written(GOOD, tmp_path)]) == []
+MISTAKEN = {f"mistake_{number}.py": mistake for number, mistake in enumerate(MISTAKES, 1)}
+"""What is wrong in which file."""
 
 
-@pytest.mark.parametrize("check", CHECKERS)
-def test_each_of_fifteen_mistakes_is_found(check: Checker, tmp_path: Path) -> None:
+def test_documented_use_passes(found: Found) -> None:
+    assert [each for each in found if each[0] == "good.py"] == []
+
+
+def test_each_of_fifteen_mistakes_is_found(found: Found) -> None:
     begin = BEFORE_MISTAKES.count("\n") + 1
-    programs = {f"mistake_{number}.py": mistake for number, mistake in enumerate(MISTAKES, 1)}
-    paths = [
-        written(BEFORE_MISTAKES + _dedented(MISTAKES[mistake]), tmp_path, name)
-        for name, mistake in programs.items()
-    ]
-    found = check([*paths, written(BEFORE_MISTAKES, tmp_path, "none.py")])
-    assert all(line >= begin for _, line, _ in found)
-    flagged = [
-        mistake for name, mistake in programs.items() if name in {file for file, *_ in found}
-    ]
-    assert flagged == list(MISTAKES)
-    assert len(flagged) == 15
+    files = {file for file, line, _ in found if line >= begin}
+    assert [mistake for file, mistake in MISTAKEN.items() if file in files] == list(MISTAKES)
+    assert len(MISTAKES) == 15
+    mistaken = [each for each in found if each[0] in MISTAKEN or each[0] == "none.py"]
+    assert all(line >= begin and file != "none.py" for file, line, _ in mistaken)
 
 
 @pytest.mark.parametrize("mistake", FOUND_WHEN_MADE)
@@ -351,13 +353,12 @@ def is_annotated(program: Program) -> bool:
 ANNOTATED = [program for program in PROGRAMS if is_annotated(program)]
 
 
-@pytest.mark.parametrize("check", CHECKERS)
-def test_annotated_examples_of_the_docs_pass(check: Checker, tmp_path: Path) -> None:
-    needs_what_the_programs_use()
+def file_of(program: Program) -> str:
+    """The file in which an example is checked."""
+    return f"{re.sub(r'[^a-z0-9]', '_', program.place)}.py"
+
+
+def test_annotated_examples_of_the_docs_pass(found: Found) -> None:
     assert len(ANNOTATED) >= 3
-    written(SERVICE_PB2, tmp_path, "service_pb2.py")
-    paths = [
-        written(program.source, tmp_path, f"{re.sub(r'[^a-z0-9]', '_', program.place)}.py")
-        for program in ANNOTATED
-    ]
-    assert check(paths) == []
+    files = {file_of(program) for program in ANNOTATED}
+    assert [each for each in found if each[0] in files | {"service_pb2.py"}] == []
