@@ -73,6 +73,7 @@ __all__ = [
     "Upload",
     "__version__",
     "answer",
+    "health_check",
     "initialize",
     "install",
     "join",
@@ -85,6 +86,7 @@ __all__ = [
 _Result = TypeVar("_Result")
 
 answer = Process.answer
+health_check = Process.health_check
 install = Process.install
 route = Process.route
 

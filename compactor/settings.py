@@ -159,6 +159,10 @@ class Settings:
         "", "what stands before the paths of those, as '/admin'; for what has such paths itself"
     )
 
+    health_timeout: float = setting(
+        0.5, "what /health gives checks to answer; probes of Kubernetes wait for a second"
+    )
+
     require_peer_address_ip_match: bool = setting(
         False,
         "messages must come from the IP address of their sender; off in C++, too",
@@ -203,8 +207,9 @@ class Settings:
                     )
             elif given.name != "slow_handler" or type(value) not in (int, float) or value != 0:
                 check_seconds(given.name, value)
-        if self.ask_timeout == math.inf:
-            raise SettingsError("ask_timeout must be a finite number of seconds above 0, not inf")
+        for name in ("ask_timeout", "health_timeout"):
+            if getattr(self, name) == math.inf:
+                raise SettingsError(f"{name} must be a finite number of seconds above 0, not inf")
 
     def describe(self) -> list[Setting]:
         """Every setting with its value here, its default, and the reason for it."""

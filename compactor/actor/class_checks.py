@@ -152,6 +152,25 @@ def _check_handler(where: str, value: Any, kind: str, name: str, message: Any) -
         _check_annotations(what, function, names, message, name in answers)
 
 
+def check_health_check(function: Any) -> None:
+    """Look at a method that is to tell whether its process is healthy.
+
+    Raises:
+        TypeError: it cannot be called with nothing but ``self``, or has a ``yield``.
+    """
+    what = f"{getattr(function, '__qualname__', function)} is a health check"
+    plain = function.__func__ if isinstance(function, _METHODS) else function
+    if inspect.isasyncgenfunction(plain) or inspect.isgeneratorfunction(plain):
+        raise TypeError(f"{what}, but has a 'yield', so its body would not run: use 'await'")
+    try:
+        signature = inspect.signature(plain)
+        signature.bind(*[None] * _is_given_self(function))
+    except ValueError:
+        return  # nobody can tell
+    except TypeError as error:
+        raise TypeError(f"{what}, so it is a method that takes nothing but self: {error}") from None
+
+
 def _positional(signature: inspect.Signature) -> list[str]:
     """The names of the parameters that are given by their places, before any ``*args``."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

@@ -17,6 +17,7 @@ INSTALL_ATTRIBUTE = "__mailbox__"
 ANSWER_ATTRIBUTE = "__answers__"
 DOOR_ATTRIBUTE = "__answers_http__"
 TRAIT_ATTRIBUTE = "__traits__"
+CHECK_ATTRIBUTE = "__health_check__"
 
 CONCURRENT = "concurrent"
 UNCANCELLABLE = "uncancellable"
@@ -48,6 +49,7 @@ class HandlerTable(NamedTuple):
         doors: the names among those again that HTTP requests without a sender may ask for.
         kinds: the types of messages among them, protocol buffers apart.
         traits: what is unusual about handlers, as decorators have marked them.
+        checks: the methods that tell whether its processes are healthy.
         exited_is_told: how much its ``exited`` is told: the pid; its reason; the cause in words.
     """
 
@@ -59,6 +61,7 @@ class HandlerTable(NamedTuple):
     doors: frozenset[str]
     kinds: tuple[Any, ...]
     traits: frozenset[tuple[str, str, str]]
+    checks: tuple[str, ...]
     exited_is_told: int
 
 
@@ -188,9 +191,6 @@ def collect_handlers(cls: type[Any]) -> HandlerTable:
                 doors = doors - names | set(marks(value, DOOR_ATTRIBUTE) or ())
             for path in routed or ():
                 _add_route(routes, path, attribute)
-    # The exited that every process has does nothing; what shadows it in an instance, such as the
-    # mocks of tests, is called as in 0.3.0.
-    is_overridden = sum("exited" in vars(base) for base in cls.__mro__) > 1
     return HandlerTable(
         {name: (found[attribute], kind) for name, (attribute, kind) in messages.items()},
         *_routes(routes, found),
@@ -198,7 +198,8 @@ def collect_handlers(cls: type[Any]) -> HandlerTable:
         frozenset(doors.intersection(messages)),
         tuple(kind for _, kind in messages.values() if kind and not full_name(kind, "FromString")),
         _traits({n: a for n, (a, _) in messages.items()}, routes, decorated),
-        _places_of(found["exited"]) if is_overridden else 1,
+        _checks(cls),
+        _exited_is_told(cls, found["exited"]),
     )
 
 
@@ -245,6 +246,23 @@ def _traits(
         for trait in marks(decorated[attribute], TRAIT_ATTRIBUTE) or ()
         if trait[:2] == (kind, name)
     )
+
+
+def _checks(cls: type[Any]) -> tuple[str, ...]:
+    """The attributes that are health checks; an override is one as well, but None is none."""
+    found: dict[str, bool] = {}
+    for base in reversed(cls.__mro__):
+        for attribute, value in list(vars(base).items()):
+            if value is None or marks(value, CHECK_ATTRIBUTE):
+                found[attribute] = value is not None
+    return tuple(attribute for attribute, is_one in found.items() if is_one)
+
+
+def _exited_is_told(cls: type[Any], exited: Any) -> int:
+    # The exited that every process has does nothing; what shadows it in an instance, such as the
+    # mocks of tests, is called as in 0.3.0.
+    is_overridden = sum("exited" in vars(base) for base in cls.__mro__) > 1
+    return _places_of(exited) if is_overridden else 1
 
 
 def _places_of(exited: Any) -> int:

@@ -75,12 +75,15 @@ class ByMethod:
 
     Args:
         values: what the class has to serve each method, and ``ANY``.
+
+    Attributes:
+        given: those.
     """
 
-    __slots__ = ("_allow", "_given", "_values")
+    __slots__ = ("_allow", "_values", "given")
 
     def __init__(self, values: Mapping[str, Any]) -> None:
-        self._given = frozenset(values)
+        self.given = dict(values)
         self._values = dict(values)
         if "GET" in values:
             self._values.setdefault("HEAD", values["GET"])
@@ -97,9 +100,9 @@ class ByMethod:
 
     def served_as(self, method: str) -> str:
         """As which of the given methods one is served."""
-        if method == "HEAD" and method not in self._given and "GET" in self._given:
+        if method == "HEAD" and method not in self.given and "GET" in self.given:
             return "GET"
-        return method if method in self._given else ANY
+        return method if method in self.given else ANY
 
     def _refuse(self, request: Request, *_: Any, **__: Any) -> Response:
         allow = {"Allow": self._allow}

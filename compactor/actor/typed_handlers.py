@@ -6,8 +6,10 @@ import os
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Generic, TypeVar, overload
 
+from compactor.actor.class_checks import check_health_check
 from compactor.actor.codecs import form_of, is_model, msgspec_module
 from compactor.actor.handlers import (
+    CHECK_ATTRIBUTE,
     INSTALL_ATTRIBUTE,
     ROUTE_ATTRIBUTE,
     Method,
@@ -36,6 +38,7 @@ Self = TypeVar("Self")
 Result = TypeVar("Result")
 Answer = TypeVar("Answer")
 Kind = TypeVar("Kind", bound=Message)
+Check = TypeVar("Check", bound=Callable[[Any], Any])
 AskKind = TypeVar("AskKind", bound=Ask[Any])
 Buffer = TypeVar("Buffer", bound=ProtobufMessage)
 Kind_co = TypeVar("Kind_co", covariant=True)
@@ -212,6 +215,27 @@ class Installing:
             return Response.file_below(folder, request.below, index)
 
         return cls.route(path, methods=["GET"])(serve)
+
+    @classmethod
+    def health_check(cls, function: Check) -> Check:
+        """Decorate a method to tell whether the process is healthy, for ``/health``.
+
+        It takes nothing, and returns None or True if all is well, else the reason why it is not,
+        as a ``str``, or False.  It may be ``async``, and may raise.  It runs as an event of its
+        process, before all that waits.  What is not there in ``health_timeout`` seconds is a reason
+        as well::
+
+            class Store(Process):
+                @Process.health_check
+                def has_room(self):
+                    if self.free < 1_000_000:
+                        return f"only {self.free} bytes are free"
+
+        Raises:
+            TypeError: it is no method, takes more than ``self``, or has a ``yield``.
+        """
+        check_health_check(function)
+        return mark(function, CHECK_ATTRIBUTE, True)
 
     @overload
     @classmethod

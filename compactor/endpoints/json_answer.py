@@ -17,6 +17,9 @@ to_sorted_json: Final = json.JSONEncoder(
 ).encode
 """A value as libprocess writes it: members are sorted, and nothing stands between them."""
 
+to_json_text: Final = json.JSONEncoder(ensure_ascii=False).encode
+"""A text, as it stands in JSON."""
+
 _CALLBACK = re.compile(r"[A-Za-z_$][\w$]{0,63}(\.[A-Za-z_$][\w$]{0,63}){0,7}", re.ASCII)
 
 

@@ -10,15 +10,28 @@ from compactor.actor.concurrent import Crew, Start
 from compactor.actor.mailbox import Mailbox, serve
 from compactor.actor.patterns import with_below
 from compactor.actor.route_methods import ByMethod
-from compactor.endpoints import reach, system_stats, version
+from compactor.endpoints import (
+    health,
+    help,
+    logging_toggle,
+    processes,
+    reach,
+    system_stats,
+    version,
+)
 from compactor.endpoints.access import Access
 from compactor.endpoints.endpoint import Endpoint
-from compactor.errors import RemoteProtocolError
+from compactor.endpoints.pieces import Crowd
+from compactor.errors import Reason, RemoteProtocolError
 from compactor.http.awaited import Apart
 from compactor.http.request import Request
 from compactor.pid import PID
 
 BUILT_IN: tuple[Endpoint, ...] = (
+    *health.ENDPOINTS,
+    *help.ENDPOINTS,
+    *logging_toggle.ENDPOINTS,
+    *processes.ENDPOINTS,
     *reach.ENDPOINTS,
     *system_stats.ENDPOINTS,
     *version.ENDPOINTS,
@@ -38,9 +51,17 @@ class Endpoints:
 
     Attributes:
         access: who may ask for what.
+        all: the endpoints.
+        crowd: what answers about all processes share.
+        closing: called when the context stops.
+        kept: what endpoints keep from one request to the next.
     """
 
     def __init__(self, owner: Any) -> None:
+        self.all: list[Endpoint] = []
+        self.crowd = Crowd()
+        self.kept: dict[str, Any] = {}
+        self.closing: list[Callable[[], None]] = []
         self.access = Access(owner.ip, owner.settings, owner.metrics)
         self._owner = owner
         self._prefix = owner.settings.endpoints_prefix.encode()
@@ -56,6 +77,7 @@ class Endpoints:
 
     def add(self, endpoint: Endpoint) -> None:
         """Serve one more."""
+        self.all.append(endpoint)
         served = _Served(endpoint, self._owner, self.access, self._begin)
         by_method = ByMethod(dict.fromkeys(endpoint.methods, served))
         self._routes.setdefault(endpoint.id, {})[endpoint.name] = by_method.__get__(None)
@@ -91,8 +113,19 @@ class Endpoints:
 
     def close(self) -> None:
         """Answer nothing more: the context stops."""
+        self._close()
         self._crew.cancel()
         self._mailbox.terminate(inject=True)
+
+    def abandon(self) -> None:
+        """The same, and nobody runs the loop any more."""
+        self._close()
+        self._mailbox.abandon(Reason.STOPPED)
+
+    def _close(self) -> None:
+        closing, self.closing = self.closing, []
+        for close in list(closing):
+            close()
 
 
 class _Served:

@@ -86,6 +86,13 @@ class Metrics:
             held = f"{seconds:.3g}"
             log.warning("process %s held the loop for %s s in %s%s", pid, held, what, more)
 
+    def check_failed(self, pid: PID, check: str, error: Exception) -> None:
+        """Log a health check that raised, at a bounded rate: others may ask at any."""
+        more = self._throttle.due(pid, "health")
+        if more is not None:
+            name = type(error).__name__
+            log.warning("health check %s of %s failed: %s: %s%s", check, pid, name, error, more)
+
     def connection_refused(self, ip: str, why: str) -> None:
         """Count a connection that was not taken, and log it at a bounded rate."""
         self.refused_connections += 1

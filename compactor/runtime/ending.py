@@ -59,6 +59,7 @@ class Ending(Failures):
         self.slices.close()
         for mailbox in list(self.registry.live.values()):
             mailbox.abandon(Reason.STOPPED)
+        self.pages.abandon()
         self.server.close()
         self._abort_connections()
         self.watches.abandon()

@@ -27,6 +27,10 @@ class Pages:
         delegate: id of the process that serves requests to unknown paths, or empty.
         make_endpoints: makes what the context serves by itself, of which it is asked once; None if
             it serves nothing.
+
+    Attributes:
+        delegate: that id.
+        is_closed: to what is still to come.
     """
 
     def __init__(
@@ -40,10 +44,10 @@ class Pages:
         self._live = live
         self._routes = routes
         self._backend = backend
-        self._delegate = delegate
+        self.delegate = delegate
         self._make_endpoints = make_endpoints
         self._endpoints: Endpoints | None = None  # once somebody has asked for one
-        self.is_closed = False  # to what is still to come
+        self.is_closed = False
 
     def find(self, path: bytes) -> Page | None:
         """Who has a route for a path: a process, the delegate, or, if neither has, the context."""
@@ -58,8 +62,8 @@ class Pages:
         if found is None:
             return None
         mailbox, rest = self._live.get(found[0]), found[1]
-        if mailbox is None and self._delegate:
-            mailbox = self._live.get(self._delegate)
+        if mailbox is None and self.delegate:
+            mailbox = self._live.get(self.delegate)
             rest = path.decode("utf-8", "surrogateescape")
         if mailbox is None:
             return None
@@ -97,6 +101,11 @@ class Pages:
         """Serve nothing more that no process serves: the context stops."""
         if self._endpoints is not None:
             self._endpoints.close()
+
+    def abandon(self) -> None:
+        """The same, and nobody runs the loop any more."""
+        if self._endpoints is not None:
+            self._endpoints.abandon()
 
     def find_answer(self, path: bytes) -> tuple[Mailbox, str] | None:
         """Who answers requests to a path, and the name of the message that asks for it."""

@@ -16,10 +16,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from compactor import PID, Context, Process, Request, Settings, install, route
+from compactor import PID, Context, Process, Request, Settings, health_check, install, route
 from compactor.wire import notices
 
 _BATCH_BYTES = 1 << 20  # that are sent in one go, at least
+_PATIENTS = 5_000  # processes with routes, handlers and a health check
 _AGENT = b"User-Agent: libprocess/x@127.0.0.1:1\n"
 
 _NOTHING = gzip.compress(b"")
@@ -77,6 +78,9 @@ MANY: dict[str, Callable[[int], bytes]] = {
         b"POST /web/message HTTP/1.1\nTransfer-Encoding: chunked\n%b\n%b0\r\n\r\n"
         % (_AGENT, b"1\r\nx\r\n" * 100_000)
     ),
+    "lists of all processes": lambda number: b"GET /__processes__ HTTP/1.1\nHost: x\n\n",
+    "help on all processes": lambda number: b"GET /help?format=json HTTP/1.1\nHost: x\n\n",
+    "examinations of all processes": lambda number: b"GET /health HTTP/1.1\nHost: x\n\n",
     "bodies of 1 MiB": lambda number: _message_with(bytes(1 << 20)),
     "bodies of 16 MiB": lambda number: _message_with(bytes(1 << 24)),
     "bodies that become 8 MiB": lambda number: _message_with(
@@ -128,10 +132,18 @@ class Web(Process):
         self.link(from_pid)
 
 
+class Patient(Web):
+    @health_check
+    def check(self) -> None:
+        pass
+
+
 def be_server() -> None:
     """Be the context that is talked to, until stdin is closed."""
     context = Context(ip="127.0.0.1")
     context.spawn(Web("web"))
+    for number in range(_PATIENTS):
+        context.spawn(Patient(f"patient{number}"))
     print(context.port, flush=True)
     sys.stdin.read()
     context.stop()
