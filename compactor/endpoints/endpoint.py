@@ -64,6 +64,8 @@ class Endpoint:
         realm: whose users may ask, once access is configured.
         changes: whether a request may change something: until access is configured, only this host
             may ask.
+        at_once: how many requests are served at a time by a coroutine function; further ones are
+            answered with 503, so that who asks for one endpoint does not hold up the others.
         below: whether all that is below the path belongs to it as well; it is ``request.below``.
     """
 
@@ -74,6 +76,7 @@ class Endpoint:
     methods: tuple[str, ...] = ("GET", "POST")
     realm: str = NO_REALM
     changes: bool = False
+    at_once: int = 100
     below: bool = False
 
     @property

@@ -267,5 +267,6 @@ that is busy with something else for too long is not well either. An object:
 >        failed               How many have found something
 >        reasons              What, with process and check, of the first of these
 """,
+        at_once=1_000_000,  # they share their rounds, and a 503 would mean something else
     ),
 )

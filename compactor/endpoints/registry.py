@@ -25,6 +25,7 @@ from compactor.endpoints.pieces import Crowd
 from compactor.errors import Reason, RemoteProtocolError
 from compactor.http.awaited import Apart
 from compactor.http.request import Request
+from compactor.http.response import Response
 from compactor.pid import PID
 
 BUILT_IN: tuple[Endpoint, ...] = (
@@ -145,6 +146,7 @@ class _Served:
         self._owner = owner
         self._access = access
         self._begin = begin
+        self._under_way = 0
         self._is_awaited = inspect.iscoroutinefunction(endpoint.serve)
 
     def __call__(self, request: Request) -> Any:
@@ -154,7 +156,7 @@ class _Served:
         if self._access.guard is not None:
             return Apart(lambda: self._guarded(request), self._begin)
         if self._is_awaited:
-            return Apart(lambda: self._endpoint.serve(request, self._owner), self._begin)
+            return Apart(lambda: self._serve(request), self._begin)
         return self._endpoint.serve(request, self._owner)
 
     async def _guarded(self, request: Request) -> Any:
@@ -164,8 +166,19 @@ class _Served:
             refused = await refused
         if refused is not None:
             return refused
-        answer = self._endpoint.serve(request, self._owner)
-        return await answer if self._is_awaited else answer
+        if self._is_awaited:
+            return await self._serve(request)
+        return self._endpoint.serve(request, self._owner)
+
+    async def _serve(self, request: Request) -> Any:
+        """The answer of a coroutine function, of which not too many run."""
+        if self._under_way >= self._endpoint.at_once:
+            return Response.error(503, "Too many ask for this right now; ask again in a moment.\n")
+        self._under_way += 1
+        try:
+            return await self._endpoint.serve(request, self._owner)
+        finally:
+            self._under_way -= 1
 
 
 class _Host:

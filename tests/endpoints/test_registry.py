@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +18,7 @@ from compactor.endpoints.endpoint import READWRITE, Endpoint
 from compactor.endpoints.registry import BUILT_IN, Endpoints
 from compactor.errors import RemoteProtocolError
 from compactor.settings import SettingsError
+from tests.actors import TIMEOUT
 from tests.endpoints.asking import fetch
 from tests.http.curl import curl
 
@@ -184,6 +187,28 @@ def test_endpoints_that_wait_hold_up_no_others(context: Context) -> None:
     told = curl(*[f"{address}/slow"] * 3, f"{address}/quick")
 
     assert told == "slowslowslowquick"
+
+
+def test_one_endpoint_holds_up_no_other(context: Context) -> None:
+    over = threading.Event()
+
+    async def hang(request: Request, owner: Any) -> str:
+        while not over.is_set():
+            await asyncio.sleep(0.001)
+        return "over"
+
+    endpoints_of(context).add(Endpoint("/hang", hang, "Hangs.", at_once=3))
+    with socket.create_connection((context.ip, context.port), timeout=TIMEOUT) as sock:
+        sock.sendall(b"GET /hang HTTP/1.1\r\nHost: x\r\n\r\n" * 500)
+        while fetch(context, "/hang").status != 503:
+            pass
+        assert fetch(context, "/slow").text == "slow"
+        over.set()
+        received = b""
+        while received.count(b"HTTP/1.1 ") < 500:
+            received += sock.recv(1 << 16)
+    assert received.count(b"HTTP/1.1 503") == 497
+    assert fetch(context, "/hang").text == "over"
 
 
 @pytest.mark.parametrize(
