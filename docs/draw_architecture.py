@@ -90,7 +90,7 @@ def draw(text: str) -> str:
 def _widths(counts: list[int]) -> list[float]:
     """How wide the rooms of a floor are: the more files, the wider."""
     free = WIDTH - 2 * MARGIN - LABEL_WIDTH - GAP * len(counts)
-    shares = [max(count, 4) ** 0.8 for count in counts]
+    shares = [max(count, 5) ** 0.8 for count in counts]
     return [round(free * share / sum(shares), 1) for share in shares]
 
 

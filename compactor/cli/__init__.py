@@ -15,4 +15,6 @@ def main() -> None:
         sys.exit(
             "compactor: the command needs click; install it with: pip install 'compactor[cli]'"
         )
+    except KeyboardInterrupt:
+        sys.exit(130)
     compactor(prog_name="compactor")

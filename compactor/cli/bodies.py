@@ -53,6 +53,8 @@ def read_body(text: str | None, file: str | None, is_json: bool) -> bytes:
     where = "BODY"
     if file == "-" or text == "-":
         where = "standard input"
+        if sys.stdin is None:
+            raise Fault(Exit.USAGE, "there is no standard input")
         body = _read(sys.stdin.buffer, where)
     elif file is not None:
         where = repr(file)

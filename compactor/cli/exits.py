@@ -48,6 +48,11 @@ class Fault(click.ClickException):
         click.echo("\n".join([f"Error: {lines[0]}", *lines[1:]]), file=file, err=file is None)
 
 
+def note(message: str) -> None:
+    """Tell what the output lacks, without ending the command."""
+    click.echo(f"Note: {readable(message)}", err=True)
+
+
 _OF_REASONS = {
     Reason.REFUSED: Exit.UNREACHABLE,
     Reason.RESET: Exit.LOST,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import os
@@ -19,9 +20,17 @@ _COMMANDS = {
     for name in (
         *("ask", "bench", "bench-part", "certs", "demo", "demo-follower", "demo-leader"),
         "doctor",
+        "help",
+        "logs",
+        "metrics",
+        "ps",
+        "top",
         *("send", "settings", "version", "watch"),
     )
 }
+
+
+_COMMANDS["help"] += "_"  # as one of Python's own is called
 
 
 class _Group(click.Group):
@@ -42,15 +51,15 @@ class _Group(click.Group):
         """Run a command; Control-C and a reader that leaves end it without a word."""
         try:
             result = super().invoke(ctx)
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
             return result
         except KeyboardInterrupt:
             raise click.exceptions.Exit(Exit.INTERRUPTED) from None
         except OSError as error:
+            _write_no_more()
             if error.errno != errno.EPIPE:
-                raise
-            # Nothing more can be written, at the end of Python neither.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                raise Fault(Exit.ERROR, str(error)) from error
             raise click.exceptions.Exit(Exit.PIPE) from None
 
     def main(self, *args: Any, standalone_mode: bool = True, **kw: Any) -> Any:
@@ -69,6 +78,13 @@ class _Group(click.Group):
             Fault(Exit.ERROR, str(error)).show()
             code = Exit.ERROR
         sys.exit(code if isinstance(code, int) else Exit.DONE)
+
+
+def _write_no_more() -> None:
+    """Have nothing written at the end of Python that could not be written now."""
+    if sys.stdout is not None:
+        with contextlib.suppress(OSError, ValueError):  # of a test, which has no descriptor
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.command(

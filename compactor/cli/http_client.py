@@ -5,26 +5,31 @@ Everything has a bound: the seconds of all of it, however slowly the peer talks,
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import http.client
 import io
 import json
+import re
 import socket
 import ssl
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from compactor.cli.access import Access
 from compactor.cli.credentials import answer_to, challenges
-from compactor.cli.exits import Exit, Fault
+from compactor.cli.exits import Exit, Fault, note
 from compactor.cli.targets import Target
 from compactor.system import clock
+from compactor.system.names import ip_of
 from compactor.tls.failures import describe
 
 MOST_BYTES = 64 * 1024 * 1024  # of one answer, its head and all
 
-_HEADERS = {"User-Agent": "compactor", "Accept": "application/json, text/plain;q=0.5, */*;q=0.1"}
+_HEADERS = {"User-Agent": "compactor", "Accept": "text/plain, */*;q=0.9"}
+_ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|.)", re.S)
 _TLS_RECORDS = (0x14, 0x15, 0x16, 0x17)  # how anything of TLS begins
 
 
@@ -57,6 +62,7 @@ class HttpClient:
 
     def __init__(self, access: Access) -> None:
         self.access = access
+        self._warned: set[str] = set()
 
     def json(self, target: Target, path: str, method: str = "GET") -> Any:
         """What an endpoint says in JSON.
@@ -67,7 +73,7 @@ class HttpClient:
         reply = self.ask(target, path, method)
         check_status(target, path, reply)
         try:
-            return json.loads(reply.body)
+            return _loads(reply.body)
         except (ValueError, RecursionError):
             kind = reply.headers.get("content-type", "something")
             raise Fault(
@@ -92,9 +98,18 @@ class HttpClient:
         if reply.status == 401:
             known = answer_to(challenges(asked), self.access.credentials)
             if known is not None:
+                self._warn_of_the_open(target)
                 more = {**(headers or {}), "Authorization": known.header()}
                 reply, _ = self._once(target, path, method, more, body, until)
         return reply
+
+    def _warn_of_the_open(self, target: Target) -> None:
+        """Say once that a secret can be read on its way."""
+        ip = ip_of(target.pid.ip)
+        is_here = target.pid.ip == "localhost" if ip is None else ip.is_loopback
+        if not is_here and not self.access.speaks_tls(target) and target.host not in self._warned:
+            self._warned.add(target.host)
+            note(f"without TLS, whoever is on the way to {target.host} can read the credentials")
 
     def _once(
         self,
@@ -108,7 +123,7 @@ class HttpClient:
         """One request, its answer, and the challenges in that."""
         tls = self.access.speaks_tls(target)
         connection = _Connection(target, self.access.ssl_context() if tls else None, until)
-        all_headers = {**_HEADERS, "Host": target.host, "Connection": "close", **headers}
+        all_headers = {**_HEADERS, "Host": _host_field(target), "Connection": "close", **headers}
         seconds = self.access.timeout
         try:
             connection.request(method, path, body, all_headers)
@@ -148,6 +163,22 @@ class HttpClient:
             return tls_fault(target, error)
         what = str(error) or type(error).__name__
         return Fault(Exit.REFUSED, f"{target.host} answers with what is no HTTP: {what}")
+
+
+def _loads(body: bytes) -> Any:
+    """What JSON says, that of C++ libprocess as well: it has controls in texts as ``\\x01``.
+
+    Raises:
+        ValueError, RecursionError: it is none.
+    """
+    try:
+        return json.loads(body)
+    except ValueError:
+        return json.loads(_ESCAPE.sub(_escape_of_json, body))
+
+
+def _escape_of_json(found: re.Match[bytes]) -> bytes:
+    return b"\\u00" + found[1] if found[1] is not None else found[0]
 
 
 def check_status(target: Target, path: str, reply: Reply) -> None:
@@ -193,6 +224,28 @@ def tls_fault(target: Target, error: Exception) -> Fault:
     if "certificate" in why:
         why += "; give yours with --cert and --key"
     return Fault(Exit.TLS, f"no TLS with {target.host}: {why}")
+
+
+def _host_field(target: Target) -> str:
+    """The host as a header has it, which may be in any script."""
+    return target.host.encode().decode("latin-1")
+
+
+@contextlib.contextmanager
+def cut_at(until: float, sock: socket.socket) -> Iterator[None]:
+    """Shut a connection down when time is over, however the peer spends it."""
+
+    def cut() -> None:
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(max(until - clock.now(), 0.001), cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class _Connection(http.client.HTTPConnection):
@@ -274,7 +327,8 @@ def shake_hands(
     """
     sock.settimeout(max(until - clock.now(), 0.001))
     try:
-        return tls.wrap_socket(sock, server_hostname=target.pid.ip)
+        with cut_at(until, sock):
+            return tls.wrap_socket(sock, server_hostname=target.pid.ip)
     except TimeoutError:
         raise Fault(
             Exit.TLS,

@@ -23,7 +23,7 @@ def print_json(value: Any) -> None:
 
 def is_terminal() -> bool:
     """Whether somebody reads along."""
-    return sys.stdout.isatty()
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def has_colours() -> bool:
@@ -59,11 +59,44 @@ def print_table(
         echo(click.style(line, bold=True) if number == 0 else line)
 
 
+def number(value: float | None, exact: bool = False) -> str:
+    """A number as people read it.
+
+    Args:
+        value: None if it is not known.
+        exact: whether no digit is left out.
+    """
+    if value is None:
+        return "-"
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value)}" if exact else f"{int(value):,}"
+    return repr(value) if exact else f"{value:,.1f}" if abs(value) >= 10 else f"{value:.2g}"
+
+
+def print_markdown(text: str) -> None:
+    """Print Markdown: drawn on a terminal, else as it is."""
+    shown = "\n".join(readable_line(line) for line in text.splitlines())
+    if is_terminal():
+        try:
+            from rich.console import Console
+            from rich.markdown import Markdown
+        except ModuleNotFoundError:  # it can be read without
+            pass
+        else:
+            Console(no_color=not has_colours()).print(Markdown(shown))
+            return
+    echo(shown)
+
+
+def readable_line(line: str) -> str:
+    """A line with nothing in it that could move the cursor, of any length."""
+    return "".join(c if c.isprintable() or c == "\t" else ascii(c)[1:-1] for c in line)
+
+
 def print_bytes(data: bytes) -> None:
     """Print an answer: to others as it is, on a terminal nothing that could move the cursor."""
     if is_terminal():
         text = data.decode("utf-8", "backslashreplace")
-        text = "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
-        echo(text.removesuffix("\n"))
+        echo("\n".join(map(readable_line, text.removesuffix("\n").split("\n"))))
     else:
         click.echo(data, nl=False)

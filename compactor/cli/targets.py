@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import click
@@ -62,6 +63,24 @@ def context(value: str) -> Target:
         return parse_target(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+
+
+def context_of_environment() -> Target:
+    """The context that variables tell: that of a program with the same environment.
+
+    Raises:
+        UsageError: they tell none.
+    """
+    environ = os.environ
+    ip = environ.get("LIBPROCESS_ADVERTISE_IP") or environ.get("LIBPROCESS_IP") or "127.0.0.1"
+    ip = "127.0.0.1" if ip == "0.0.0.0" else ip
+    port = environ.get("LIBPROCESS_ADVERTISE_PORT") or environ.get("LIBPROCESS_PORT") or "0"
+    try:
+        return parse_target(f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}")
+    except ValueError:
+        raise click.UsageError(
+            f"give a context, such as {_EXAMPLES}; LIBPROCESS_PORT tells of none"
+        ) from None
 
 
 def process(value: str) -> PID:

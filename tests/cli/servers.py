@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from tests.ports import own_port
 
@@ -53,3 +54,29 @@ def saying(head: str, body: bytes = b"") -> Callable[[socket.socket], None]:
         )
 
     return answer
+
+
+def telling(answers: Mapping[str, object]) -> Callable[[socket.socket], None]:
+    """What answers each path as libprocess does: with JSON, with text, or with 404.
+
+    A callable is called with the head of the request, and returns bytes: all of the answer.
+    """
+
+    def answer(connection: socket.socket) -> None:
+        head = head_of(connection)
+        path = head.split(" ")[1].partition("?")[0]
+        told = answers.get(path)
+        if callable(told):
+            connection.sendall(told(head))
+        elif told is None:
+            connection.sendall(reply("404 Not Found", b"404 Not Found."))
+        else:
+            body = told if isinstance(told, bytes) else json.dumps(told).encode()
+            connection.sendall(reply("200 OK", body))
+
+    return answer
+
+
+def reply(status: str, body: bytes = b"", more: str = "") -> bytes:
+    """An answer of HTTP."""
+    return f"HTTP/1.1 {status}\r\n{more}Content-Length: {len(body)}\r\n\r\n".encode() + body

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from compactor import Context, Process, Stop, answer, install
+from compactor import Context, Process, Stop, answer, install, route
 from compactor.cli.exits import Exit
 from compactor.cli.group import _COMMANDS
 from tests.cli.running import command
@@ -38,7 +38,19 @@ class Clock(Process):
 
     @answer("time")
     def tell(self, from_pid, body):
+        """The time."""
         return self.time
+
+
+class Counted(Process):
+    """Numbers by name, where a context tells none by itself."""
+
+    def __init__(self) -> None:
+        super().__init__("metrics")
+
+    @route("/snapshot")
+    def snapshot(self, request):
+        return dict.fromkeys((f"system/load_{n}min" for n in (1, 5, 15)), 0.5)
 
 
 class Worker(Process):
@@ -64,6 +76,8 @@ def test_an_example_prints_what_the_page_says(block, context, place, tmp_path, m
     (tmp_path / "time.txt").write_text("12:01")
     (tmp_path / "certs").mkdir()
     monkeypatch.delenv("LIBPROCESS_IP")
+    if "compactor metrics" in block:
+        context.spawn(Counted())
     if "worker@" in block:
         worker = Worker("worker")
         context.spawn(worker, on_failure=Stop())
@@ -89,8 +103,8 @@ def test_an_example_prints_what_the_page_says(block, context, place, tmp_path, m
 
 def test_every_command_has_an_example():
     hidden = {"bench-part", "demo-leader", "demo-follower"}
-    elsewhere = {"bench", "demo"}  # take seconds; test_cli.py runs them
-    assert elsewhere <= set(re.findall(r"`compactor (\w+)` ", PAGE))
+    elsewhere = {"bench", "demo", "top"}  # test_cli.py and test_top.py run them
+    assert elsewhere <= set(re.findall(r"`compactor (\w+)[^`]*` ", PAGE))
     shown = {match["args"].split()[0] for line in LINES if (match := LINE.fullmatch(line))}
     assert shown == set(_COMMANDS) - hidden - elsewhere
     table = PAGE.partition("| command |")[2].partition("\n\n")[0]

@@ -65,3 +65,25 @@ def test_shells_complete_commands_and_options():
             [sys.executable, "-c", program], env=environ, capture_output=True, text=True, timeout=60
         )
         assert found in done.stdout, done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is full")
+def test_an_output_that_is_full_is_told():
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*COMMAND, "settings"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == "Error: [Errno 28] No space left on device"
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="of shells of POSIX")
+def test_without_standard_streams_there_is_no_traceback(context):
+    worker = spawned(context, Process("worker"))
+    for args, streams in ((f"send {worker.pid} x -", "<&-"), ("metrics 127.0.0.1:1", ">&-")):
+        line = f"{sys.executable} -m compactor.cli {args} {streams}"
+        done = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=60)
+        assert done.returncode in (2, 3), done.stderr
+        assert done.stderr.startswith("Error: ")
+        assert "Traceback" not in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 import json
 import socket
 import time
@@ -36,6 +37,18 @@ def test_a_server_that_talks_slowly_does_not_hold_a_command(monkeypatch):
         assert "has not answered /clerk/note within 0.2 s" in fails(
             8, *send(host, "--timeout", 0.2)
         )
+        assert time.monotonic() - begin < 5
+
+
+def test_a_server_that_shakes_hands_slowly_does_not_hold_a_command():
+    def drip(connection: socket.socket) -> None:
+        for byte in b"\x16\x03\x03\x40\x00" + bytes(1000):
+            connection.sendall(bytes([byte]))
+            time.sleep(0.02)
+
+    with serving(drip) as host:
+        begin = time.monotonic()
+        fails(4, *send(host, "--tls", "--timeout", 0.2))
         assert time.monotonic() - begin < 5
 
 
@@ -196,6 +209,15 @@ def test_a_secret_is_told_to_who_asks_for_it(guarded, tmp_path, content):
     done = command(*send(guarded.host, "--credentials", file))
     assert done.exit_code == 0, done.stderr
     assert [authorization(head) for head in guarded.told] == ["", BASIC]
+    assert SECRET not in done.output
+
+
+def test_a_secret_that_can_be_read_on_its_way_is_warned_of_once(guarded, monkeypatch):
+    monkeypatch.setattr(http_client, "ip_of", lambda _: ipaddress.ip_address("192.0.2.7"))
+    env = {"COMPACTOR_USER": "ann", "COMPACTOR_PASSWORD": SECRET}
+    done = command(*send(guarded.host), env=env)
+    assert done.exit_code == 0
+    assert done.stderr.count("can read the credentials") == 1
     assert SECRET not in done.output
 
 

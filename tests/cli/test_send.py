@@ -104,7 +104,7 @@ def test_a_malformed_pid_is_told_with_what_would_be_right(pid, why):
     assert "Invalid value for 'PID'" in said
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a\nb", "n\udcffte", "a?b"])
+@pytest.mark.parametrize("name", ["", "a b", "a\nb", "n\udcffte", "nöte", "a?b"])
 def test_a_name_that_no_message_can_have_is_told(name, clerk):
     assert "name" in fails(2, "send", clerk.pid, name)
 
@@ -112,7 +112,8 @@ def test_a_name_that_no_message_can_have_is_told(name, clerk):
 def test_an_unknown_id_is_told(clerk):
     unknown = PID(clerk.pid.ip, clerk.pid.port, "clerk")
     said = fails(6, "send", unknown, "note")
-    assert said == f"Error: no process 'clerk' lives at {unknown.host}\n"
+    which = f"compactor ps {unknown.host} lists those that do"
+    assert said == f"Error: no process 'clerk' lives at {unknown.host}; {which}\n"
 
 
 def test_names_of_other_scripts_arrive(context):

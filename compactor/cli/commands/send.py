@@ -36,10 +36,8 @@ def send(
     headers = {"Libprocess-From": str(sender or NOBODY), "Content-Type": "application/octet-stream"}
     reply = HttpClient(access).ask(target, path, "POST", headers, body)
     if reply.status == 404:
-        raise Fault(
-            Exit.NOT_FOUND,
-            f"no process {pid.id!r} lives at {pid.host}",
-        )
+        which = f"compactor ps {pid.host} lists those that do"
+        raise Fault(Exit.NOT_FOUND, f"no process {pid.id!r} lives at {pid.host}; {which}")
     check_status(target, path, reply)
     if as_json:
         taken = {"to": str(pid), "name": name, "bytes": len(body), "status": reply.status}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import email.utils
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,7 +56,7 @@ class Peer:
             )
             return
         is_ours = self._is_ours(reply)
-        kind = f"compactor {is_ours}" if is_ours else "no compactor, or an older one"
+        kind = f"compactor {is_ours}" if is_ours else self._kind()
         yield ok("http", f"{self._target.host} answers; it is {kind}")
         yield from self._clock(reply)
         if self._target.pid.id:
@@ -70,6 +71,10 @@ class Peer:
             return str(told["version"]) if told["name"] == "compactor" else ""
         except (ValueError, LookupError, TypeError, RecursionError):
             return ""
+
+    def _kind(self) -> str:
+        is_cpp = "__processes__" in (self._known or ())  # which it lists among the others
+        return "libprocess in C++" if is_cpp else "no compactor that tells it"
 
     def _clock(self, reply: Reply) -> Iterator[Finding]:
         try:
@@ -90,7 +95,7 @@ class Peer:
     def _process(self) -> Iterator[Finding]:
         """Whether the process lives."""
         pid = self._target.pid
-        known = self._known()
+        known = self._known
         if known is not None and pid.id in known:
             yield ok("process", f"{pid.id!r} lives there")
             return
@@ -111,6 +116,7 @@ class Peer:
             why = f"a message for {pid.id!r} is answered with {status}"
             yield problem("process", why, "look at the log there: its rules may refuse us")
 
+    @functools.cached_property
     def _known(self) -> list[str] | None:
         try:
             listed = self._client.json(self._target, "/__processes__")

@@ -49,6 +49,10 @@ def check_settings() -> Iterator[Finding]:
 
 
 def _is_ours(variable: str) -> bool:
+    """Whether a variable is read; OpenSSL has ``SSL_CERT_FILE`` for something else."""
+    is_on = any(f"{prefix}ENABLED" in os.environ for prefix in (PREFIX, "SSL_"))
+    if variable == "SSL_CERT_FILE" and not is_on:
+        return False
     known = {field.name.upper() for field in dataclasses.fields(TlsSettings)} | {"ENABLED"}
     return variable.removeprefix("LIBPROCESS_").removeprefix("SSL_") in known
 

@@ -11,7 +11,7 @@ from compactor.cli.access import Access
 from compactor.cli.doctor import certificates
 from compactor.cli.doctor.finding import Finding, note, ok, problem
 from compactor.cli.exits import Fault
-from compactor.cli.http_client import dial
+from compactor.cli.http_client import HttpClient, cut_at, dial
 from compactor.cli.targets import Target
 from compactor.system import clock
 from compactor.system.names import ip_of
@@ -50,7 +50,8 @@ class Wires:
         resolved = "" if there == self._target.pid.ip else f", which is {there}"
         yield ok("connect", f"{host}{resolved} takes connections from {own}")
         wanted = self._access.speaks_tls(self._target)
-        why = self._try_tls()
+        # Whoever answers in plain HTTP need not be bothered with TLS, for which some wait for long.
+        why = "it speaks HTTP" if not wanted and self._answers() else self._try_tls()
         if why is None or wanted:
             yield from self._agree(wanted, why)
         else:
@@ -59,6 +60,13 @@ class Wires:
 
     def _dial(self) -> socket.socket:
         return dial(self._target, clock.now() + self._access.timeout)
+
+    def _answers(self) -> bool:
+        try:
+            HttpClient(self._access).ask(self._target, "/version")
+        except Fault:
+            return False
+        return True
 
     def _unreachable(self, fault: Fault) -> Finding:
         text = fault.message
@@ -86,7 +94,8 @@ class Wires:
             context.verify_mode = ssl.CERT_NONE
             context.set_ciphers(CIPHERS)
         try:
-            with self._dial() as plain:
+            until = clock.now() + self._access.timeout
+            with self._dial() as plain, cut_at(until, plain):
                 with context.wrap_socket(plain, server_hostname=self._target.pid.ip) as sock:
                     self._shown = chain_of(sock)
                 return None

@@ -1,0 +1,104 @@
+"""``compactor ps``."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import click
+
+from compactor.cli.access import Access, access_options
+from compactor.cli.exits import Fault, note
+from compactor.cli.http_client import HttpClient
+from compactor.cli.output import json_option, number, print_json, print_table
+from compactor.cli.snapshot import Row, look, rows
+from compactor.cli.targets import Target, context, context_of_environment
+
+_COLUMNS = {
+    "WAITING": "waiting",
+    "PEAK": "peak",
+    "PER S": "rate",
+    "HANDLED": "handled",
+    "FAILED": "failures",
+    "RESTARTS": "restarts",
+    "P99 MS": "p99",
+}
+_INTERNAL = "__"  # how the ids of libprocess's own processes begin
+
+
+@click.command(
+    help=(
+        "List processes.\n\n"
+        "Those of each CONTEXT, by default of the one that LIBPROCESS_IP and LIBPROCESS_PORT tell: "
+        "the events in their mailboxes, and what they have handled. C++ tells no more than the "
+        "events."
+    )
+)
+@click.argument("contexts", metavar="[CONTEXT...]", nargs=-1, type=context)
+@click.option("--all", "shows_all", is_flag=True, help="Show libprocess's own processes, too.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0, max=3600),
+    default=0.5,
+    show_default=True,
+    help="Seconds over which rates are measured; 0 for no rates.",
+)
+@access_options
+@json_option
+def ps(
+    contexts: tuple[Target, ...], shows_all: bool, interval: float, access: Access, as_json: bool
+) -> None:
+    client = HttpClient(access)
+    found: list[tuple[Target, list[Row]]] = []
+    faults: list[Fault] = []
+    for target in contexts or (context_of_environment(),):
+        try:
+            found.append((target, _rows(client, target, interval)))
+        except Fault as fault:  # of one of them; the others are shown
+            faults.append(fault)
+    if not shows_all:
+        found = [
+            (target, [row for row in listed if not row.id.startswith(_INTERNAL)])
+            for target, listed in found
+        ]
+    if as_json:
+        print_json(
+            [
+                {"context": target.host, **dataclasses.asdict(row)}
+                for target, listed in found
+                for row in listed
+            ]
+        )
+    elif found:
+        _print(found)
+    for one in faults:
+        one.show()
+    if faults:
+        raise click.exceptions.Exit(faults[0].code)
+
+
+def _rows(client: HttpClient, target: Target, interval: float) -> list[Row]:
+    now, before = look(client, target), None
+    if interval and now.of_processes:
+        before = now
+        time.sleep(interval)
+        now = look(client, target)
+    if now.without:
+        note(now.without)
+    return sorted(rows(now, before), key=lambda row: row.id)
+
+
+def _print(found: list[tuple[Target, list[Row]]]) -> None:
+    columns: dict[str, list[str]] = {name: [] for name in ("CONTEXT", "ID", *_COLUMNS)}
+    for target, listed in found:
+        for row in listed:
+            columns["CONTEXT"].append(target.host)
+            columns["ID"].append(row.id)
+            for name, attribute in _COLUMNS.items():
+                columns[name].append(number(getattr(row, attribute)))
+    if len(found) == 1:
+        del columns["CONTEXT"]
+    # What nobody tells has no column.
+    shown = {name: cells for name, cells in columns.items() if set(cells) != {"-"}}
+    right = [at for at, name in enumerate(shown) if name in _COLUMNS]
+    print_table([*shown], zip(*shown.values(), strict=True), right)

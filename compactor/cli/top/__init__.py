@@ -1,0 +1,1 @@
+"""``compactor top``: the screen, and what is on it; textual draws it."""
