@@ -12,6 +12,7 @@ from compactor.cli.targets import Target
 from compactor.system import clock
 
 _OF_PROCESSES = "processes/"
+_MOST = 2.0**1023
 _MOST_MS = 60_000  # that a gauge is waited for
 
 
@@ -68,7 +69,7 @@ def look(client: HttpClient, target: Target) -> Snapshot:
     listed = client.json(target, "/__processes__")
     try:
         waiting = {str(entry["id"]): _events(entry) for entry in listed}
-    except (LookupError, TypeError):
+    except (LookupError, TypeError, ValueError, OverflowError, AttributeError):
         raise Fault(Exit.REFUSED, f"{target.host} does not list processes as libprocess") from None
     found = Snapshot(clock.now(), waiting)
     try:
@@ -99,8 +100,15 @@ def numbers(client: HttpClient, target: Target) -> dict[str, float]:
     told = client.json(target, f"/metrics/snapshot?timeout={wait}ms")
     if not isinstance(told, dict):
         raise Fault(Exit.REFUSED, f"{target.host} has no metrics as libprocess has them")
-    is_number = {name: isinstance(value, (int, float)) for name, value in told.items()}
-    return {name: told[name] for name in sorted(told) if is_number[name]}
+    found = {name: _number(value) for name, value in sorted(told.items())}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _number(value: Any) -> float | None:
+    """A number, whole where it is; None for what JSON cannot say, or libprocess would not."""
+    if type(value) not in (int, float) or not abs(value) < _MOST:
+        return None
+    return int(value) if value % 1 == 0 else float(value)
 
 
 def rows(now: Snapshot, before: Snapshot | None = None) -> Iterator[Row]:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from compactor import PID, Process, answer, install
+from compactor import PID, Context, Process, answer, install
 from tests.actors import spawned
 from tests.cli.running import command, fails
 from tests.ports import own_port
@@ -118,3 +118,41 @@ def test_an_answer_that_cannot_come_back_is_told_with_the_address_it_would_need(
 )
 def test_an_address_of_its_own_that_cannot_be_is_told(option, value, why):
     assert why in fails(2, "ask", "oracle@127.0.0.1:1", "echo", option, value)
+
+
+# TLS
+
+
+@pytest.fixture
+def secure(certificates):
+    """An oracle that wants to know who asks, and the options that show it."""
+    context = Context(ip="127.0.0.1", port=own_port(), tls=certificates.verifying())
+    oracle = spawned(context, Oracle("oracle"))
+    files = {"ca": "ca.pem", "cert": "host.pem", "key": "host.key"}
+    options = [f"--{name}={certificates.folder / file}" for name, file in files.items()]
+    yield oracle, options
+    context.stop()
+
+
+def test_who_shows_a_certificate_is_answered_in_tls(secure):
+    oracle, options = secure
+    assert command("ask", oracle.pid, "echo", "abc", *options).stdout == "abc"
+    assert command("ask", oracle.pid, "echo", "abc", "--http", *options).stdout == "abc"
+    listed = command("ps", f"https://{oracle.pid.host}", "--interval", 0, *options)
+    assert "oracle" in listed.stdout
+
+
+def test_in_tls_a_command_that_listens_needs_a_certificate(secure):
+    oracle, options = secure
+    said = fails(2, "ask", oracle.pid, "echo", options[0])
+    assert "LIBPROCESS_SSL_KEY_FILE" in said
+    assert "This command listens, too, so it needs a certificate for TLS: --cert and --key" in said
+    assert "as by one that speaks TLS (see --tls)" in fails(11, "ask", oracle.pid, "echo")
+
+
+def test_a_peer_whose_certificate_proves_nothing_is_not_asked(certificates, secure):
+    oracle, options = secure
+    other = f"--ca={certificates.path('other')}"
+    said = fails(4, "ask", oracle.pid, "echo", other, *options[1:])
+    assert "tls" in said
+    assert "the certificate of the peer is refused" in said

@@ -98,7 +98,15 @@ def test_json_of_cpp_has_bytes_that_no_json_has():
         assert command("ps", host).stdout.splitlines()[1].split() == ["web", "1"]
 
 
-@pytest.mark.parametrize("answer", [b"{", b"[" * 100_000, b"[1]", b'[{"id": 1}]', b"null"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(b"{", b"[" * 100_000, b"[1]", b'"ab"', b'[{"id": 1, "events": 5}]'),
+        *(b'[{"id": "a", "events": [], "pending": "x"}]', b'[{"id": 1, "pending": 1e999}]'),
+        b'[{"id": 1}]',
+        b"null",
+    ],
+)
 def test_who_lists_something_else_is_told(answer):
     with serving(telling({"/__processes__": answer})) as host:
         said = fails(7, "ps", host)
@@ -123,6 +131,14 @@ def test_metrics_are_printed_by_name(compactor_like):
     assert lines["dead_letters/no such process"] == "1"
     assert list(lines) == sorted(lines)
     assert "broken" not in lines
+
+
+def test_what_is_no_number_is_left_out():
+    none = b'"a": 1e999, "b": NaN, "c": -Infinity, "e": true, "f": null, "g": [1]'
+    told = b'{"h": 2, "half": 0.5, "big": ' + b"9" * 400 + b", " + none + b"}"
+    with serving(telling({"/metrics/snapshot": told})) as host:
+        assert json.loads(command("metrics", host, "--json").stdout) == {"h": 2, "half": 0.5}
+        assert command("metrics", host).stdout == "h     2\nhalf  0.5\n"
 
 
 def test_metrics_are_chosen_by_patterns(compactor_like):

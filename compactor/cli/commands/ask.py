@@ -77,7 +77,10 @@ def _ask(
         except AskFailed as error:
             code = exit_of(error.reason)
             is_ended = error.reason in (Reason.TERMINATED, Reason.FAILED)
-            text = with_lines(str(error), lines)
+            text = str(error)
+            if code is Exit.LOST and not access.speaks_tls(target):
+                text += ", as by one that speaks TLS (see --tls)"
+            text = with_lines(text, lines)
             raise Fault(Exit.REFUSED if is_ended else code, text) from None
 
 
