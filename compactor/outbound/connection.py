@@ -119,9 +119,12 @@ class PeerConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once, and tell what is lost with it."""
         if self.transport is not None:
-            unread = self._unread()
+            unread, why = self._unread(), ""
             if unread > 1:
                 why = f"up to {unread} bytes for it are lost"
+            elif self._unanswered > 0:
+                why = "what its machine has taken, and its program has not read, is lost"
+            if why:
                 self._metrics.peer_trouble("nothing is read any more by", self._address, why)
             self.transport.abort()
 

@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from compactor import Reason
@@ -48,10 +48,12 @@ class Book:
     Args:
         is_exact: whether messages and connections were entered in the order in which they came to
             be, as on one loop.
+        now: a clock; where much happens at one time, any that goes on by each look.
     """
 
-    def __init__(self, is_exact: bool = False) -> None:
+    def __init__(self, is_exact: bool = False, now: Callable[[], float] = time.monotonic) -> None:
         self._is_exact = is_exact
+        self._now = now
         self.sent: list[Sent] = []
         self.strange: list[str] = []
         self._handled: defaultdict[tuple[str, str], list[Sent]] = defaultdict(list)
@@ -65,7 +67,7 @@ class Book:
 
     def send(self, source: int, target: int, sender: str, to: str) -> Sent:
         """A message is about to be sent."""
-        message = Sent(len(self.sent), time.monotonic(), source, target, sender, to)
+        message = Sent(len(self.sent), self._now(), source, target, sender, to)
         assert message.number < MODULUS
         self.sent.append(message)
         return message
@@ -76,7 +78,7 @@ class Book:
         if message is None or (message.sender, message.to) != (sender, receiver):
             self.strange.append(f"{receiver} handled {size} bytes of {sender}")
             return
-        message.handled.append(time.monotonic())
+        message.handled.append(self._now())
         self._handled[sender, receiver].append(message)
 
     def letter(self, reason: str, size: int, name: str | None = "message") -> None:
@@ -93,7 +95,7 @@ class Book:
 
     def loses(self, source: int | None, target: int) -> None:
         """What is on its way to a host, from one or from all, may be lost."""
-        self._losses.append((time.monotonic(), source, target))
+        self._losses.append((self._now(), source, target))
 
     def changes(
         self, source: int, target: int, at: float | None = None, moves: bool = False
@@ -103,7 +105,7 @@ class Book:
         Args:
             moves: what was parked is written to the new connection, not reported.
         """
-        at = time.monotonic() if at is None else at
+        at = self._now() if at is None else at
         self._changes.append((at, source, target))
         if moves:
             self._moves.add(at)
@@ -116,7 +118,7 @@ class Book:
         """A host lives again."""
         if host in self._down:
             self._down.remove(host)
-            self._outages.append((host, time.monotonic()))
+            self._outages.append((host, self._now()))
 
     # What is to be said of it
 
