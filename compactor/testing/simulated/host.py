@@ -41,7 +41,7 @@ class HostSystem(System):
     def keep_alive(
         self, sock: Any, idle: int, interval: int, count: int, timeout: float
     ) -> Iterator[tuple[str, str]]:
-        sock.silence = idle + interval * count
+        sock.idle, sock.silence = idle, idle + interval * count
         return iter(())
 
     def unacknowledged(self, sock: Any) -> int:

@@ -31,6 +31,7 @@ class HostSocket:
 
     Attributes:
         transport: of a connected one.
+        idle: seconds without a sign of life after which TCP keepalive asks for one.
         silence: seconds without a sign of life after which TCP keepalive ends a connection; None
             for never.
     """
@@ -41,6 +42,7 @@ class HostSocket:
         self.host = host
         self.local = local
         self.transport: HostTransport | None = None
+        self.idle = 0.0
         self.silence: float | None = None
         self.is_closed = False
         self.is_listening = False
@@ -75,7 +77,7 @@ class HostSocket:
 
     def connected(self, sock: HostSocket) -> None:
         """Another host has connected to a listening socket."""
-        sock.silence = self.silence
+        sock.idle, sock.silence = self.idle, self.silence
         self.waiting.append(sock)
         if self.accept_soon is not None:
             self.accept_soon()
@@ -105,6 +107,7 @@ class HostTransport(MemoryTransport):
         sock: the socket of this end.
         stuck: what has left and did not get through, in order.
         retry: seconds until it is sent again.
+        is_silent: whether the other machine cannot be heard.
         is_forgotten: whether nothing gets through any more, though both ends think it does.
         crashes: how many times the machine had crashed when this was made.
         salvaged: what had arrived and was not read when the connection broke.
@@ -117,7 +120,7 @@ class HostTransport(MemoryTransport):
         self.host = sock.host
         self.turns: Turns = sock.host.turns
         self._world = loop
-        self.is_forgotten = False
+        self.is_forgotten = self.is_silent = False
         self.crashes: int = sock.host.crashes
         self._unacknowledged = 0
         self._heard: float = loop.now
@@ -185,6 +188,12 @@ class HostTransport(MemoryTransport):
     def came(self) -> None:
         """Something of the other machine has arrived."""
         self._heard = self._world.now
+
+    def probed(self) -> None:
+        """Up to now the other machine has answered when TCP keepalive has asked it."""
+        ago = self._world.now - self.heard
+        if 0 < self.sock.idle < ago:
+            self._heard = self._world.now - ago % self.sock.idle
 
     def carry(self, size: int, arrive: Callable[[], None]) -> object:
         self.host.network.carry(self, size, arrive)

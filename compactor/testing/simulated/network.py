@@ -260,16 +260,17 @@ class Network:
     def look_at_silence(self) -> None:
         """After a change of what gets through: have TCP keepalive notice it in time."""
         for end in list(self._transports):
-            if end.sock.silence is not None and not (end.is_gone or self._hears(end)):
+            if end.sock.silence is None or end.is_gone:
+                continue
+            was_silent, end.is_silent = end.is_silent, not self._hears(end)
+            if end.is_silent and not was_silent:
+                end.probed()
                 self._look_later(end)
 
     def _look_later(self, end: HostTransport) -> None:
         since, silence = end.heard, end.sock.silence
         assert silence is not None
-        when = since + silence
-        if when <= self.loop.now:  # it was silent before, and could be heard
-            when = self.loop.now + silence
-        self.loop.at(when, lambda: self._look_again(end, since))
+        self.loop.at(max(since + silence, self.loop.now), lambda: self._look_again(end, since))
 
     def _hears(self, end: HostTransport) -> bool:
         peer: HostTransport = end.peer  # type: ignore[assignment]

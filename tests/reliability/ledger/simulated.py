@@ -84,6 +84,8 @@ class Host:
         )
         context = self.context = Context(ip=self.machine.ip, port=PORT, settings=settings)
         await context.__aenter__()
+        while not context._portal.on_loop:  # from then on, all is done in the order asked for
+            await asyncio.sleep(0)
         self.run.see(self, context)
         self.nodes = []
         self.run.book.comes_up(self.number)
