@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import struct
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ _Values = tuple[float, str, str, str, str, str, str]
 
 _BLOCK = 512  # events that the digest is fed at once
 _DIGEST_BYTES = 16
+_MARK, _END = "\x1f", "\x1e"  # between and behind the texts of an event, for the digest
 _LABEL = 60  # characters of a text in a diagram
 
 
@@ -72,12 +74,9 @@ class Trace:
     Raises:
         ValueError: ``keep`` is below 1.
         TypeError: it is no number.
-
-    Attributes:
-        count: how many events there were.
     """
 
-    __slots__ = ("_events", "_hash", "_unfed", "count")
+    __slots__ = ("_events", "_fed", "_texts_hash", "_times_hash", "_unfed")
 
     def __init__(self, keep: int | None = None) -> None:
         if keep is not None:
@@ -86,9 +85,14 @@ class Trace:
             if keep < 1:
                 raise ValueError(f"keep must be at least 1 event, got {keep}")
         self._events: deque[_Values] = deque(maxlen=keep)
-        self._hash = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+        self._texts_hash, self._times_hash = _new_hash(), _new_hash()
         self._unfed: list[_Values] = []
-        self.count = 0
+        self._fed = 0
+
+    @property
+    def count(self) -> int:
+        """How many events there were."""
+        return self._fed + len(self._unfed)
 
     def add(
         self,
@@ -112,17 +116,27 @@ class Trace:
             raise ValueError(f"an event is one of {', '.join(sorted(KINDS))}, got {kind!r}")
         if not math.isfinite(seconds):
             raise ValueError(f"an event has a finite number of seconds, got {seconds!r}")
-        values = (float(seconds), str(host), kind, str(sender), str(to), str(name), str(detail))
+        self.note((float(seconds), str(host), kind, str(sender), str(to), str(name), str(detail)))
+
+    def note(self, values: _Values) -> None:
+        """``add``, for those who add often: what an event has, a finite ``float`` and texts."""
         self._events.append(values)
-        self.count += 1
-        self._unfed.append(values)
-        if len(self._unfed) >= _BLOCK:
+        unfed = self._unfed
+        unfed.append(values)
+        if len(unfed) >= _BLOCK:
             self._feed()
 
     def _feed(self) -> None:
-        for values in self._unfed:  # written the same on every Python, and no two alike
-            self._hash.update(ascii(values).encode("ascii") + b"\n")
-        self._unfed.clear()
+        """Have the digest take what is new: the same on every Python, and for no others."""
+        unfed = self._unfed
+        count = len(unfed)
+        lines = "".join([_MARK.join(values[1:]) + _END for values in unfed])
+        if lines.count(_MARK) != 5 * count or lines.count(_END) != count:
+            lines = "".join([_line(values[1:]) for values in unfed])
+        self._texts_hash.update(lines.encode("utf-8", "surrogatepass"))
+        self._times_hash.update(struct.pack(f">{count}d", *[values[0] for values in unfed]))
+        self._fed += count
+        unfed.clear()
 
     @property
     def digest(self) -> str:
@@ -130,7 +144,9 @@ class Trace:
         order, on every machine and Python.
         """
         self._feed()
-        return self._hash.hexdigest()
+        both = _new_hash()
+        both.update(self._texts_hash.digest() + self._times_hash.digest())
+        return both.hexdigest()
 
     def __iter__(self) -> Iterator[TraceEvent]:
         return map(TraceEvent._make, self._events)
@@ -188,6 +204,16 @@ class Trace:
         if not lines:
             head = "No events."
         return "\n".join([head, *lines, *([f"Replay: {replay}"] if replay else [])]) + "\n"
+
+
+def _line(texts: tuple[str, ...]) -> str:
+    """The texts of an event for the digest, some of which may have the marks in them."""
+    line = _MARK.join(texts) + _END
+    return line if line.count(_MARK) == 5 and line.count(_END) == 1 else ascii(texts) + _END
+
+
+def _new_hash() -> Any:
+    return hashlib.blake2b(digest_size=_DIGEST_BYTES)
 
 
 def _steps(events: list[TraceEvent]) -> list[Step]:

@@ -28,7 +28,7 @@ def story(keep: int | None = None) -> Trace:
     return trace
 
 
-DIGEST = "a80dcfca736843c412f8bfdff72e104b"
+DIGEST = "8b2caa5cdd6aa4c9f6d7256aa2980e9d"
 
 LINES = """\
     0.000000  a  send     leader@a -> follower@b  register  3 bytes
@@ -252,3 +252,15 @@ def test_bad_arguments() -> None:
         Trace("all")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at least 0, got -1"):
         story().last(-1)
+
+
+def test_texts_that_have_the_marks_of_the_digest_are_not_taken_for_others() -> None:
+    def digest(*events: tuple[str, str]) -> str:
+        trace = Trace()
+        for sender, to in events:
+            trace.add(1.0, "a", "send", sender, to)
+        return trace.digest
+
+    marked = [("b\x1fc", ""), ("b", "c\x1f"), ("b", "c"), ("b\x1e", "c"), ("'b'", "c")]
+    assert len({digest(event) for event in marked}) == len(marked)
+    assert digest(("a", "b"), ("c", "d")) != digest(("a", "b\x1e\x1fc"), ("", "d"))

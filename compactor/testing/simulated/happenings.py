@@ -18,6 +18,7 @@ from compactor.testing.trace import DELIVER, DROP, EXIT, FAULT, LINK, SEND, TIME
 PATIENCE = 60.0
 """Virtual seconds that are waited for a message or an exit, unless told otherwise."""
 
+_MOST_TEXTS = 10_000  # of pids, that are remembered
 _SHOWN = 12  # messages that an error names
 
 
@@ -44,6 +45,7 @@ class Happenings(Observer):
         self._waiting: list[tuple[Any, asyncio.Future[Any]]] = []
         self._checks: list[Callable[[], object]] = []
         self._expected: list[list[BaseException]] = []
+        self._texts: dict[PID, str] = {}
 
     @property
     def time(self) -> float:
@@ -268,8 +270,23 @@ class Happenings(Observer):
     def _add_message(self, kind: str, message: SimulatedMessage, detail: str) -> None:
         self._add(self.loop.turns.name, kind, message.sender, message.to, message.name, detail)
 
-    def _add(self, host: str, kind: str, *what: Any) -> None:
-        self.trace.add(self.loop.now, host, kind, *what)
+    def _add(
+        self, host: str, kind: str, sender: Any, to: Any, name: str = "", detail: str = ""
+    ) -> None:
+        """Have the trace remember an event."""
+        if type(sender) is not str:
+            sender = self._texts.get(sender) or self._text(sender)
+        if type(to) is not str:
+            to = self._texts.get(to) or self._text(to)
+        self.trace.note((self.loop.now, host, kind, sender, to, name, detail))
+
+    def _text(self, pid: PID | None) -> str:
+        text = "" if pid is None else str(pid)
+        if type(pid) is PID:  # no temporary one, of which there are many
+            if len(self._texts) >= _MOST_TEXTS:
+                self._texts.clear()
+            self._texts[pid] = text
+        return text
 
 
 def _fits(what: tuple[PID | None, PID | None], told: SimulatedExit) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from typing import Any
 
 from compactor.system.system import System
+from compactor.testing.simulated.handles import HostHandle
 
 LOOK = 1e-5
 """Seconds that the clock of a host goes on by each look at it.  Turns of contexts, which end when
@@ -49,7 +49,7 @@ class Turns:
     def __init__(self, name: str, system: System) -> None:
         self.name = name
         self.system = system
-        self.ready: deque[asyncio.Handle] = deque()
+        self.ready: deque[HostHandle] = deque()
         self.portals: dict[Any, bool] = {}
         self.is_paused = self.is_over = False
         self.clock = 0.0

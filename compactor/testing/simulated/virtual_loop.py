@@ -24,13 +24,15 @@ from typing import Any
 
 from compactor.system.system import System
 from compactor.testing.simulated.errors import SimulationError
-from compactor.testing.simulated.host_sockets import HostServer
-from compactor.testing.simulated.refusals import RefusingLoop, refuse
+from compactor.testing.simulated.handles import HostHandle
+from compactor.testing.simulated.network_loop import NetworkLoop
 from compactor.testing.simulated.tasks import HostTask, close, new_task
 from compactor.testing.simulated.turns import LOOK, Turns
 
+_TURNS_AT_ONCE = 100  # until asyncio's own loop is asked whether to go on
 
-class VirtualLoop(RefusingLoop):
+
+class VirtualLoop(NetworkLoop):
     """One loop, in one thread, for all hosts of a world.
 
     Args:
@@ -48,6 +50,8 @@ class VirtualLoop(RefusingLoop):
         after_turn: called after each turn.
         failure: what a turn has failed with, which ends all.
     """
+
+    _stopping: bool
 
     def __init__(
         self,
@@ -116,7 +120,7 @@ class VirtualLoop(RefusingLoop):
         *args: Any,
         context: contextvars.Context | None = None,
     ) -> asyncio.Handle:
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = HostHandle(0.0, callback, args, self, context)
         owner = getattr(callback, "__self__", None)
         self.put(owner.turns if type(owner) is HostTask else self.turns, handle)
         return handle
@@ -136,7 +140,7 @@ class VirtualLoop(RefusingLoop):
         home = self._homes.get(id(owner))
         if home is None:
             return self.call_soon(callback, *args, context=context)
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = HostHandle(0.0, callback, args, self, context)
         self.put(home, handle)
         return handle
 
@@ -147,8 +151,8 @@ class VirtualLoop(RefusingLoop):
         *args: Any,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
-        handle._scheduled = True  # type: ignore[attr-defined]
+        handle = HostHandle(when, callback, args, self, context)
+        handle._scheduled = True
         turns = self.turns
         due = when if not turns.offset and turns.rate == 1.0 else turns.world_time(when)
         heapq.heappush(self._due, (due, next(self.order), handle, turns))
@@ -163,7 +167,7 @@ class VirtualLoop(RefusingLoop):
     ) -> asyncio.TimerHandle:
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
-    def put(self, turns: Turns, handle: asyncio.Handle) -> None:
+    def put(self, turns: Turns, handle: HostHandle) -> None:
         """Make something ready on a host."""
         if turns.is_over:
             return
@@ -173,7 +177,7 @@ class VirtualLoop(RefusingLoop):
 
     def put_call(self, turns: Turns, call: Callable[..., Any], *args: Any) -> None:
         """Have a host make a call in its next turn."""
-        self.put(turns, asyncio.Handle(call, args, self, None))
+        self.put(turns, HostHandle(0.0, call, args, self))
 
     def pause(self, turns: Turns) -> None:
         """Do nothing on a host until it is resumed."""
@@ -205,36 +209,58 @@ class VirtualLoop(RefusingLoop):
     # What the loop does
 
     def _run_once(self) -> None:
-        waiting = self._waiting
-        if not waiting:
-            if self._settling:
-                settling, self._settling = self._settling, []
-                for future in settling:
-                    if not future.done():
-                        future.set_result(None)
+        for _ in range(_TURNS_AT_ONCE):
+            if self._waiting:
+                self._take_turn()
+            elif self._settling:
+                self._tell_settled()
             else:
                 self._go_on()
-            return
+            if self._stopping:
+                return
+
+    def _tell_settled(self) -> None:
+        settling, self._settling = self._settling, []
+        for future in settling:
+            if not future.done():
+                future.set_result(None)
+
+    def _take_turn(self) -> None:
+        """Let one host do all that is ready there."""
+        waiting = self._waiting
         index = int(self._chance() * len(waiting)) if len(waiting) > 1 else 0
         turns = waiting[index]
         waiting[index] = waiting[-1]
         waiting.pop()
         began = real_clock()
-        count = len(turns.ready)
+        ready = turns.ready
+        count = len(ready)
         self._enter(turns)
         try:
             for _ in range(count):
-                handle = turns.ready.popleft()
+                handle = ready.popleft()
                 if not handle._cancelled:
-                    handle._run()
-                if turns.is_over or turns.is_paused:
-                    break
+                    try:
+                        handle._context.run(handle._callback, *handle._args)
+                    except (SystemExit, KeyboardInterrupt):
+                        raise
+                    except BaseException as error:
+                        handle.failed(error)
+                    if turns.is_over or turns.is_paused:
+                        break
         finally:
             self._leave(turns)
-            if turns.ready and not (turns.is_paused or turns in waiting):
+            if ready and not (turns.is_paused or turns in waiting):
                 waiting.append(turns)
         self.done += count
-        self._look_back(turns, real_clock() - began)
+        seconds = real_clock() - began
+        if (
+            self.done > self._max_events
+            or self.after_turn is not None
+            or self.failure is not None
+            or seconds > self._max_block
+        ):
+            self._look_back(turns, seconds)
 
     def _look_back(self, turns: Turns, seconds: float) -> None:
         """See what a turn has done, which took so many real seconds."""
@@ -332,49 +358,6 @@ class VirtualLoop(RefusingLoop):
             self._left.clear()
             self._due.clear()
             self._waiting.clear()
-
-    # The network, which is that of the host whose turn it is
-
-    async def create_server(  # type: ignore[override]
-        self,
-        protocol_factory: Callable[[], asyncio.BaseProtocol],
-        host: Any = None,
-        port: Any = None,
-        *,
-        sock: Any = None,
-        start_serving: bool = True,
-        **kw: Any,
-    ) -> HostServer:
-        if kw.get("ssl"):
-            refuse("TLS of asyncio", "contexts bring their own")
-        sock = sock or self.turns.system.bind(host or "0.0.0.0", port or 0)
-        server = HostServer(self, sock, protocol_factory)
-        if start_serving:
-            await server.start_serving()
-        return server
-
-    async def create_connection(
-        self,
-        protocol_factory: Callable[[], Any],
-        host: Any = None,
-        port: Any = None,
-        *,
-        sock: Any = None,
-        **kw: Any,
-    ) -> tuple[asyncio.Transport, Any]:
-        if kw.get("ssl"):
-            refuse("TLS of asyncio", "contexts bring their own")
-        if sock is None:
-            system = self.turns.system
-            (ip, *_) = await system.addresses_of(host, port)
-            sock = await system.connect(self, ip, port)
-        protocol = protocol_factory()
-        sock.transport.open(protocol)
-        return sock.transport, protocol
-
-    async def getaddrinfo(self, host: Any, port: Any, **_: Any) -> Any:
-        ips = await self.turns.system.addresses_of(host, port)
-        return [(2, 1, 6, "", (ip, port or 0)) for ip in ips]  # IPv4, a stream, TCP
 
     def _process_events(self, event_list: Any) -> None:
         """There are none."""
