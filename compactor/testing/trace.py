@@ -212,7 +212,7 @@ def _line(texts: tuple[str, ...]) -> str:
     return line if line.count(_MARK) == 5 and line.count(_END) == 1 else ascii(texts) + _END
 
 
-def _new_hash() -> Any:
+def _new_hash() -> hashlib.blake2b:
     return hashlib.blake2b(digest_size=_DIGEST_BYTES)
 
 
