@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import sys
+from collections.abc import Awaitable
+from typing import Any
 
 from compactor.errors import ContextError
 from compactor.metrics.logs import log
@@ -75,6 +77,26 @@ def check_threads(loop: asyncio.AbstractEventLoop | None) -> None:
             "Context(loop=asyncio.new_event_loop()), or leave threads as they are, with "
             "gevent.monkey.patch_all(thread=False)"
         )
+
+
+async def ended_within(seconds: float, awaitable: Awaitable[Any]) -> bool:
+    """Wait for something, and cancel it when the time is over; whether it has ended by then.
+
+    As ``asyncio.wait_for``, which takes other numbers of turns in other versions of Python: what is
+    simulated would not be the same there.
+    """
+    task = asyncio.ensure_future(awaitable)
+    try:
+        done, _ = await asyncio.wait([task], timeout=seconds)
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    if not done:
+        task.cancel()
+        await asyncio.wait([task])
+        return False
+    task.result()
+    return True
 
 
 async def wind_up(seconds: float) -> None:

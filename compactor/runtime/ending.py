@@ -12,6 +12,7 @@ from compactor.errors import Reason
 from compactor.inbound.observers import Observers
 from compactor.inbound.server import Server
 from compactor.metrics.logs import log
+from compactor.net.event_loop import ended_within
 from compactor.outbound.connection import PeerConnection
 from compactor.outbound.peer import Peer
 from compactor.pid import PID, Address
@@ -124,7 +125,5 @@ class Ending(Failures):
 
 
 async def _within(seconds: float, awaitable: Any) -> None:
-    try:
-        await asyncio.wait_for(awaitable, seconds)
-    except asyncio.TimeoutError:
+    if not await ended_within(seconds, awaitable):
         log.info("gave up after %s s while stopping", seconds)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import functools
 import inspect
@@ -19,6 +18,7 @@ from compactor.actor.protobuf import DoesNotParse
 from compactor.actor.supervision import GaveUp, Policy, Restart, Restarts, Resume, Stop
 from compactor.errors import Reason
 from compactor.metrics.logs import log
+from compactor.net.event_loop import ended_within
 from compactor.pid import PID
 from compactor.process import Process
 from compactor.runtime.recovery import AnsweredFailure, Recovery
@@ -346,8 +346,7 @@ class _Ends:
     async def come(self, seconds: float) -> None:
         """Wait for all, or until the time is over."""
         if self.expected:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._over.wait(), seconds)
+            await ended_within(seconds, self._over.wait())
 
 
 def cause_of(error: BaseException) -> str:
