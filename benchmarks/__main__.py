@@ -15,6 +15,7 @@ import compactor
 from benchmarks import (
     asking,
     bodies,
+    clusters,
     crowd,
     dispatching,
     lifecycle,
@@ -25,6 +26,7 @@ from benchmarks import (
     protobuf,
     ratios,
     senders,
+    simulated,
     tls,
     typed,
     web,
@@ -54,6 +56,8 @@ SCENARIOS = (
     crowd.SCENARIO,
     protobuf.SCENARIO,
     typed.SCENARIO,
+    simulated.SCENARIO,
+    clusters.SCENARIO,
 )
 NAMES = [scenario.name for scenario in SCENARIOS]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.clusters import SIZES as CLUSTERS
 from benchmarks.crowd import CROWDS
 from benchmarks.harness import Result
 from benchmarks.meters import PERCENTILES
@@ -104,9 +105,25 @@ def crowd(axes: Any, result: Result) -> None:
     axes.set_title("Receiving while others live")
 
 
+def clusters(axes: Any, result: Result) -> None:
+    _curves(axes, result, [(size, f"beat {size}") for size in CLUSTERS])
+    axes.set(xscale="log", xlabel="simulated hosts of ten processes", ylabel="us per heartbeat")
+    axes.set_ylim(bottom=0)
+    axes.set_title("Simulated: what a heartbeat costs a master that all are linked to")
+
+
+def reconnecting(axes: Any, result: Result) -> None:
+    _curves(axes, result, [(size, f"reconnect {size}") for size in CLUSTERS])
+    axes.set(xscale="log", xlabel="simulated hosts of ten processes", ylabel="virtual seconds")
+    axes.set_ylim(bottom=0)
+    axes.set_title("Simulated: all registered again after the crash of their master")
+
+
 PLOTS: tuple[tuple[str, str, Callable[[Any, Result], None]], ...] = (
     ("peers", "one_way", peers),
     ("throughput", "bodies", throughput),
     ("latency", "ping_pong", latency),
     ("crowd", "crowd", crowd),
+    ("clusters", "clusters", clusters),
+    ("reconnecting", "clusters", reconnecting),
 )

@@ -18,6 +18,7 @@ from compactor.context import Context
 from compactor.testing.contexts import ephemeral_context
 from compactor.testing.simulation import Simulation
 
+_OTHERS = ("anyio", "asyncio", "trio")
 _MARKER = "simulation(seeds=1, **arguments): how many seeds, and what Simulation takes"
 
 
@@ -45,12 +46,28 @@ def pytest_pycollect_makeitem(collector: Any, name: str, obj: Any) -> Iterator[A
         return made
     if "world" not in inspect.signature(obj).parameters:
         return made
+    if _forget_anyio(obj):
+        made = list(collector._genfunctions(name, obj))
     items = made if isinstance(made, list) else [made]
     return [_simulated(item) for item in items]
 
 
+def _forget_anyio(function: Any) -> bool:
+    """Take from a test the fixture by which anyio runs it once on each of its loops."""
+    marks = getattr(function, "pytestmark", [])
+    kept = [mark for mark in marks if "anyio_backend" not in mark.args]
+    if len(kept) == len(marks):
+        return False
+    function.pytestmark = kept
+    return True
+
+
 class SimulatedTest(pytest.Function):
     """A test that is a scenario."""
+
+    def get_closest_marker(self, name: str, default: Any = None) -> Any:
+        """A marker; none of those by which others find what they run on a loop of their own."""
+        return default if name in _OTHERS else super().get_closest_marker(name, default)
 
     def runtest(self) -> None:
         arguments = {name: self.funcargs[name] for name in self._fixtureinfo.argnames}
@@ -76,7 +93,7 @@ def _simulated(item: pytest.Function) -> pytest.Function:
         keywords=item.keywords,
         originalname=item.originalname,
     )
-    made.own_markers[:] = [mark for mark in item.own_markers if mark.name != "asyncio"]
+    made.own_markers[:] = [mark for mark in item.own_markers if mark.name not in _OTHERS]
     return made
 
 

@@ -41,7 +41,8 @@ class Simulation:
     Args:
         seed: an integer, or a text; the same seed gives the same run.
         latency: seconds of every way from one host to another, least and most.
-        keep: how many of the last events traces remember; None for all.
+        keep: how many of the last events traces remember, and ``world.messages`` at least; None
+            for all.
         max_events: so many callbacks and messages without any time passing are a loop that never
             ends.
         max_block: real seconds that a single turn of a host may take.

@@ -90,6 +90,11 @@ class Trace:
         self._fed = 0
 
     @property
+    def keep(self) -> int | None:
+        """How many of the last events are remembered; None for all."""
+        return self._events.maxlen
+
+    @property
     def count(self) -> int:
         """How many events there were."""
         return self._fed + len(self._unfed)

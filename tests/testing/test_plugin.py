@@ -96,6 +96,36 @@ async def test_real():
     assert (status, re.findall(r"\d+ passed", printed)) == (0, ["2 passed"]), printed
 
 
+def test_anyio_leaves_them_alone(run_pytest: Pytest) -> None:
+    pytest.importorskip("anyio")
+    status, printed = run_pytest(
+        """
+pytestmark = pytest.mark.anyio
+
+@pytest.fixture(params=["asyncio"])
+def anyio_backend(request):
+    return request.param
+
+async def test_virtual(world):
+    await asyncio.sleep(3600)
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("hours", [1, 2])
+async def test_marked(world, hours):
+    await world.sleep(3600 * hours)
+
+async def test_real():
+    await asyncio.sleep(0)
+""",
+        "-vv",
+    )
+    names = re.findall(r"::(\S+) PASSED", printed)
+    assert (status, names) == (
+        0,
+        ["test_virtual", "test_marked[1]", "test_marked[2]", "test_real[asyncio]"],
+    ), printed
+
+
 def test_a_failure_tells_its_seed_and_the_command_that_replays_it(run_pytest: Pytest) -> None:
     tests = """
 @pytest.mark.simulation(seeds=50)

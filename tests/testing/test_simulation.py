@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -519,6 +520,9 @@ REFUSED: dict[str, Callable[[World], Any]] = {
     "thread": lambda world: asyncio.to_thread(print),
     "signal": lambda world: asyncio.get_running_loop().add_signal_handler(15, print),
     "socket": lambda world: asyncio.get_running_loop().add_reader(0, print),
+    "a real socket": lambda world: asyncio.get_running_loop().sock_recv(Mock(), 1),
+    "a real socket cannot": lambda world: asyncio.get_running_loop().sock_connect(Mock(), ("b", 1)),
+    "TLS of asyncio": lambda world: asyncio.get_running_loop().start_tls(Mock(), Mock(), Mock()),
     "another OS process": lambda world: asyncio.create_subprocess_exec("true"),
     "Unix socket": lambda world: asyncio.get_running_loop().create_unix_connection(Process, "/x"),
     "UDP": lambda world: asyncio.get_running_loop().create_datagram_endpoint(
@@ -544,6 +548,129 @@ def test_what_cannot_be_simulated_is_refused_with_the_reason(what: str) -> None:
 
     with pytest.raises(SimulationError, match=what):
         run(scenario)
+
+
+def run_by_another_loop() -> None:
+    waiting, loop = asyncio.sleep(1), asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(waiting)
+    finally:
+        waiting.close()
+        loop.close()
+
+
+def run_by_asyncio() -> None:
+    waiting = asyncio.sleep(1)
+    try:
+        asyncio.run(waiting)
+    finally:
+        waiting.close()
+
+
+@pytest.mark.parametrize("run_second", [run_by_another_loop, run_by_asyncio])
+def test_a_second_loop_in_a_handler_fails_the_run(run_second: Callable[[], None]) -> None:
+    class Looping(Process):
+        def initialize(self) -> None:
+            self.delay(1, run_second)
+
+    async def scenario(world: World) -> None:
+        world.host("a").context().spawn(Looping("looping"))
+        await world.sleep(2)
+
+    with pytest.raises(RuntimeError, match=r"running event loop|another loop is running") as raised:
+        run(scenario)
+    assert "timer    looping@10.0.0.1" in "".join(raised.value.__notes__)  # type: ignore[attr-defined]
+
+
+def test_an_os_process_that_a_handler_waits_for_is_named() -> None:
+    class Waiting(Process):
+        def initialize(self) -> None:
+            self.delay(0.5, self.wait)
+
+        def wait(self) -> None:
+            subprocess.run([sys.executable, "-c", "import time; time.sleep(0.3)"], check=True)
+
+    async def scenario(world: World) -> None:
+        world.host("a").context().spawn(Waiting("waiting"))
+        await world.sleep(1)
+
+    with pytest.raises(SimulationError, match=r"a turn of 'a' has taken .* real seconds"):
+        run(scenario, max_block=0.25)
+
+
+def test_a_handler_that_never_ends_is_named_once_it_does() -> None:
+    """A loop in a handler that awaits nothing cannot be interrupted; one that ends is told."""
+
+    class Computing(Process):
+        def initialize(self) -> None:
+            self.delay(0.5, self.compute)
+
+        def compute(self) -> None:
+            end = time.perf_counter() + 0.3
+            while time.perf_counter() < end:
+                pass
+
+    async def scenario(world: World) -> None:
+        world.host("a").context().spawn(Computing("computing"))
+        await world.sleep(1)
+
+    with pytest.raises(SimulationError, match=r"a turn of 'a' has taken .* something blocks"):
+        run(scenario, max_block=0.25)
+
+
+AFTER: dict[str, Callable[[World], Any]] = {
+    "host": lambda world: world.host("c"),
+    "sleep": lambda world: world.sleep(1),
+    "settled": lambda world: world.settled(),
+    "message": lambda world: world.message(),
+    "exit": lambda world: world.exit(),
+    "drop": lambda world: world.drop("x"),
+    "always": lambda world: world.always(print),
+    "partition": lambda world: world.partition(*world.hosts.values()),
+    "heal": lambda world: world.heal(),
+    "reset": lambda world: world.reset(*world.hosts.values()),
+    "half_open": lambda world: world.half_open(*world.hosts.values()),
+    "set_way": lambda world: world.set_way(*world.hosts.values(), latency=1),
+    "name": lambda world: world.name("x"),
+    "chaos": lambda world: world.chaos(1.0),
+    "context": lambda world: world.hosts["a"].context(),
+    "spawn": lambda world: world.contexts[0].spawn(Process("x")),  # type: ignore[attr-defined]
+    "run": lambda world: world.hosts["a"].run(registered_in_chaos),  # type: ignore[arg-type]
+    "crash": lambda world: world.hosts["a"].crash(),
+    "kill": lambda world: world.hosts["a"].kill(),
+    "stop": lambda world: world.hosts["a"].stop(),
+    "restart": lambda world: world.hosts["a"].restart(),
+    "pause": lambda world: world.hosts["a"].pause(),
+    "resume": lambda world: world.hosts["a"].resume(),
+}
+
+
+@pytest.mark.parametrize("what", AFTER)
+def test_what_is_used_after_the_run_says_that_it_is_over(what: str) -> None:
+    worlds: list[World] = []
+
+    async def scenario(world: World) -> None:
+        two(world)
+        world.contexts = list(world.hosts["a"].contexts)  # type: ignore[attr-defined]
+        worlds.append(world)
+
+    run(scenario)
+    with pytest.raises(SimulationError, match="this run is over"):
+        result = AFTER[what](worlds[0])
+        if asyncio.iscoroutine(result):
+            asyncio.run(result)
+
+
+def test_what_has_happened_can_be_asked_after_the_run() -> None:
+    async def scenario(world: World) -> World:
+        here, there = two(world)
+        here.send(there.pid, "count", b"x")
+        await world.sleep(1)
+        return world
+
+    world = run(scenario).result
+    assert [message.body for message in world.messages] == [b"x"]
+    assert (world.exits, world.time) == ([], 1.0)
 
 
 def test_a_thread_that_calls_in_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -30,7 +31,8 @@ class Happenings(Observer):
         trace: is told.
 
     Attributes:
-        messages: those that handlers were given.
+        messages: those that handlers were given; where a trace remembers the last ones only, no
+            fewer than those.
         dead_letters: the messages that were not handled.
         exits: those that processes were told of.
     """
@@ -39,6 +41,8 @@ class Happenings(Observer):
         self.loop = loop
         self.trace = trace
         self.messages: list[SimulatedMessage] = []
+        self._handled = 0  # messages
+        self._most = 2 * trace.keep if trace.keep is not None else math.inf
         self.dead_letters: list[DeadLetter] = []
         self.exits: list[SimulatedExit] = []
         self._filters: list[Filter] = []
@@ -75,10 +79,11 @@ class Happenings(Observer):
             SimulationError: none has come; the text says what has.
         """
         pattern = Pattern(name, to, sender, body)
-        before = len(self.messages)
+        before = self._handled
         message = await self._wait(pattern, timeout)
         if message is None:
-            seen = self.messages[before:]
+            count = self._handled - before
+            seen = self.messages[-count:] if count else []
             raise SimulationError(
                 f"no {pattern} was handled within {timeout} s; "
                 + _told([f"{m.name!r} to {m.to} from {m.sender}" for m in seen], "message")
@@ -112,6 +117,7 @@ class Happenings(Observer):
         return exit_
 
     async def _wait(self, what: Any, timeout: float) -> Any:
+        self.loop.check_open()
         entry = what, self.loop.create_future()
         self._waiting.append(entry)
         try:
@@ -171,6 +177,7 @@ class Happenings(Observer):
         return self._filter(Filter(Pattern(name, **which), None, times, repeats=True))
 
     def _filter(self, new: Filter) -> Filter:
+        self.loop.check_open()
         self._filters.append(new)
         return new
 
@@ -178,6 +185,7 @@ class Happenings(Observer):
 
     def always(self, check: Callable[[], object]) -> None:
         """Have a check made after every event: it fails if it raises, or returns False."""
+        self.loop.check_open()
         self._checks.append(check)
         self.loop.after_turn = self._check
 
@@ -236,6 +244,9 @@ class Happenings(Observer):
 
     def handled(self, message: SimulatedMessage) -> None:
         self.messages.append(message)
+        self._handled += 1
+        if len(self.messages) > self._most:
+            del self.messages[: -self.trace.keep]  # type: ignore[operator]
         self._add_message(DELIVER, message, f"{len(message.body)} bytes")
         if self._waiting:
             self._awaited(message, lambda what: isinstance(what, Pattern) and what.fits(message))

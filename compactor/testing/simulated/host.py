@@ -51,8 +51,7 @@ class HostSystem(System):
         transport = sock.transport
         if transport is None or transport.is_gone:
             return None
-        ago = self._host.loop.now - transport.heard
-        return Acknowledged(transport.unacknowledged > 0, ago)
+        return Acknowledged(*transport.acknowledged())
 
     def unread(self, sock: Any) -> Iterator[bytes]:
         return unread_of(sock)
@@ -193,6 +192,7 @@ class Host:
                 f"host {self.name!r} has a program that runs; kill() or stop() end it, or take "
                 "another host"
             )
+        self._check_up()
         self._program = program
         return self._start(program)
 
@@ -220,6 +220,7 @@ class Host:
             loop.turns = before
 
     def _check_up(self) -> None:
+        self.loop.check_open()
         if self.is_down:
             raise SimulationError(f"host {self.name!r} is down; restart() starts it again")
 
@@ -237,6 +238,7 @@ class Host:
         Raises:
             SimulationError: it is down.
         """
+        self.loop.check_open()
         if self.is_down:
             raise SimulationError(f"host {self.name!r} is down already")
         self._tell("crash", self)
@@ -262,6 +264,7 @@ class Host:
         Returns:
             The task of its program, if it has one.
         """
+        self.loop.check_open()
         if not self._is_killed:
             if not self.is_down:
                 self.crash()
@@ -323,12 +326,14 @@ class Host:
 
     def pause(self) -> None:
         """Stop all programs, as SIGSTOP does: the machine goes on to acknowledge what arrives."""
+        self.loop.check_open()
         if not self.turns.is_paused:
             self._tell("pause", self)
             self.loop.pause(self.turns)
 
     def resume(self) -> None:
         """Let all programs go on."""
+        self.loop.check_open()
         if self.turns.is_paused:
             self._tell("resume", self)
             self.loop.resume(self.turns)

@@ -179,6 +179,13 @@ class HostTransport(MemoryTransport):
         self._hear()
         return self._unacknowledged
 
+    def acknowledged(self) -> tuple[bool, float]:
+        """Whether an acknowledgement is due, and seconds since the last one."""
+        acks, now = self._acks, self._world.now
+        if acks and acks[0][0] <= now:
+            self._hear()
+        return self._unacknowledged > 0, now - self._heard
+
     @property
     def heard(self) -> float:
         """The time of the world when the other machine was last heard of."""

@@ -48,6 +48,16 @@ class RefusingLoop(asyncio.BaseEventLoop):
     async def create_unix_server(self, *args: Any, **kw: Any) -> NoReturn:
         refuse("a Unix socket", "the network of the world has TCP alone")
 
+    async def _refuse_socket(self, *args: Any, **kw: Any) -> NoReturn:
+        refuse("a real socket", "take asyncio.open_connection, which the network of the world has")
+
+    sock_recv = sock_recv_into = sock_recvfrom = sock_recvfrom_into = _refuse_socket
+    sock_sendall = sock_sendto = sock_sendfile = sock_connect = sock_accept = _refuse_socket
+    sendfile = connect_accepted_socket = _refuse_socket
+
+    async def start_tls(self, *args: Any, **kw: Any) -> NoReturn:
+        refuse("TLS of asyncio", "contexts bring their own")
+
     async def connect_read_pipe(self, *args: Any, **kw: Any) -> NoReturn:
         refuse("a pipe", "no bytes of the real world arrive in virtual time")
 

@@ -28,6 +28,13 @@ def new_task(loop: Any, coro: Coroutine[Any, Any, Any], **kw: Any) -> HostTask:
     return HostTask(coro, loop=loop, **kw)
 
 
+def close_unbegun(callback: Any) -> None:
+    """Forget a coroutine that was to become a task by ``run_coroutine_threadsafe``."""
+    for cell in getattr(callback, "__closure__", None) or ():
+        if asyncio.iscoroutine(cell.cell_contents):
+            cell.cell_contents.close()
+
+
 def close(coroutine: Any) -> None:
     """Have a coroutine run what it does at its end, without waiting for anything there."""
     for _ in range(_MOST_AWAITS):

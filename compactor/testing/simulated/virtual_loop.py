@@ -26,7 +26,7 @@ from compactor.system.system import System
 from compactor.testing.simulated.errors import SimulationError
 from compactor.testing.simulated.handles import HostHandle
 from compactor.testing.simulated.network_loop import NetworkLoop
-from compactor.testing.simulated.tasks import HostTask, close, new_task
+from compactor.testing.simulated.tasks import HostTask, close, close_unbegun, new_task
 from compactor.testing.simulated.turns import LOOK, Turns
 
 _TURNS_AT_ONCE = 100  # until asyncio's own loop is asked whether to go on
@@ -165,7 +165,14 @@ class VirtualLoop(NetworkLoop):
         *args: Any,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
-        return self.call_at(self.time() + delay, callback, *args, context=context)
+        turns = self.turns
+        if turns.offset or turns.rate != 1.0:
+            return self.call_at(self.time() + delay, callback, *args, context=context)
+        when = self.now + delay
+        handle = HostHandle(when, callback, args, self, context)
+        handle._scheduled = True
+        heapq.heappush(self._due, (when, next(self.order), handle, turns))
+        return handle
 
     def put(self, turns: Turns, handle: HostHandle) -> None:
         """Make something ready on a host."""
@@ -197,9 +204,19 @@ class VirtualLoop(NetworkLoop):
         turns.is_over = True
         if turns.ready and not turns.is_paused:
             self._waiting.remove(turns)
+        for handle in turns.ready:
+            close_unbegun(handle._callback)
         turns.ready.clear()
         for portal in turns.portals:
             self._homes.pop(id(portal), None)
+
+    def check_open(self) -> None:
+        """Raise ``SimulationError`` if the run is over."""
+        if self.is_closed():
+            raise SimulationError(
+                "this run is over, and nothing happens in its world any more; its trace has what "
+                "has happened"
+            )
 
     def settle_in(self, portal: Any) -> None:
         """A context has begun to run on the host that has its turn."""

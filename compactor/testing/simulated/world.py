@@ -60,10 +60,12 @@ class World(Happenings):
 
     async def sleep(self, seconds: float) -> None:
         """Let so many seconds of the world pass."""
+        self.loop.check_open()
         await asyncio.sleep(seconds)
 
     async def settled(self) -> None:
         """Wait until nothing more happens before time passes."""
+        self.loop.check_open()
         await self.loop.settled()
 
     # Hosts and the network
@@ -81,6 +83,7 @@ class World(Happenings):
             raise ValueError(f"the name of a host has characters, and no spaces, got {name!r}")
         if name in self._hosts:
             raise SimulationError(f"there is a host named {name!r}; world.hosts has it")
+        self.loop.check_open()
         number = len(self._hosts) + 1
         ip = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
         chance = self.chance_of(f"host {name}")
@@ -114,6 +117,7 @@ class World(Happenings):
         self._set_cut(here, there, False, False)
 
     def _set_cut(self, here: list[Host], there: list[Host], one_way: bool, is_cut: bool) -> None:
+        self.loop.check_open()
         for a in here:
             for b in there:
                 if a is b:
@@ -147,6 +151,7 @@ class World(Happenings):
         Raises:
             ValueError: one of them is negative, or 0 bytes a second.
         """
+        self.loop.check_open()
         way = self._network.way(a.ip, b.ip)
         if latency is not None:
             way.latency = span(latency)
@@ -163,6 +168,7 @@ class World(Happenings):
             a: a host, or several.
             b: a host, or several.
         """
+        self.loop.check_open()
         for here, there in _pairs(a, b):
             self._add(
                 here.name, LINK, here.name, there.name, "reset", f"{here.name} and {there.name}"
@@ -177,6 +183,7 @@ class World(Happenings):
             a: a host, or several.
             b: a host, or several.
         """
+        self.loop.check_open()
         for here, there in _pairs(a, b):
             detail = f"{here.name} and {there.name}"
             self._add(here.name, LINK, here.name, there.name, "half-open", detail)
@@ -208,6 +215,7 @@ class World(Happenings):
         Raises:
             ValueError: a number is not positive, or there is no such kind.
         """
+        self.loop.check_open()
         chaos = Chaos(self, rate, kinds, longest, hosts, self._without)
         self.chaoses.append(chaos)
         return chaos
@@ -229,6 +237,7 @@ class World(Happenings):
             TypeError: one of them is neither a host nor a text.
             ValueError: ``seconds`` is negative.
         """
+        self.loop.check_open()
         for host in hosts:
             if not isinstance(host, (Host, str)):
                 raise TypeError(f"a name resolves to hosts or addresses, got {host!r}")
