@@ -88,8 +88,8 @@ class Simulation:
             TypeError: it is no ``async`` function.
             SimulationError: nothing can happen any more, a loop never ends, something was asked
                 for that cannot be simulated, or is left over in spite of ``strict``.
-            Exception: what the scenario, or a handler, has raised; it has the end of the trace as
-                a note.
+            Exception: what the scenario, a program of a host, or a handler has raised; it has the
+                end of the trace as a note.
         """
         world = self._new_world()
         try:
@@ -151,6 +151,7 @@ class Simulation:
             with simulated(loop):
                 try:
                     result = loop.run_until_complete(_begun(scenario, world))
+                    world.check_programs()
                     if self._strict:
                         world.check_nothing_left()
                     return result

@@ -445,6 +445,28 @@ def test_a_handler_that_fails_fails_the_run_with_the_trace(
     assert "deliver  counter@10.0.0.1:" in "".join(raised.value.__notes__)  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("is_awaited", [True, False])
+def test_a_program_that_fails_fails_the_run_unless_somebody_asks_for_it(is_awaited: bool) -> None:
+    async def program(host: Host) -> None:
+        await asyncio.sleep(1)
+        raise ValueError("a bug of a program")
+
+    async def scenario(world: World) -> None:
+        task = world.host("a").run(program)
+        if is_awaited:
+            with pytest.raises(ValueError, match="a bug of a program"):
+                await task
+        await world.sleep(2)
+
+    if is_awaited:
+        trace = "\n".join(run(scenario).trace.lines())
+    else:
+        with pytest.raises(ValueError, match="a bug of a program") as raised:
+            run(scenario)
+        trace = "".join(raised.value.__notes__)  # type: ignore[attr-defined]
+    assert "fault    program failed  ValueError('a bug of a program')" in trace
+
+
 def test_failures_that_are_expected_go_on() -> None:
     async def scenario(world: World) -> None:
         context = world.host("a").context()

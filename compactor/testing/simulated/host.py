@@ -140,6 +140,7 @@ class Host:
         self._tell = tell
         self._program: Program | None = None
         self._running: asyncio.Task[Any] | None = None  # the program
+        self.programs: list[asyncio.Task[Any]] = []  # in all its lives
         self._is_killed = False
         self._reads, self._refuses = True, False
         self._wreck: list[Any] = []  # what has crashed; collecting it would run its ``finally``
@@ -199,8 +200,15 @@ class Host:
     def _start(self, program: Program) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = self.do(lambda: self.loop.create_task(program(self)))
         self._running = task
+        self.programs.append(task)
+        task.add_done_callback(self._program_ended)
         self._is_killed = False
         return task
+
+    def _program_ended(self, task: asyncio.Task[Any]) -> None:
+        error = task._exception  # type: ignore[attr-defined]  # exception() says that it is known
+        if error is not None:
+            self._tell("program failed", self, repr(error))
 
     def do(self, call: Callable[..., Any], *args: Any, **kw: Any) -> Any:
         """Make a call as if it were made on this host, now.

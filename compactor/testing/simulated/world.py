@@ -246,6 +246,13 @@ class World(Happenings):
         ips = [host if isinstance(host, str) else host.ip for host in hosts]
         self._network.names[name] = ips, float(seconds)
 
+    def check_programs(self) -> None:
+        """Raise what the program of a host has raised, if nobody has asked for it."""
+        for host in self._hosts.values():
+            for task in host.programs:
+                if task.done() and task._log_traceback:  # type: ignore[attr-defined]
+                    task.result()
+
     def check_nothing_left(self) -> None:
         """Raise ``SimulationError`` if tasks or timers are left over; the text names them."""
         left = left_over(self.loop)
