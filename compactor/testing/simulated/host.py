@@ -206,7 +206,7 @@ class Host:
         return task
 
     def _program_ended(self, task: asyncio.Task[Any]) -> None:
-        error = task._exception  # type: ignore[attr-defined]  # exception() says that it is known
+        error = task._exception  # exception() says that it is known
         if error is not None:
             self._tell("program failed", self, repr(error))
 

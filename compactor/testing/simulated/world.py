@@ -250,7 +250,7 @@ class World(Happenings):
         """Raise what the program of a host has raised, if nobody has asked for it."""
         for host in self._hosts.values():
             for task in host.programs:
-                if task.done() and task._log_traceback:  # type: ignore[attr-defined]
+                if task.done() and task._log_traceback:
                     task.result()
 
     def check_nothing_left(self) -> None:
