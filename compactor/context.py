@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from threading import get_ident
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, overload
 
 from compactor import errors
 from compactor.actor.bound import Bound
@@ -16,14 +16,14 @@ from compactor.actor.messages import Message
 from compactor.actor.supervision import Policy
 from compactor.errors import ContextError, InvalidProcess, NotOneProcess, ProcessError
 from compactor.inbound.listen import listen
-from compactor.metrics.dead_letters import DeadLetter
 from compactor.metrics.metrics import Metrics
 from compactor.pid import PID, Address, check_pid
 from compactor.process import Process
 from compactor.runtime import hot_path
-from compactor.runtime.arguments import check_delegate, check_hook, check_loop
+from compactor.runtime.arguments import check_delegate, check_loop
 from compactor.runtime.asking import ContextAsking
 from compactor.runtime.dispatching import ContextDispatching
+from compactor.runtime.hooks import ContextHooks
 from compactor.runtime.legacy import LegacyState, port_of
 from compactor.runtime.messages import ContextMessages
 from compactor.runtime.runtime import Runtime
@@ -36,14 +36,11 @@ from compactor.tls.credentials import load_tls
 from compactor.tls.settings import TlsSettings
 from compactor.wire.encoder import Body, check_name, content_of
 
-Hook = TypeVar("Hook", bound=Callable[[DeadLetter], Any])
-DrainHook = TypeVar("DrainHook", bound=Callable[[], Any])
-PressureHook = TypeVar("PressureHook", bound=Callable[[Address, bool], Any])
-
 
 class Context(
     ContextAsking,
     ContextDispatching,
+    ContextHooks,
     ContextMessages,
     ContextSpawning,
     ContextTiming,
@@ -71,6 +68,8 @@ class Context(
         settings: bounds and times, see :class:`compactor.Settings`.
         tls: TLS on all connections, see :class:`compactor.TlsSettings`; default what the variables
             ``LIBPROCESS_SSL_...`` say; False for none whatever they say.
+        local_handover: whether it meets other contexts of this OS process that want that, too, in
+            memory instead of through the kernel; default the setting of that name.
 
     Raises:
         SettingsError: an argument or variable has a bad value, or a file of TLS is unusable.
@@ -99,6 +98,7 @@ class Context(
         advertise_port: int | None = None,
         settings: Settings | None = None,
         tls: TlsSettings | Literal[False] | None = None,
+        local_handover: bool | None = None,
     ) -> None:
         self.settings = Settings.from_environ(
             base=settings,
@@ -106,6 +106,7 @@ class Context(
             port=port_of(port),
             advertise_ip=advertise_ip,
             advertise_port=advertise_port,
+            local_handover=local_handover,
         )
         self.delegate = check_delegate(delegate)
         self._types = MessageTypes()
@@ -319,48 +320,6 @@ class Context(
     def delegated(self, process: Process, name: str, from_pid: PID, body: bytes) -> None:
         """Forward a message that ``process`` does not handle to where it delegates it."""
         self._call(self._runtime.delegated, process, name, from_pid, body)
-
-    def on_dead_letter(self, hook: Hook) -> Hook:
-        """Have ``hook(dead_letter)`` called, on the loop's thread, for every dead letter.
-
-        Returns:
-            The hook, so that this can decorate it.
-
-        Raises:
-            TypeError: it is no function, or an ``async`` one.
-        """
-        self._runtime.metrics.hooks.append(check_hook(hook, "dead_letter"))
-        return hook
-
-    def on_backed_up(self, hook: PressureHook) -> PressureHook:
-        """Have ``hook((ip, port), is_backed_up)`` called, on the loop's thread, whenever more than
-        ``parked_high_water_bytes`` wait for an address, and when most of it has left.
-
-        Returns:
-            The hook, so that this can decorate it.
-
-        Raises:
-            TypeError: it is no function, or an ``async`` one.
-        """
-        self._runtime.metrics.backed_up_hooks.append(check_hook(hook, "address, is_backed_up"))
-        return hook
-
-    def on_drain(self, hook: DrainHook) -> DrainHook:
-        """Have ``hook()`` called, on the loop's thread, when a stop with a drain begins.
-
-        Others still ask then, and are answered: here a program leaves where they have found it.
-        All hooks are called at once, may be ``async``, and have a third of the drain's time.
-
-        Returns:
-            The hook, so that this can decorate it.
-
-        Raises:
-            TypeError: it is no function.
-        """
-        if not callable(hook):
-            raise TypeError(f"a hook is a function, called as hook(), got {hook!r}")
-        self._runtime.leaving.hooks.append(hook)
-        return hook
 
     @property
     def metrics(self) -> Metrics:

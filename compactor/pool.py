@@ -28,6 +28,8 @@ _AVOIDED = 1.0  # seconds in which others are asked rather than one that takes n
 
 _AWAY = (
     Reason.REFUSED,
+    Reason.RESET,
+    Reason.CLOSED,
     Reason.UNREACHABLE,
     Reason.UNRESOLVED,
     Reason.TIMEOUT,

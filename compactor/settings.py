@@ -142,6 +142,9 @@ class Settings:
         15.0, "silence towards linkers; proxies cut what is silent for 30 to 60 s"
     )
     linger: float = setting(1.0, "what stop() gives parked messages and started answers to leave")
+    local_handover: bool = setting(
+        False, "contexts of one OS process that both have it meet in memory; never with TLS"
+    )
     slow_handler: float = setting(
         0.1,
         "a handler that holds the loop for longer is reported; 0 for none; asyncio's in debug mode",

@@ -25,7 +25,7 @@ _COMMANDS = {
         "metrics",
         "ps",
         "top",
-        *("send", "settings", "version", "watch"),
+        *("send", "serve", "settings", "version", "watch"),
     )
 }
 

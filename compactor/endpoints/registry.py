@@ -16,6 +16,7 @@ from compactor.endpoints import (
     logging_toggle,
     processes,
     reach,
+    ready,
     system_stats,
     version,
 )
@@ -34,6 +35,7 @@ BUILT_IN: tuple[Endpoint, ...] = (
     *logging_toggle.ENDPOINTS,
     *processes.ENDPOINTS,
     *reach.ENDPOINTS,
+    *ready.ENDPOINTS,
     *system_stats.ENDPOINTS,
     *version.ENDPOINTS,
 )

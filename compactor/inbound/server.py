@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compactor.inbound.connection import ServerConnection
 from compactor.inbound.listen import BACKLOG
 from compactor.inbound.server_state import ServerOwner, ServerState
+from compactor.system.system import is_this_machine
 from compactor.tls.acceptor import TlsAcceptor
+
+if TYPE_CHECKING:
+    from compactor.net.handover import Offer
 
 # asyncio tries to accept so many at a time, and as often in vain, with a line in the log for each,
 # once a second while there are no file descriptors.
@@ -32,6 +36,7 @@ class Server:
         self._listener: asyncio.Server | None = None
         self._acceptor: TlsAcceptor | None = None
         self._check: asyncio.TimerHandle | None = None
+        self._offer: Offer | None = None  # for contexts of this OS process
 
     @property
     def connections(self) -> dict[ServerConnection, None]:
@@ -59,6 +64,10 @@ class Server:
         )
         await self._listener.start_serving()
         sock.listen(BACKLOG)  # the loop has set it to what it accepts at a time
+        if self._owner.settings.local_handover and tls is None and is_this_machine():
+            from compactor.net.handover import Offer
+
+            self._offer = Offer((self._owner.ip, self._owner.port), loop, accept)
         self._look_for_slow(loop)
 
     def _look_for_slow(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -94,7 +103,13 @@ class Server:
         for connection in list(self.connections):
             connection.close()
 
+    def withdraw(self) -> None:
+        """Be met in memory no more."""
+        if self._offer is not None:
+            self._offer.withdraw()
+
     def _shut(self) -> None:
+        self.withdraw()
         if self._listener is not None:
             self._listener.close()
         if self._acceptor is not None:

@@ -47,6 +47,7 @@ class ServerOwner(Protocol):
     """
 
     ip: str
+    port: int
     routes: RouteTable
     pages: Any
     backlog: Backlog

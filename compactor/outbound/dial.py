@@ -25,6 +25,7 @@ async def dial(
     make: Callable[[], SomeProtocol],
     timeout: float,
     tls: Tls | None,
+    is_local: bool = False,
 ) -> SomeProtocol:
     """Connect to a host, and connect a protocol to that.
 
@@ -34,6 +35,7 @@ async def dial(
         make: makes the protocol.
         timeout: seconds for name lookup and connecting; a handshake has its own.
         tls: certificates and rules; None for plain connections.
+        is_local: whether contexts of this OS process are met in memory, if they want that, too.
 
     Raises:
         asyncio.TimeoutError: it took too long.
@@ -41,7 +43,8 @@ async def dial(
         OSError, UnicodeError: it cannot be connected, or broke at once.
     """
     if tls is None:
-        return await _open(loop, address, make, timeout)
+        met = _meet(loop, address, make) if is_local else None
+        return met or await _open(loop, address, make, timeout)
     place = f"{address[0]}:{address[1]}"
     try:
         protocol = await _dial_tls(loop, address, make, timeout, tls)
@@ -53,6 +56,16 @@ async def dial(
         return await _open(loop, address, make, timeout)
     tls.succeeded(place)
     return protocol
+
+
+def _meet(
+    loop: asyncio.AbstractEventLoop, address: Address, make: Callable[[], SomeProtocol]
+) -> SomeProtocol | None:
+    """Connect in memory to a context of this OS process; None if none there wants that."""
+    from compactor.net import handover
+
+    offer = handover.offer_of(address)
+    return None if offer is None else handover.connect(offer, loop, make)
 
 
 async def _dial_tls(

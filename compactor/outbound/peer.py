@@ -125,6 +125,7 @@ class Peer:
                 make,
                 settings.connect_timeout,
                 owner.tls,
+                settings.local_handover,
             )
         except (OSError, UnicodeError, asyncio.TimeoutError, MemoryError) as error:
             reason = why_not_dialled(error)

@@ -242,7 +242,12 @@ class RemoteLinks:
 
         try:
             connection = await dial(
-                self._loop, self._address, make, settings.connect_timeout, owner.tls
+                self._loop,
+                self._address,
+                make,
+                settings.connect_timeout,
+                owner.tls,
+                settings.local_handover,
             )
         except (OSError, UnicodeError, asyncio.TimeoutError) as error:
             return None, why_not_dialled(error)

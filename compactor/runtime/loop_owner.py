@@ -323,6 +323,7 @@ class LoopOwner:
         """This is another program now, a copy without the thread of the loop: it has stopped."""
         self._life.become_copy()
         self._runtime.registry.live.clear()
+        self._runtime.server.withdraw()
         self._portal.abandon()
 
     def _check_startable(self) -> None:

@@ -139,6 +139,11 @@ elsewhere: Callable[[], System | None] = lambda: None  # noqa: E731
 """The system of the caller, where it is not this machine."""
 
 
+def is_this_machine() -> bool:
+    """Whether the caller runs on no other system than that of this OS process."""
+    return elsewhere() is None
+
+
 def system() -> System:
     """The system that the caller runs on."""
     return elsewhere() or _machine

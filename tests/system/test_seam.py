@@ -21,6 +21,7 @@ ASKS = re.compile(
 MAY_ASK = {
     "system/clock.py",
     "system/names.py",
+    "system/notify.py",
     "system/sockets.py",
     "system/system.py",
     "tls/dev_certificates.py",  # for files, not for a context

@@ -1,0 +1,215 @@
+"""``Member``: one worker, as its parent knows it: an OS process, from its start to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import signal
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from compactor.metrics.logs import log
+from compactor.pid import Address
+from compactor.system import clock
+from compactor.workers.child import run_worker
+from compactor.workers.lines import Line
+from compactor.workers.plan import Plan
+
+STARTING, READY, LEAVING, ENDED = "starting", "ready", "leaving", "ended"
+
+_REAPED = 1.0  # seconds in which the status and last words of an OS process are known
+
+
+class Failure(NamedTuple):
+    """Why a worker has not become ready.
+
+    Attributes:
+        why: in words.
+        is_port_taken: whether another one may have the port.
+    """
+
+    why: str
+    is_port_taken: bool = False
+
+
+class Member:
+    """One OS process.
+
+    Args:
+        plan: what it is to do.
+        ended: called with this, on the loop, once it has ended.
+
+    Attributes:
+        plan: what it is to do.
+        state: how far it has come.
+        address: where it listens, once it is ready.
+        counts: what it has told of itself.
+        heard: when it has told anything, in seconds of ``clock.now()``.
+        is_stuck: whether an alarm was given for it.
+        was_told_to_stop: whether its end is meant.
+        over: is done once it has ended, with its exit status; a negative one is a signal's.
+        ready: is done once it is ready, with None, or will not be, with the reason.
+    """
+
+    def __init__(self, plan: Plan, ended: Callable[[Member], None]) -> None:
+        self.plan = plan
+        self.state = STARTING
+        self.address: Address = ("", 0)
+        self.counts: dict[str, float] = {}
+        self.heard = clock.now()
+        self.is_stuck = False
+        self.was_told_to_stop = False
+        self._has_ended = ended
+        self._failure: Failure | None = None
+        loop = self._loop = asyncio.get_running_loop()
+        self.ready: asyncio.Future[Failure | None] = loop.create_future()
+        self.over: asyncio.Future[int] = loop.create_future()
+        spawning = multiprocessing.get_context("spawn")
+        here, there = spawning.Pipe()
+        name = f"worker-{plan.worker.number}"
+        self._process = spawning.Process(target=run_worker, args=(plan, there), name=name)
+        try:
+            self._process.start()
+        except BaseException:
+            here.close()
+            raise
+        finally:
+            there.close()
+        self._line = Line(here, name)
+        self._listening = threading.Thread(target=self._listen, name=f"{name}-listen", daemon=True)
+        self._listening.start()
+        threading.Thread(target=self._wait, name=f"{name}-wait", daemon=True).start()
+
+    def __str__(self) -> str:
+        return f"worker {self.plan.worker.number} (OS process {self.os_pid})"
+
+    @property
+    def os_pid(self) -> int:
+        """The number by which the operating system knows it."""
+        return self._process.pid or 0
+
+    def stop(self) -> None:
+        """Have it drain, and end."""
+        if self.state in (STARTING, READY):
+            self.state = LEAVING
+            self.was_told_to_stop = True
+            self._line.tell("stop")
+
+    def hang_up(self) -> None:
+        """Have it end, for its parent does; from any thread, and without a loop."""
+        self._line.tell("stop")
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+
+    # Threads
+
+    def _listen(self) -> None:
+        for message in self._line:
+            if message.get("kind") == "log":
+                self._log(message)
+            else:
+                self._post(self._told, message)
+
+    def _wait(self) -> None:
+        process = self._process
+        process.join()
+        until = clock.now() + _REAPED
+        while process.exitcode is None and clock.now() < until:  # another thread has reaped it
+            threading.Event().wait(0.001)
+        self._listening.join(_REAPED)  # its last words; a child of its own may keep the pipe open
+        self._post(self._end, process.exitcode)
+
+    def _post(self, call: Callable[..., Any], *args: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call, *args)
+        except RuntimeError:  # the loop has ended before its worker
+            return
+
+    def _log(self, message: dict[str, Any]) -> None:
+        """Log what a worker has logged, as if it had happened here."""
+        logger = logging.getLogger(str(message.get("name", "")))
+        level = message.get("level")
+        if not isinstance(level, int) or not logger.isEnabledFor(level):
+            return
+        where, line = str(message.get("file", "")), message.get("line", 0)
+        text = f"[worker {self.plan.worker.number}] {message.get('text', '')}"
+        record = logger.makeRecord(logger.name, level, where, int(line), text, (), None)
+        record.processName, record.process = self._process.name, self.os_pid
+        record.exc_text = str(message.get("traceback") or "") or None
+        created = message.get("created")
+        if isinstance(created, float):
+            record.created = created
+        logger.handle(record)
+
+    # On the loop
+
+    def _told(self, message: dict[str, Any]) -> None:
+        self.heard = clock.now()
+        kind = message.get("kind")
+        if kind == "ready" and self.state == STARTING:
+            self.state = READY
+            self.address = (str(message.get("ip")), int(message.get("port", 0)))
+            _settle(self.ready, None)
+        elif kind == "beat":
+            self.is_stuck = False
+            self.counts = message.get("counts", {})
+        elif kind == "failed":
+            why = message.get("traceback") or message.get("why")
+            self._failure = Failure(str(why).strip(), bool(message.get("is_port_taken")))
+        elif kind == "stuck":
+            self.alarm(float(message.get("seconds", 0)), str(message.get("stack", "")))
+
+    def alarm(self, seconds: float, stack: str = "") -> None:
+        """Say that it does not get on; once until it does."""
+        if not self.is_stuck and self.state == READY:
+            self.is_stuck = True
+            # Shown as the text of an error, the only one that may have several lines.
+            where = RuntimeError(stack) if stack else None
+            log.error(
+                "%s is stuck: its loop has not turned for %s s",
+                self,
+                f"{seconds:.1f}",
+                exc_info=where,
+            )
+
+    def _end(self, status: int | None) -> None:
+        self.state = ENDED
+        self._line.close(0)
+        failure = self._failure or Failure(f"it ended with {told(status)} before it was ready")
+        _settle(self.ready, failure)
+        if not self.over.done():
+            self.over.set_result(1 if status is None else status)
+        self._has_ended(self)
+
+
+def told(status: int | None) -> str:
+    """An exit status in words."""
+    if status is None:
+        return "a status that is not known"
+    if status < 0:
+        try:
+            return f"signal {signal.Signals(-status).name}"
+        except ValueError:
+            return f"signal {-status}"
+    return f"status {status}"
+
+
+def _settle(future: asyncio.Future[Failure | None], failure: Failure | None) -> None:
+    if not future.done():
+        future.set_result(failure)
+
+
+def hang_up_all(members: Iterable[Member]) -> None:
+    """Have all end, for the program does."""
+    for member in list(members):
+        member.hang_up()
+
+
+def kill_all(members: Iterable[Member]) -> None:
+    """End all at once."""
+    for member in list(members):
+        member.kill()
