@@ -21,7 +21,7 @@ __all__ = ["NoMember", "Pool", "Route", "choose_by_key"]
 
 Answer = TypeVar("Answer")
 
-Route = Literal["first", "random", "round_robin", "least"]
+Route = Literal["first", "random", "round_robin", "least", "key"]
 Key = str | bytes | int
 
 _AVOIDED = 1.0  # seconds in which others are asked rather than one that takes nothing
@@ -73,8 +73,8 @@ class Pool:
         context: asks.
         members: the pids; or a callable that returns them, and is called for each message.
         route: which member is next: ``"first"`` of them in their order; one at ``"random"``; all
-            in turn, ``"round_robin"``; or that with the fewest asks of this pool under way,
-            ``"least"``.
+            in turn, ``"round_robin"``; that with the fewest asks of this pool under way,
+            ``"least"``; or, ``"key"``, that of the key, which each ask has to have then.
         name: of the pool, for the texts of errors.
 
     Raises:
@@ -91,7 +91,7 @@ class Pool:
     ) -> None:
         if route not in get_args(Route):
             choices = ", ".join(map(repr, get_args(Route)))
-            raise ValueError(f"route={route!r} must be one of {choices}; key= is given to ask")
+            raise ValueError(f"route={route!r} must be one of {choices}")
         self.name = name
         self._context = context
         self._route = route
@@ -148,6 +148,7 @@ class Pool:
             NoMember: there was none in that time.
             TypeError, ValueError: an argument cannot be used.
         """
+        self._check_key(key)
         seconds = self._seconds(timeout)
         return await self._pick(key, asyncio.get_running_loop().time() + seconds, seconds)
 
@@ -214,6 +215,7 @@ class Pool:
             ContextStopped: the context was stopped.
             TypeError, ValueError, MissingPackage: as of ``Context.ask``.
         """
+        self._check_key(key)
         seconds = self._seconds(timeout)
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
@@ -238,6 +240,10 @@ class Pool:
                 raise
             finally:
                 self._count(pid, -1)
+
+    def _check_key(self, key: Key | None) -> None:
+        if key is None and self._route == "key":
+            raise ValueError(f"{self!r} chooses by key: give key= with each ask")
 
     def _seconds(self, timeout: float | None) -> float:
         if timeout is None:

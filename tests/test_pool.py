@@ -83,6 +83,7 @@ def test_routes() -> None:
         assert len(spread) == 4
         assert min(spread) > 50
         assert await counted(Pool(context, pids(4), "first"), 8, key="k") == [8]
+        assert await counted(Pool(context, pids(4), "key"), 8, key="k") == [8]
 
     simulate(scenario)
 
@@ -236,6 +237,7 @@ def test_an_older_compactor_is_told_in_words_that_it_knows(
         (lambda c: asyncio.run(Pool(c, pids(1)).ask("work", timeout=-1)), ValueError, "above 0"),
         (lambda c: asyncio.run(Pool(c).pick(timeout=0)), ValueError, "above 0"),
         (lambda c: choose_by_key([], "k"), ValueError, "empty"),
+        (lambda c: asyncio.run(Pool(c, pids(2), "key").ask("work")), ValueError, "give key= with"),
     ],
 )
 def test_bad_input(call: Any, error: type[Exception], match: str) -> None:

@@ -16,6 +16,7 @@ import pytest
 from compactor import Context, Process
 from compactor.cluster import Cluster, MemoryServer
 from tests.actors import TIMEOUT, spawned
+from tests.cli.running import command
 from tests.ports import own_port
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals are POSIX's")
@@ -58,6 +59,8 @@ def test_workers_are_served_registered_and_end_well() -> None:
                 page = f"http://127.0.0.1:{parent}/workers/status.json"
                 shown = await asyncio.to_thread(lambda: urllib.request.urlopen(page).read())
                 assert json.loads(shown)["workers"][0]["address"] == f"127.0.0.1:{first}"
+                done = await asyncio.to_thread(command, "ps", f"127.0.0.1:{parent}")
+                assert f"  worker 0, 127.0.0.1:{first}  part" in done.output
                 program.send_signal(signal.SIGTERM)
                 assert await asyncio.to_thread(program.wait, TIMEOUT) == 0
                 assert "stopping" in program.stderr.read()

@@ -13,6 +13,7 @@ from compactor.cli.http_client import HttpClient
 from compactor.cli.output import json_option, number, print_json, print_table
 from compactor.cli.snapshot import Row, look, rows
 from compactor.cli.targets import Target, context, context_of_environment
+from compactor.cli.worker_tree import with_workers
 
 _COLUMNS = {
     "WAITING": "waiting",
@@ -31,7 +32,7 @@ _INTERNAL = "__"  # how the ids of libprocess's own processes begin
         "List processes.\n\n"
         "Those of each CONTEXT, by default of the one that LIBPROCESS_IP and LIBPROCESS_PORT tell: "
         "the events in their mailboxes, and what they have handled. C++ tells no more than the "
-        "events."
+        "events. The workers of a context are listed below it."
     )
 )
 @click.argument("contexts", metavar="[CONTEXT...]", nargs=-1, type=context)
@@ -49,28 +50,28 @@ def ps(
     contexts: tuple[Target, ...], shows_all: bool, interval: float, access: Access, as_json: bool
 ) -> None:
     client = HttpClient(access)
-    found: list[tuple[Target, list[Row]]] = []
+    found: list[tuple[str, Target, list[Row]]] = []
     faults: list[Fault] = []
-    for target in contexts or (context_of_environment(),):
+    for target, name in with_workers(client, contexts or (context_of_environment(),)):
         try:
-            found.append((target, _rows(client, target, interval)))
+            found.append((name, target, _rows(client, target, interval)))
         except Fault as fault:  # of one of them; the others are shown
             faults.append(fault)
     if not shows_all:
         found = [
-            (target, [row for row in listed if not row.id.startswith(_INTERNAL)])
-            for target, listed in found
+            (name, target, [row for row in listed if not row.id.startswith(_INTERNAL)])
+            for name, target, listed in found
         ]
     if as_json:
         print_json(
             [
                 {"context": target.host, **dataclasses.asdict(row)}
-                for target, listed in found
+                for _, target, listed in found
                 for row in listed
             ]
         )
     elif found:
-        _print(found)
+        _print([(name, listed) for name, _, listed in found])
     for one in faults:
         one.show()
     if faults:
@@ -88,11 +89,11 @@ def _rows(client: HttpClient, target: Target, interval: float) -> list[Row]:
     return sorted(rows(now, before), key=lambda row: row.id)
 
 
-def _print(found: list[tuple[Target, list[Row]]]) -> None:
+def _print(found: list[tuple[str, list[Row]]]) -> None:
     columns: dict[str, list[str]] = {name: [] for name in ("CONTEXT", "ID", *_COLUMNS)}
-    for target, listed in found:
+    for place, listed in found:
         for row in listed:
-            columns["CONTEXT"].append(target.host)
+            columns["CONTEXT"].append(place)
             columns["ID"].append(row.id)
             for name, attribute in _COLUMNS.items():
                 columns[name].append(number(getattr(row, attribute)))
