@@ -45,7 +45,7 @@ def _help(request: Request, owner: Any) -> Response:
     is_markdown = request.headers.get("User-Agent", "").startswith(_IN_TERMINALS)
     if not id_:
         form = _json_index if is_json else _markdown_index if is_markdown else _html_index
-        parts = form(owner, request.peer[0])
+        parts = form(owner)
     else:
         known = _Known(owner, id_)
         if not known.exists:
@@ -175,6 +175,11 @@ def _joined(texts: Iterable[str]) -> Iterator[str]:
         yield f",{text}" if number else text
 
 
+def _alive(owner: Any) -> list[str]:
+    alive: list[str] = owner.pages.endpoints().crowd.ids(owner.registry.live)
+    return alive
+
+
 def _ids(owner: Any, alive: list[str]) -> Iterator[str]:
     """The ids of all that there is help for; empty ones are steps without a result."""
     live = owner.registry.live
@@ -189,37 +194,35 @@ def _ids(owner: Any, alive: list[str]) -> Iterator[str]:
             yield id_ if table.routes or table.messages else ""
 
 
-def _json_index(owner: Any, reader: str) -> Iterator[str]:
+def _json_index(owner: Any) -> Iterator[str]:
     yield '{"processes":['
     before = ""
-    with owner.pages.endpoints().crowd.ids(owner.registry.live, reader) as alive:
-        for id_ in _ids(owner, alive):
-            known = _Known(owner, id_) if id_ else None
-            if known is None or not known.exists:
-                yield ""
-                continue
-            yield before
-            yield from known.as_json()
-            before = ","
+    for id_ in _ids(owner, _alive(owner)):
+        known = _Known(owner, id_) if id_ else None
+        if known is None or not known.exists:
+            yield ""
+            continue
+        yield before
+        yield from known.as_json()
+        before = ","
     yield "]}"
 
 
-def _markdown_index(owner: Any, reader: str) -> Iterator[str]:
+def _markdown_index(owner: Any) -> Iterator[str]:
     yield "## HELP\n"
-    with owner.pages.endpoints().crowd.ids(owner.registry.live, reader) as alive:
-        yield from (f"> [/{id_}][{id_}]\n" if id_ else "" for id_ in _ids(owner, alive))
-        yield "\n"
-        yield from (f"[{id_}]: help/{id_}\n" if id_ else "" for id_ in _ids(owner, alive))
+    alive = _alive(owner)
+    yield from (f"> [/{id_}][{id_}]\n" if id_ else "" for id_ in _ids(owner, alive))
+    yield "\n"
+    yield from (f"[{id_}]: help/{id_}\n" if id_ else "" for id_ in _ids(owner, alive))
 
 
-def _html_index(owner: Any, reader: str) -> Iterator[str]:
+def _html_index(owner: Any) -> Iterator[str]:
     prefix = owner.settings.endpoints_prefix
     yield _HEAD.format(title="Help")
     yield "<ul>\n"
-    with owner.pages.endpoints().crowd.ids(owner.registry.live, reader) as alive:
-        for id_ in _ids(owner, alive):
-            link = f"{prefix}/help/{quote(id_, safe='')}"
-            yield f'<li><a href="{link}">/{escape(id_)}</a></li>\n' if id_ else ""
+    for id_ in _ids(owner, _alive(owner)):
+        link = f"{prefix}/help/{quote(id_, safe='')}"
+        yield f'<li><a href="{link}">/{escape(id_)}</a></li>\n' if id_ else ""
     yield "</ul>\n" + _END
 
 

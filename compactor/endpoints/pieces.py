@@ -8,9 +8,8 @@ no faster than its client reads.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+import weakref
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from compactor.actor.run_queue import TURN_SECONDS
@@ -29,49 +28,60 @@ IN_ONE = 64 * 1024
 _SLICE_SECONDS = TURN_SECONDS / 2
 _CHECK_EVERY = 16  # parts between two looks at the clock
 _FRESH_SECONDS = 1.0  # how old a list may be of those who live
-_MOST_READERS = 16  # answers under way that keep such a list, each maybe a list of its own
+_MOST_READERS = 16  # answers in several pieces under way, each maybe with a list of its own
 _MOST_OF_ONE_IP = 4
 
 
+class _Ids(list[str]):
+    """Some ids, as long as somebody needs them."""
+
+    __slots__ = ("__weakref__",)
+
+
 class Crowd:
-    """Who lives on a context, as the answers see it that take many turns.
+    """What all long answers of a context share.
+
+    Args:
+        patience: seconds after which one that is still under way makes room for others.
 
     Attributes:
         turns: held by the answer that has its slice of a turn.
+        readers: the answers under way that are longer than one piece, the oldest first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float) -> None:
         self.turns = asyncio.Lock()
-        self._readers: Counter[str] = Counter()
-        self._ids: list[str] = []
+        self.readers: dict[Slices, str] = {}  # with the IP address of the client
+        self._patience = patience
+        self._ids: weakref.ref[_Ids] | None = None
         self._listed = 0.0
 
-    @contextmanager
-    def ids(self, live: dict[str, Any], reader: str) -> Iterator[list[str]]:
-        """The ids of all that lived a moment ago, for one answer.
+    def ids(self, live: Mapping[str, Any]) -> list[str]:
+        """The ids of all that lived a moment ago: one list for all who ask in that time."""
+        found = None if self._ids is None else self._ids()
+        now = clock.now()
+        if found is None or not self._listed <= now < self._listed + _FRESH_SECONDS:
+            found = _Ids(live)
+            self._ids, self._listed = weakref.ref(found), now
+        return found
 
-        Args:
-            reader: the IP address of the client.
+    def admit(self, reader: Slices, ip: str) -> None:
+        """Let an answer go on that is longer than one piece.
 
         Raises:
-            RemoteProtocolError: too many such answers are under way; answered with 503.
+            RemoteProtocolError: there are too many of those; answered with 503.
         """
-        if self._readers[reader] >= _MOST_OF_ONE_IP or self._readers.total() >= _MOST_READERS:
-            raise RemoteProtocolError(
-                "too many clients read long answers right now; ask again in a moment", 503
-            )
-        now = clock.now()
-        if not self._ids or not self._listed <= now < self._listed + _FRESH_SECONDS:
-            self._ids, self._listed = list(live), now
-        self._readers[reader] += 1
-        try:
-            yield self._ids
-        finally:
-            self._readers[reader] -= 1
-            if self._readers[reader] <= 0:
-                del self._readers[reader]
-            if not self._readers:
-                self._ids = []
+        rivals = [one for one, its_ip in self.readers.items() if its_ip == ip]
+        if len(rivals) < _MOST_OF_ONE_IP:
+            rivals = list(self.readers) if len(self.readers) >= _MOST_READERS else []
+        if rivals:
+            oldest = rivals[0]
+            if clock.now() - oldest.began < self._patience:
+                raise RemoteProtocolError(
+                    "too many clients read long answers right now; ask again in a moment", 503
+                )
+            oldest.close()
+        self.readers[reader] = ip
 
 
 class InPieces(Late):
@@ -83,24 +93,26 @@ class InPieces(Late):
         content_type, headers: of the answer.
     """
 
-    __slots__ = ("_parts", "_turns")
+    __slots__ = ("_crowd", "_parts")
 
     def __init__(
         self, owner: Any, parts: Iterator[str], content_type: str, headers: Given | None
     ) -> None:
         super().__init__(b"", 200, content_type, headers)
-        self._turns: asyncio.Lock = owner.pages.endpoints().crowd.turns
+        self._crowd: Crowd = owner.pages.endpoints().crowd
         self._parts = parts
 
     async def begun(self, request: Any, place: Place) -> Response:
         """What fits in one piece, or the first of several."""
-        source = _Slices(self._parts, self._turns, str(request))
+        source = Slices(self._parts, self._crowd, str(request))
         first: list[bytes] = []
         size = 0
         try:
             while size <= IN_ONE and not source.is_over:
                 first.append(await source.slice())
                 size += len(first[-1])
+            if not source.is_over:
+                self._crowd.admit(source, request.peer[0])
         except BaseException:
             source.close()
             raise
@@ -114,16 +126,18 @@ class InPieces(Late):
         return streamed
 
 
-class _Slices:
+class Slices:
     """The pieces of an answer, each made in a slice of a turn."""
 
     length: int | None = None
     ends_with_client: bool = False
 
-    def __init__(self, parts: Iterator[str], turns: asyncio.Lock, what: str) -> None:
+    def __init__(self, parts: Iterator[str], crowd: Crowd, what: str) -> None:
         self.is_over = False
+        self.began = clock.now()
+        self._is_closed = False
         self._parts = parts
-        self._turns = turns
+        self._crowd = crowd
         self._what = what
 
     async def next(self) -> bytes | None:
@@ -132,23 +146,30 @@ class _Slices:
             return None
         try:
             return await self.slice()
+        except StreamEnded:
+            raise
         except Exception as error:
             log.error("the answer to %s cannot be completed", self._what, exc_info=error)
             raise StreamEnded(f"it has failed: {type(error).__name__}") from None
 
     async def slice(self) -> bytes:
         """As many parts as can be made in a slice, once it is the turn of this answer."""
-        async with self._turns:
+        async with self._crowd.turns:
             await asyncio.sleep(0)  # others have theirs, and sockets
+            if self._is_closed:
+                raise StreamEnded("it was read too slowly, and others wait for theirs")
             return self._make()
 
     def _make(self) -> bytes:
         made, self.is_over = _slice_of(self._parts)
+        if self.is_over:
+            self._crowd.readers.pop(self, None)
         return "".join(made).encode("utf-8", "replace")
 
     def close(self) -> None:
         """No more are wanted."""
-        self.is_over = True
+        self._crowd.readers.pop(self, None)
+        self._is_closed = True
         close = getattr(self._parts, "close", None)
         if close is not None:
             close()

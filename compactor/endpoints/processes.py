@@ -26,25 +26,24 @@ MOST_BYTES = 1024
 
 def _processes(request: Request, owner: Any) -> Response:
     shows_all = is_from_here(request) or getattr(request, "principal", None) is not None
-    return in_pieces(owner, _parts(owner, request.peer[0], shows_all), JSON)
+    return in_pieces(owner, _parts(owner, shows_all), JSON)
 
 
-def _parts(owner: Any, reader: str, shows_all: bool) -> Iterator[str]:
+def _parts(owner: Any, shows_all: bool) -> Iterator[str]:
     """The answer, part by part."""
     live = owner.registry.live
-    with owner.pages.endpoints().crowd.ids(live, reader) as ids:
-        before = "["
-        for id_ in ids:
-            mailbox = live.get(id_)
-            if mailbox is None:
-                yield ""
-                continue
-            if not mailbox.queue:
-                yield f'{before}{{"events":[],"id":{to_sorted_json(id_)}}}'
-            else:
-                yield before
-                yield from _busy(mailbox, shows_all)
-            before = ","
+    before = "["
+    for id_ in owner.pages.endpoints().crowd.ids(live):
+        mailbox = live.get(id_)
+        if mailbox is None:
+            yield ""
+            continue
+        if not mailbox.queue:
+            yield f'{before}{{"events":[],"id":{to_sorted_json(id_)}}}'
+        else:
+            yield before
+            yield from _busy(mailbox, shows_all)
+        before = ","
     yield "[]" if before == "[" else "]"
 
 

@@ -62,7 +62,7 @@ class Endpoints:
 
     def __init__(self, owner: Any) -> None:
         self.all: list[Endpoint] = []
-        self.crowd = Crowd()
+        self.crowd = Crowd(owner.settings.unread_timeout)
         self.kept: dict[str, Any] = {}
         self.closing: list[Callable[[], None]] = []
         self.access = Access(owner.ip, owner.settings, owner.metrics)

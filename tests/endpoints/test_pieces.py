@@ -17,8 +17,9 @@ from compactor import Context, Process, Request
 from compactor.actor.run_queue import TURN_SECONDS
 from compactor.endpoints import pieces
 from compactor.endpoints.endpoint import Endpoint
-from compactor.endpoints.pieces import IN_ONE, Crowd, in_pieces, work
+from compactor.endpoints.pieces import IN_ONE, Crowd, Slices, in_pieces, work
 from compactor.errors import RemoteProtocolError
+from compactor.http.streams import StreamEnded
 from compactor.system import clock
 from tests.actors import TIMEOUT
 from tests.endpoints.asking import fetch
@@ -88,40 +89,55 @@ def test_a_hundred_at_a_time_have_one_slice_in_a_turn(steady: list[float]) -> No
     assert most <= TURN_SECONDS / 2 / STEP_SECONDS * 16 + 16
 
 
-def test_readers_of_long_answers_are_counted_by_address() -> None:
-    crowd, live = Crowd(), {"a": None}
+class Reader(Slices):
+    """An answer that is under way."""
 
-    def read(number: int) -> contextlib.AbstractContextManager[list[str]]:
-        return crowd.ids(live, f"192.0.2.{number}")
-
-    with contextlib.ExitStack() as others:
-        with contextlib.ExitStack() as reading:
-            lists = [reading.enter_context(read(1)) for _ in range(4)]
-            with pytest.raises(RemoteProtocolError, match="too many clients") as caught:
-                reading.enter_context(read(1))
-            assert caught.value.status == 503
-            lists += [others.enter_context(read(number)) for number in range(2, 14)]
-            assert all(one is lists[0] for one in lists)
-            with pytest.raises(RemoteProtocolError):
-                others.enter_context(read(15))
-        others.enter_context(read(15))
-        others.enter_context(read(1))
+    def __init__(self, crowd: Crowd) -> None:
+        super().__init__(iter(()), crowd, "")
 
 
-def test_a_list_is_made_anew_when_it_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_answers_are_counted_by_address(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(clock, "now", lambda: now[0])
-    crowd, live = Crowd(), {"a": None}
-    with crowd.ids(live, "") as first:
-        live["b"] = None
-        with crowd.ids(live, "") as second:
-            assert second is first
-        now[0] += 1.5
-        with crowd.ids(live, "") as third:
-            assert third == ["a", "b"]
-    del live["a"]
-    with crowd.ids(live, "") as fourth:  # nobody has read the last one any more
-        assert fourth == ["b"]
+    crowd = Crowd(patience=60.0)
+    readers = [Reader(crowd) for _ in range(20)]
+
+    def admit(number: int, address: int) -> None:
+        crowd.admit(readers[number], f"192.0.2.{address}")
+
+    for number in range(4):
+        admit(number, 1)
+    with pytest.raises(RemoteProtocolError, match="too many clients") as caught:
+        admit(4, 1)
+    assert caught.value.status == 503
+    for number in range(5, 17):
+        admit(number, number)
+    with pytest.raises(RemoteProtocolError):
+        admit(17, 17)
+
+    readers[5].close()
+    admit(17, 17)
+    now[0] += 61.0
+    admit(18, 18)  # in the place of the oldest
+    assert readers[0] not in crowd.readers
+    admit(19, 17)
+    assert list(crowd.readers) == [*readers[2:4], *readers[6:20]]
+    with pytest.raises(StreamEnded, match="read too slowly"):
+        asyncio.run(readers[0].next())
+
+
+def test_a_list_of_ids_is_shared_while_it_is_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(clock, "now", lambda: now[0])
+    crowd, live = Crowd(60.0), {"a": None}
+    first = crowd.ids(live)
+    live["b"] = None
+    assert crowd.ids(live) is first
+    now[0] += 1.5
+    second = crowd.ids(live)
+    assert (first, second) == (["a"], ["a", "b"])
+    del live["a"], second
+    assert crowd.ids(live) == ["b"]  # nobody has needed the last one any more
 
 
 @pytest.fixture
@@ -217,6 +233,23 @@ def test_a_client_that_does_not_read_has_nothing_made(serve: Serve) -> None:
         assert fetch(context, "/version").status == 200
         assert not closed
     until(lambda: closed == [True])
+
+
+def test_short_answers_are_there_while_long_ones_are_not_read(serve: Serve) -> None:
+    context = serve(lambda: iter(["x" * 1000] * 100_000))
+    request = b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n"
+    found = context._runtime.pages.endpoints()
+    assert found is not None
+    with contextlib.ExitStack() as slow:
+        for _ in range(4):
+            sock = socket.create_connection((context.ip, context.port), timeout=TIMEOUT)
+            slow.enter_context(sock).sendall(request)
+        until(lambda: len(found.crowd.readers) == 4)
+        assert fetch(context, "/long").status == 503
+        for path in ("/__processes__", "/help", "/health"):
+            assert fetch(context, path).status == 200
+    until(lambda: not found.crowd.readers)
+    assert fetch(context, "/long").status == 200
 
 
 def until(holds: Callable[[], bool]) -> None:
