@@ -99,7 +99,7 @@ class Group:
         for id_ in self._linked.keys() - there:
             self._linked.pop(id_).unlink()
         self._foreign &= there
-        for record in sorted(records, key=lambda record: record.order):
+        for record in records:
             if record.id not in self._linked and record.id not in self._foreign:
                 self._add(record)
         self._show()
@@ -150,9 +150,9 @@ class Group:
         self._show()
 
     def _show(self) -> None:
-        shown = tuple(
-            (each.order, each.member) for each in self._linked.values() if not each.is_gone
-        )
+        there = [each for each in self._linked.values() if not each.is_gone]
+        there.sort(key=lambda each: each.order)
+        shown = tuple((each.order, each.member) for each in there)
         if shown == self.shown and self.version:
             return
         self.shown = shown

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from compactor import PID, Context, Process
+from compactor import Context, Process
 from compactor.cluster import Cluster, ClusterUnreachable
 from compactor.cluster.conformance import KnownNamesConformance
 from compactor.cluster.engines import static
@@ -122,15 +122,5 @@ def test_a_file_that_cannot_be_used_at_the_start_is_an_error(
                 async with Cluster(f"static://{file}", context, timeout=0.05):
                     pass
             assert why in str(refused.value)
-
-    asyncio.run(run())
-
-
-def test_pids_in_a_url_name_their_processes(context: Context) -> None:
-    async def run() -> None:
-        url = "static://orders@192.0.2.1:5050,orders@192.0.2.2:5050,billing@192.0.2.3:5050"
-        async with Cluster(url, context) as cluster:
-            assert await cluster.find("billing") == PID("192.0.2.3", 5050, "billing")
-            assert len(await cluster.watch("orders").__anext__()) == 2
 
     asyncio.run(run())

@@ -45,6 +45,10 @@ def test_no_text_shows_the_password() -> None:
         ("zk://[::1/shop", "is no IPv6 address and port"),
         ("zk://:secret@zk1/shop", "no user before the @"),
         ("memory://host/shop", "needs the port"),
+        ("dns+srv://", "it is dns+srv://domain"),
+        ("dns+srv://shop.example:53", "it is dns+srv://domain"),
+        ("dns+srv://ns.example/shop.example", "does not appear to be an IPv4 or IPv6 address"),
+        ("dns+srv://10.0.0.1/a..b", "label"),
         ("zk:///shop", "it names no host, as zk://host:2181/shop does"),
         ("zk://zk1:2181/", "root"),
         ("memory://a:1,b:1/shop", "one host at most"),
@@ -84,13 +88,17 @@ def test_a_name_that_some_engine_cannot_hold_is_refused(name: str) -> None:
         check_name(name)
 
 
-@pytest.mark.parametrize(("url", "extra"), [("zk://zk1/shop", "zookeeper")])
+@pytest.mark.parametrize(
+    ("url", "extra"), [("zk://zk1/shop", "zookeeper"), ("dns+srv://shop.example", "dns")]
+)
 def test_a_missing_package_is_named_with_its_extra(
     url: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("kazoo",)]:
+    hidden = {"kazoo", "dns"}
+    for name in [name for name in sys.modules if name.partition(".")[0] in hidden]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "kazoo", None)
+    for name in hidden:
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingPackage, match=rf"pip install 'compactor\[{extra}\]'"):
         Cluster(url, None)  # type: ignore[arg-type]
 

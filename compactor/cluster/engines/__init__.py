@@ -34,7 +34,11 @@ def of_url(text: str, context: Context) -> tuple[Make, str]:
         from compactor.cluster.engines.zookeeper import ZooKeeperEngine
 
         return lambda: ZooKeeperEngine(url), url.text
+    if url.scheme == "dns+srv":
+        from compactor.cluster.engines.dns import DnsEngine
+
+        return lambda: DnsEngine(url), url.text
     raise ValueError(
-        f"{url.text!r} is no URL of a cluster: its scheme must be zk, memory or static, "
+        f"{url.text!r} is no URL of a cluster: its scheme must be zk, dns+srv, memory or static, "
         f"got {url.scheme!r}"
     )
