@@ -37,7 +37,8 @@ sys.dont_write_bytecode = False
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 KEPT_TOGETHER = {
-    "tests/cluster/test_zookeeper.py",  # they share servers
+    "tests/cluster/test_nats.py",  # they share servers
+    "tests/cluster/test_zookeeper.py",
     "tests/mesos/test_zookeeper.py",
     "tests/test_build.py",
     "tests/test_errors_page.py",

@@ -26,7 +26,7 @@ class Lease:
         self.why = ""
         self._until = sent + seconds
         self._lock = Lock()
-        self._told: list[Callable[[str], object]] = []
+        self._told: dict[object, Callable[[str], object]] = {}
         self._is_told = False
 
     @property
@@ -60,8 +60,8 @@ class Lease:
         with self._lock:
             self.why = self.why or why
         self._is_told = True
-        told, self._told = self._told, []
-        for tell in told:
+        told, self._told = self._told, {}
+        for tell in told.values():
             tell(self.why)
 
     def on_lost(self, tell: Callable[[str], object]) -> Callable[[], None]:
@@ -73,10 +73,10 @@ class Lease:
         if self._is_told:
             tell(self.why)
             return lambda: None
-        self._told.append(tell)
+        key = object()
+        self._told[key] = tell
 
         def forget() -> None:
-            if tell in self._told:
-                self._told.remove(tell)
+            self._told.pop(key, None)
 
         return forget

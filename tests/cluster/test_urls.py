@@ -49,6 +49,11 @@ def test_no_text_shows_the_password() -> None:
         ("dns+srv://shop.example:53", "it is dns+srv://domain"),
         ("dns+srv://ns.example/shop.example", "does not appear to be an IPv4 or IPv6 address"),
         ("dns+srv://10.0.0.1/a..b", "label"),
+        ("nats:///shop", "it names no host, as nats://host:4222/shop does"),
+        ("nats://n1/", "root"),
+        ("nats://n1/shop/floor", "its path is the name of a bucket"),
+        ("nats://n1/a.b", "its path is the name of a bucket"),
+        ("nats://n1/shop?replicas=0", "replicas is from 1 to 5"),
         ("zk:///shop", "it names no host, as zk://host:2181/shop does"),
         ("zk://zk1:2181/", "root"),
         ("memory://a:1,b:1/shop", "one host at most"),
@@ -89,12 +94,13 @@ def test_a_name_that_some_engine_cannot_hold_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "extra"), [("zk://zk1/shop", "zookeeper"), ("dns+srv://shop.example", "dns")]
+    ("url", "extra"),
+    [("zk://zk1/shop", "zookeeper"), ("dns+srv://shop.example", "dns"), ("nats://n1/shop", "nats")],
 )
 def test_a_missing_package_is_named_with_its_extra(
     url: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hidden = {"kazoo", "dns"}
+    hidden = {"kazoo", "dns", "nats"}
     for name in [name for name in sys.modules if name.partition(".")[0] in hidden]:
         monkeypatch.delitem(sys.modules, name)
     for name in hidden:

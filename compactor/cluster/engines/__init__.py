@@ -38,7 +38,11 @@ def of_url(text: str, context: Context) -> tuple[Make, str]:
         from compactor.cluster.engines.dns import DnsEngine
 
         return lambda: DnsEngine(url), url.text
+    if url.scheme == "nats":
+        from compactor.cluster.engines.nats import NatsEngine
+
+        return lambda: NatsEngine(url), url.text
     raise ValueError(
-        f"{url.text!r} is no URL of a cluster: its scheme must be zk, dns+srv, memory or static, "
-        f"got {url.scheme!r}"
+        f"{url.text!r} is no URL of a cluster: its scheme must be zk, nats, dns+srv, memory or "
+        f"static, got {url.scheme!r}"
     )

@@ -1,0 +1,127 @@
+"""NATS: the conformance suite, and faults, on real servers."""
+
+# ruff: noqa: SIM117
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from compactor import PID, Context, Process
+from compactor.cluster import Cluster, ClusterRefused, LeadershipLost
+from compactor.cluster.conformance import ClusterConformance
+from compactor.cluster.engines import nats as engine
+from tests.cluster.nats_servers import NatsCluster, nats
+from tests.ports import own_port
+
+library = pytest.importorskip("nats", reason="nats:// needs nats-py")
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsCluster]:
+    """One server."""
+    with nats(tmp_path_factory.mktemp("nats")) as cluster:
+        yield cluster
+
+
+@contextlib.asynccontextmanager
+async def entered(url: str, **kw: Any) -> AsyncIterator[tuple[Cluster, PID]]:
+    async with Context(ip="127.0.0.1", port=own_port()) as context:
+        pid = context.spawn(Process("worker"))
+        async with Cluster(url, context, **kw) as cluster:
+            yield cluster, pid
+
+
+class TestNats(ClusterConformance):
+    session = 1.0
+    granularity = 1.0
+
+    @pytest.fixture(autouse=True)
+    def _server(self, one: NatsCluster) -> None:
+        self.server = one
+
+    def url(self) -> str:
+        return self.server.url("/" + self.fresh())
+
+    def context(self) -> Context:
+        return Context(ip="127.0.0.1", port=own_port())
+
+
+def test_the_session_is_the_ttl_of_the_bucket(one: NatsCluster) -> None:
+    """Whoever has made that has decided."""
+
+    async def run() -> None:
+        for asked in (3, 7):
+            async with entered(one.url("/ttl"), session=asked) as (cluster, _):
+                assert cluster.session == 3
+
+    asyncio.run(run())
+
+
+def test_a_bucket_of_somebody_else_is_left_alone(one: NatsCluster) -> None:
+    async def run() -> None:
+        client = await library.connect(one.url("").replace("nats://", ""))
+        await client.jetstream().create_key_value(bucket="foreign")
+        with pytest.raises(ClusterRefused, match="without a TTL"):
+            async with entered(one.url("/foreign")):
+                pass
+        await client.close()
+
+    asyncio.run(run())
+
+
+def test_an_old_server_is_refused(one: NatsCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_LEAST_VERSION", (99, 0))
+
+    async def run() -> None:
+        with pytest.raises(ClusterRefused, match=r"it needs 2\.11 or newer"):
+            async with entered(one.url("/old")):
+                pass
+
+    asyncio.run(run())
+
+
+def test_a_server_that_is_killed_and_comes_back_ends_no_session(one: NatsCluster) -> None:
+    async def run() -> None:
+        async with entered(one.url("/killed"), session=10) as (cluster, pid):
+            async with cluster.register("orders", pid) as registration:
+                first = registration.id
+                async with cluster.lead("boss", pid) as term:
+                    one.servers[0].kill()
+                    one.start()
+                    session = cluster._sessions.now
+                    assert session is not None
+                    for _ in range(100):
+                        with contextlib.suppress(Exception):
+                            await session.engine.renew()
+                            break
+                        await asyncio.sleep(0.1)
+                    assert term.valid
+                assert registration.id == first
+
+    asyncio.run(run())
+
+
+def test_a_quorum_that_is_lost_ends_leadership_and_one_that_is_back_gives_it(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    async def run(three: NatsCluster) -> None:
+        url = three.url("/quorum?replicas=3")
+        async with entered(url, session=2, timeout=30) as (cluster, pid):
+            async with cluster.register("orders", pid):
+                with pytest.raises(LeadershipLost):
+                    async with cluster.lead("boss", pid) as term:
+                        for server in three.servers[:2]:
+                            server.kill()
+                        await asyncio.sleep(30)
+                assert not term.valid
+                three.start()
+                async with cluster.lead("boss", pid) as again:
+                    assert again > term
+                assert await cluster.find("orders", timeout=30) == pid
+
+    with nats(tmp_path_factory.mktemp("three"), 3) as three:
+        asyncio.run(run(three))
