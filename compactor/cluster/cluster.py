@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
+from weakref import WeakSet
 
 from compactor.cluster import engines
 from compactor.cluster.engine import LEAD, NAMES, REGISTER, Engine
@@ -80,6 +81,8 @@ class Cluster:
         self._groups: dict[tuple[str, str], Group] = {}
         self._names: dict[str, Group] = {}  # the same, of names alone
         self._candidates: set[str] = set()
+        self._registrations: WeakSet[Registration] = WeakSet()
+        self._leadings: WeakSet[Leading] = WeakSet()
         self._has_warned = False
 
     def __repr__(self) -> str:
@@ -148,7 +151,9 @@ class Cluster:
             TypeError, ValueError: an argument cannot be used, or is too large for the engine.
         """
         place, exit_, value = self._claim(REGISTER, _NAMES, name, pid, metadata)
-        return Registration(self._sessions, place, pid, value, exit_)
+        registration = Registration(self._sessions, place, pid, value, exit_)
+        self._registrations.add(registration)
+        return registration
 
     async def find(
         self,
@@ -220,7 +225,9 @@ class Cluster:
             InvalidProcess, TypeError, ValueError: as ``register``.
         """
         place, exit_, value = self._claim(LEAD, _LEADERS, name, pid, None)
-        return Leading(self._sessions, place, name, pid, value, exit_, self._candidates)
+        leading = Leading(self._sessions, place, name, pid, value, exit_, self._candidates)
+        self._leadings.add(leading)
+        return leading
 
     async def leader(self, name: str, timeout: float = 5.0) -> PID:
         """The pid of the leader.
@@ -238,6 +245,22 @@ class Cluster:
     def watch_leader(self, name: str) -> Watch[Leader | None]:
         """The leader, now and after each change; None while there is none."""
         return Watch(self._group(_LEADERS, name), _leader)
+
+    async def withdraw(self, timeout: float = 1.0) -> None:
+        """Bear no names and lead nothing any more, as a program does that is about to stop.
+
+        The blocks of ``register`` go on, without effect; those of ``lead`` end with
+        ``LeadershipLost``.  Others can still be found.
+
+        Args:
+            timeout: seconds to wait for the engine to know; it is told afterwards, too.
+        """
+        waiting = [each for each in map(Registration.leave, self._registrations) if each]
+        for leading in list(self._leadings):
+            if not leading.ended.done() and leading.lose("this program has withdrawn"):
+                waiting.append(leading.ended)
+        if waiting:
+            await asyncio.wait(waiting, timeout=timeout)
 
     # How it is done
 

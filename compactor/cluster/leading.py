@@ -48,6 +48,7 @@ class Leading:
         self._held: tuple[Session, str] | None = None
         self._term: Term | None = None
         self._ends: list[Callable[[], object]] = []
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def __aenter__(self) -> Term:
         task = self._task = asyncio.current_task()
@@ -64,7 +65,7 @@ class Leading:
 
         def ended(done: Any) -> None:
             if not done.cancelled() and not loop.is_closed():
-                loop.call_soon_threadsafe(self._lose, f"{self._pid} has ended")
+                loop.call_soon_threadsafe(self.lose, f"{self._pid} has ended")
 
         self._exit.add_done_callback(ended)
         try:
@@ -97,11 +98,11 @@ class Leading:
             if session.lease.is_valid:
                 break
             await pauses.next()
-        self._ends.append(session.lease.on_lost(self._lose))
+        self._ends.append(session.lease.on_lost(self.lose))
 
         def told(records: Sequence[Record]) -> None:
             if all(record.id != id_ for record in records):
-                self._lose("its record is gone from the engine")
+                self.lose("its record is gone from the engine")
 
         self._ends.append(session.engine.watch(self._place, told))
         return Term(order, self._name, session.lease)
@@ -121,17 +122,18 @@ class Leading:
         if was_lost and kind is asyncio.CancelledError and self._is_lost_alone():
             raise self._loss() from error
 
-    def _lose(self, why: str) -> None:
-        """Have the block end."""
+    def lose(self, why: str) -> bool:
+        """Have the block end; whether there is one."""
         if self._why or self._task is None:
-            return
+            return bool(self._why)
         self._why = why
         if self._term is not None:
             self._term.end()
         self._task.cancel()
+        return True
 
     async def _swallow(self) -> None:
-        """Take the cancellation that ``_lose`` has asked for, and that the block has not met."""
+        """Take the cancellation that ``lose`` has asked for, and that the block has not met."""
         try:
             await asyncio.sleep(0)
         except asyncio.CancelledError:
@@ -166,6 +168,8 @@ class Leading:
         finally:
             self._candidates.discard(self._name)
             self._task = task
+            if not self.ended.done():
+                self.ended.set_result(None)
 
 
 def _cancelling(task: asyncio.Task[Any]) -> int:

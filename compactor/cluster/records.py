@@ -12,7 +12,7 @@ from compactor.pid import PID
 
 Metadata = Mapping[str, "str | int | float | bool | None"]
 
-_MOST_NESTED = 64  # brackets in a record; ours have few
+_LONGEST_INT = 30  # digits; more of them would take long to read
 
 
 @dataclass(frozen=True)
@@ -70,17 +70,23 @@ def checked_metadata(metadata: Metadata) -> dict[str, Any]:
             raise TypeError(
                 f"metadata maps texts to texts, numbers, booleans or None, got {key!r}: {value!r}"
             )
+        if type(value) is int and abs(value) >= 10 ** (_LONGEST_INT - 1):
+            raise ValueError(f"metadata {key!r} has a number of too many digits")
     return dict(metadata)
 
 
 def read(record: Record) -> Member | None:
     """The member that a record tells of; None if it is something else."""
     try:
-        if record.value.count(b"[") + record.value.count(b"{") > _MOST_NESTED:
-            return None
-        content = json.loads(record.value)
+        content = json.loads(record.value, parse_int=_int)
         pid = PID.from_string(content["pid"])
         metadata = checked_metadata(content.get("metadata", {}))
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     return Member(record.id, pid, metadata)
+
+
+def _int(digits: str) -> int:
+    if len(digits) > _LONGEST_INT:
+        raise ValueError("a number is too long")
+    return int(digits)

@@ -57,7 +57,7 @@ class Registration:
 
         def ended(done: Any) -> None:
             if not done.cancelled() and not loop.is_closed():
-                loop.call_soon_threadsafe(self._leave)
+                loop.call_soon_threadsafe(self.leave)
 
         self._exit.add_done_callback(ended)
         try:
@@ -75,12 +75,12 @@ class Registration:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        held = self._leave()
+        held = self.leave()
         self._exit.cancel()
         if held is not None:
             await asyncio.wait({held}, timeout=_PATIENCE)
 
-    def _leave(self) -> asyncio.Future[None] | None:
+    def leave(self) -> asyncio.Future[None] | None:
         """Be registered no more."""
         if self._is_over:
             return None

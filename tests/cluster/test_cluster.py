@@ -275,10 +275,54 @@ async def test_asks_go_to_those_who_bear_the_name_right_now(world: World) -> Non
     await member(world, "client", body)[1]
 
 
+async def test_a_program_that_withdraws_bears_and_leads_nothing(world: World) -> None:
+    with_server(world)
+    left: list[str] = []
+
+    async def stays(cluster: Cluster, pid: PID) -> None:
+        async with cluster.lead("boss", pid):
+            left.append(f"{pid.id} leads")
+            async for members in cluster.watch("orders"):
+                left.append(",".join(member.pid.id for member in members))
+
+    async def goes(cluster: Cluster, pid: PID) -> None:
+        async with cluster.register("orders", pid):
+            with pytest.raises(LeadershipLost, match="has withdrawn"):
+                async with cluster.lead("boss", pid) as term:
+                    member(world, "b", stays)
+                    await asyncio.sleep(5)
+                    leaving = asyncio.ensure_future(cluster.withdraw())
+                    await asyncio.sleep(100)
+            await leaving
+            assert not term.valid
+            await asyncio.sleep(10)
+            await cluster.withdraw()  # once more changes nothing
+
+    await member(world, "a", goes)[1]
+    assert left == ["b leads", ""]
+
+
+async def test_metadata_may_have_any_characters(world: World) -> None:
+    with_server(world)
+    metadata = {"brackets": "[{" * 500, "größe": '"\\\0\n', "number": -(10**28), "none": None}
+
+    async def body(cluster: Cluster, pid: PID) -> None:
+        async with cluster.register("orders", pid, metadata=metadata):
+            await cluster.find("orders")
+            (found,) = await cluster.watch("orders").__anext__()
+            assert found.metadata == metadata
+        for bad in ({"number": 10**40}, {"number": float("nan")}):
+            with pytest.raises(ValueError, match=r"digits|JSON compliant"):
+                cluster.register("orders", pid, metadata=bad)
+
+    await member(world, "a", body)[1]
+
+
 async def test_foreign_records_are_no_members(world: World) -> None:
     with_server(world)
     foreign = [
         b"", b"127.0.0.1:80", b"[]", b"7", b'{"pid": 7}', b'{"pid": "nobody"}', b"[" * 60_000,
+        b"9" * 60_000,
         b'{"pid": "a@10.0.0.9:1", "metadata": 7}',
         b'{"pid": "a@10.0.0.9:1", "metadata": {"a": []}}',
     ]  # fmt: skip

@@ -311,15 +311,14 @@ class NatsEngine(Engine):
             return await work
         except (errors.KeyWrongLastSequenceError, errors.KeyNotFoundError):
             raise
-        except (errors.BucketNotFoundError, errors.BadRequestError):
-            raise
         except (self._nats.errors.Error, OSError) as error:
             raise self._failure(error) from error
 
     def _failure(self, error: Exception) -> ClusterError:
         errors = self._nats.errors
         what = f"{self._name}: {type(error).__name__} {error}".rstrip()
-        if isinstance(error, (errors.AuthorizationError, errors.InvalidUserCredentialsError)):
+        refusals = errors.AuthorizationError, errors.InvalidUserCredentialsError
+        if isinstance(error, (*refusals, self._nats.js.errors.BadRequestError)):
             return ClusterRefused(what)
         if "Authorization Violation" in str(error) or "Permissions Violation" in str(error):
             return ClusterRefused(what)
