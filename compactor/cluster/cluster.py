@@ -99,6 +99,7 @@ class Cluster:
         except BaseException:
             self._loop = None
             raise
+        self.context.on_drain(self._drain)
         return self
 
     async def __aexit__(
@@ -107,6 +108,7 @@ class Cluster:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.context._runtime.leaving.hooks.remove(self._drain)
         for group in self._groups.values():
             group.close()
         self._groups.clear()
@@ -247,7 +249,7 @@ class Cluster:
         return Watch(self._group(_LEADERS, name), _leader)
 
     async def withdraw(self, timeout: float = 1.0) -> None:
-        """Bear no names and lead nothing any more, as a program does that is about to stop.
+        """Bear no names and lead nothing any more; done first of all when the context drains.
 
         The blocks of ``register`` go on, without effect; those of ``lead`` end with
         ``LeadershipLost``.  Others can still be found.
@@ -261,6 +263,14 @@ class Cluster:
                 waiting.append(leading.ended)
         if waiting:
             await asyncio.wait(waiting, timeout=timeout)
+
+    async def _drain(self) -> None:
+        """The context is about to stop, and tells so on its own loop."""
+        loop = self._loop
+        if loop is asyncio.get_running_loop():
+            await self.withdraw()
+        elif loop is not None and loop.is_running():
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.withdraw(), loop))
 
     # How it is done
 

@@ -25,6 +25,7 @@ from compactor.cluster.urls import ClusterUrl
 from compactor.pool import NoMember
 from compactor.testing import Host, World
 from tests.cluster.test_memory import URL, with_server
+from tests.ports import own_port
 
 Body = Callable[[Cluster, PID], Coroutine[Any, Any, None]]
 
@@ -300,6 +301,38 @@ async def test_a_program_that_withdraws_bears_and_leads_nothing(world: World) ->
 
     await member(world, "a", goes)[1]
     assert left == ["b leads", ""]
+
+
+@pytest.mark.parametrize("has_own_loop", [True, False])
+def test_who_drains_leaves_first_of_all(has_own_loop: bool, context: Context) -> None:
+    """On the loop of the context, or another one."""
+
+    async def drain(draining: Context, home: Cluster, url: str) -> None:
+        pid = draining.spawn(Process("orders"))
+        async with Cluster(url, draining) as cluster, cluster.register("orders", pid):
+            with pytest.raises(LeadershipLost, match="has withdrawn"):
+                async with cluster.lead("boss", pid):
+                    watch = home.watch("orders")
+                    while not await watch.__anext__():
+                        pass
+                    draining.stop(drain=5)
+                    await asyncio.sleep(10)
+            assert await asyncio.wait_for(watch.__anext__(), 5) == ()
+
+    async def run() -> None:
+        context.spawn(MemoryServer())
+        url = f"memory://127.0.0.1:{context.port}/shop"
+        async with Cluster(url, context) as home:
+            if has_own_loop:
+                draining = Context(ip="127.0.0.1", port=own_port())
+                draining.start()
+                await drain(draining, home, url)
+                await asyncio.to_thread(draining.join, 10)
+            else:
+                async with Context(ip="127.0.0.1", port=own_port()) as draining:
+                    await drain(draining, home, url)
+
+    asyncio.run(run())
 
 
 async def test_metadata_may_have_any_characters(world: World) -> None:
