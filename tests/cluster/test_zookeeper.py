@@ -218,6 +218,28 @@ def test_a_server_that_is_killed_and_comes_back_ends_no_session(one: Ensemble) -
     asyncio.run(run())
 
 
+def test_a_server_that_stands_still_ends_leadership_by_the_own_clock(one: Ensemble) -> None:
+    """No connection is ended: nothing but the time tells."""
+
+    async def run() -> float:
+        async with cluster(one.url("/still"), session=1) as (entered, pid):
+            loop = asyncio.get_running_loop()
+            try:
+                with pytest.raises(LeadershipLost, match="no heartbeat was acknowledged"):
+                    async with entered.lead("boss", pid) as term:
+                        one.servers[0].pause()
+                        began = loop.time()
+                        await asyncio.sleep(20)
+                took = loop.time() - began
+            finally:
+                one.servers[0].resume()
+            async with entered.lead("boss", pid) as again:
+                assert again > term
+            return took
+
+    assert asyncio.run(run()) < 1.3
+
+
 def test_a_quorum_that_is_lost_ends_leadership_and_one_that_is_back_gives_it(
     three: Ensemble,
 ) -> None:

@@ -69,6 +69,7 @@ class ZooKeeperEngine(Engine):
         self._feeds = Feeds(self._feed)
         self._changes: dict[str, tuple[asyncio.Event, Callable[[Any], None]]] = {}
         self._tried: set[str] = set()
+        self._nodes: dict[str, str] = {}  # of the own records, by their ids
 
     # Sessions
 
@@ -175,7 +176,7 @@ class ZooKeeperEngine(Engine):
         return Record(id, order, value)
 
     async def _create(self, directory: str, id: str, value: bytes) -> int:
-        _, stat = await self._call(
+        self._nodes[id], stat = await self._call(
             self._client.create_async(
                 f"{directory}/{id}-", value, ephemeral=True, sequence=True, include_data=True
             )
@@ -184,11 +185,15 @@ class ZooKeeperEngine(Engine):
         return order
 
     async def remove(self, place: str, id: str) -> None:
-        directory = self._at(place)
-        found = await self._found(directory, id)
-        if found is not None:
-            await self._unless_missing(self._client.delete_async(f"{directory}/{found}"))
+        node = self._nodes.get(id)
+        if node is None:
+            directory = self._at(place)
+            found = await self._found(directory, id)
+            node = f"{directory}/{found}" if found is not None else None
+        if node is not None:
+            await self._unless_missing(self._client.delete_async(node))
         self._tried.discard(id)
+        self._nodes.pop(id, None)
 
     async def _found(self, directory: str, id: str) -> str | None:
         """The node of a record."""
