@@ -77,15 +77,15 @@ def is_chosen(item: pytest.Item) -> bool:
         or combination in PAIRS
         or item.get_closest_marker("each_combination") is not None
         or os.environ.get("COMPACTOR_TEST_COMBINATIONS") == "all"
-        or bool(why_missing("cython"))
-        or not _has_uvloop()
+        or not _has_both()
     )
 
 
 @functools.cache
-def _has_uvloop() -> bool:
+def _has_both() -> bool:
+    """Whether there are two loops and two backends; asked for thousands of tests."""
     try:
-        return importlib.util.find_spec("uvloop") is not None
+        return importlib.util.find_spec("uvloop") is not None and not why_missing("cython")
     except ModuleNotFoundError:  # it is hidden
         return False
 

@@ -62,6 +62,7 @@ def test_what_is_missing_is_replaced_and_named(hidden: str) -> None:
         assert parser == "httptools"
 
 
+@pytest.mark.slow  # .ci/run has all other tests run so, too
 def test_what_uses_the_wire_passes_its_tests_without_either() -> None:
     names = ("wire/test_fields", "inbound/test_server", "test_remote", "http/test_http_routes")
     files = [f"tests/{name}.py" for name in names]

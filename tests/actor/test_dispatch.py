@@ -15,6 +15,7 @@ import pytest
 
 from compactor import PID, Context, Process, Reason, Settings, install
 from compactor.errors import ContextError, ProcessTerminated
+from compactor.testing import World
 from tests.actors import (
     TIMEOUT,
     Events,
@@ -406,11 +407,15 @@ def test_delay_wakes_an_idle_loop(worker: Worker) -> None:
     assert 0.045 <= worker.events.take() - begin < TIMEOUT / 4
 
 
-def test_delays_fire_in_order_of_time(worker: Worker) -> None:
-    for seconds in (0.9, 0.3, 0.6, 0):  # no two calls are so far apart
-        worker.context.delay(seconds, worker.pid, worker.events.put, seconds)
-
-    assert worker.events.take_many(4) == [0, 0.3, 0.6, 0.9]
+@pytest.mark.usefixtures("backend")
+async def test_delays_fire_in_order_of_time(world: World) -> None:
+    context, fired = world.host("a").context(), list[float]()
+    pid = context.spawn(Process("process"))
+    for seconds in (0.9, 0.3, 0.6, 0):
+        context.delay(seconds, pid, lambda seconds=seconds: fired.append(seconds))
+    for seconds, count in ((0.29, 1), (0.02, 2), (0.6, 4)):
+        await world.sleep(seconds)
+        assert fired == [0, 0.3, 0.6, 0.9][:count]
 
 
 def test_delayed_method_may_be_async(worker: Worker) -> None:
@@ -435,14 +440,16 @@ def test_delay_from_a_handler_fires(context: Context) -> None:
     assert ticking.events.take_many(4) == [3, 2, 1, 0]
 
 
-def test_delay_is_called_off_once(worker: Worker) -> None:
-    timer = worker.context.delay(0.5, worker.pid, worker.events.put, "cancelled")
-    worker.context.delay(0.6, worker.pid, worker.events.put, "kept")
-
+@pytest.mark.usefixtures("backend")
+async def test_delay_is_called_off_once(world: World) -> None:
+    context, fired = world.host("a").context(), list[str]()
+    pid = context.spawn(Process("process"))
+    timer = context.delay(5, pid, lambda: fired.append("cancelled"))
+    context.delay(6, pid, lambda: fired.append("kept"))
     assert timer.cancel() is True
     assert timer.cancel() is False
-    assert worker.events.take() == "kept"
-    assert worker.events.is_empty
+    await world.sleep(7)
+    assert fired == ["kept"]
 
 
 def test_delay_that_has_fired_cannot_be_called_off(worker: Worker) -> None:
@@ -460,18 +467,18 @@ def test_delay_can_be_called_off_after_stop(worker: Worker) -> None:
     assert timer.cancel() is True
 
 
-def test_delay_does_not_reach_a_later_process_of_the_same_name(worker: Worker) -> None:
-    context = worker.context
-    context.delay(0.5, worker.pid, "add", 1, 2)
-    context.delay(0.5, worker.pid, worker.events.put, "fired")
-    end(worker)
-    assert worker.events.take() == "finalized"
-    later = Worker()
-    context.spawn(later)
-    context.delay(0.6, later.pid, later.events.put, "later")
-
-    assert later.events.take() == "later"
-    assert worker.events.is_empty
+@pytest.mark.usefixtures("backend")
+async def test_delay_does_not_reach_a_later_process_of_the_same_name(world: World) -> None:
+    context, fired = world.host("a").context(), list[str]()
+    pid = context.spawn(Worker())
+    context.delay(5, pid, "add", 1, 2)
+    context.delay(5, pid, lambda: fired.append("fired"))
+    context.terminate(pid)
+    await context.wait(pid)
+    assert context.spawn(Worker()) == pid
+    context.delay(6, pid, lambda: fired.append("later"))
+    await world.sleep(7)
+    assert fired == ["later"]
     assert context.metrics.handler_failures == 0
 
 

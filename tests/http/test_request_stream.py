@@ -121,7 +121,6 @@ def test_a_piece_is_read_before_the_next_is_sent(site: Site, connect: Connect) -
     assert read_answer(sock) == (200, b"plain")
 
 
-@pytest.mark.each_combination
 def test_a_route_that_does_not_read_holds_its_client_up(site: Site, connect: Connect) -> None:
     sock = connect(site.context)
     size = 48 * MIB
