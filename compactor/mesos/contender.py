@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 from compactor.mesos.announcement import Announcement
 from compactor.mesos.checks import check_session, check_timeout
-from compactor.mesos.errors import CandidacyLost, MasterTimeout
+from compactor.mesos.errors import CandidacyLost, MasterInfoError, MasterTimeout
 from compactor.mesos.master_info import MasterInfo
 from compactor.mesos.urls import parse_zookeeper
 from compactor.pid import PID
 
 if TYPE_CHECKING:
     from compactor.context import Context
+
+MOST_BYTES = 1_000_000
+"""Of a record; ZooKeeper drops connections that bring a request of 1 MiB."""
 
 
 class MasterContender:
@@ -54,6 +57,11 @@ class MasterContender:
         self._url = parse_zookeeper(url)
         self._master = master if isinstance(master, MasterInfo) else MasterInfo(master)
         self._data = self._master.to_json()
+        if len(self._data) > MOST_BYTES:
+            raise MasterInfoError(
+                f"{self._master.pid} cannot be announced: its record has {len(self._data)} bytes, "
+                f"and ZooKeeper takes {MOST_BYTES} by default"
+            )
         self._seconds = check_session(session)
         self._context = context
         self._announcement: Announcement | None = None

@@ -55,11 +55,17 @@ class Session:
         self._connected = asyncio.Event()
         self._is_closed = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._watches: dict[Callable[[], None], Callable[[object], None]] = {}
         self._client: Any = self._new_client()
+        self._starting: asyncio.Future[Any] | None = None
 
     def start(self) -> None:
-        """Begin to dial; it never ends by itself."""
-        self._client.start_async()
+        """Begin to dial; it never ends by itself.
+
+        Raises:
+            SimulationError: the loop is that of a simulation, which has no threads.
+        """
+        self._starting = self.loop.run_in_executor(None, self._client.start_async)
 
     async def close(self) -> None:
         """End the session: a server that is reached removes at once what was ephemeral in it."""
@@ -69,7 +75,9 @@ class Session:
         self.is_connected = False
         for task in self._tasks:
             task.cancel()
-        await asyncio.to_thread(_end, self._client)
+        if self._starting is not None:  # what has not begun could not be ended
+            await asyncio.wait([self._starting])
+            await asyncio.to_thread(_end, self._client)
 
     async def connected(self) -> None:
         """Wait until a server answers."""
@@ -147,7 +155,8 @@ class Session:
             raise ConnectionError(repr(error)) from None
 
     def _watch(self, changed: Callable[[], None]) -> Callable[[object], None]:
-        return lambda _: self._hand_over(changed)  # called in a thread of kazoo
+        """What kazoo calls in a thread; the same each time, or kazoo would keep one per request."""
+        return self._watches.setdefault(changed, lambda _: self._hand_over(changed))
 
     # From the threads of kazoo
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from compactor import PID
-from compactor.mesos import MasterInfo, MasterInfoError
+from compactor.mesos import MasterContender, MasterInfo, MasterInfoError
 from compactor.mesos.records import Record, leading, read
 from tests.interop import protos
 
@@ -151,6 +151,9 @@ def test_masters_that_no_record_has_a_place_for() -> None:
     for pid in ("master@localhost:5050", "master@[::1]:5050"):
         with pytest.raises(MasterInfoError, match=r"cannot be announced: .* address of IPv4"):
             MasterInfo(pid).to_json()
+    large = MasterInfo("master@10.0.0.1:5050", hostname="h" * 500_000)
+    with pytest.raises(MasterInfoError, match=r"has 1000[0-9]{3} bytes, and ZooKeeper takes"):
+        MasterContender("zk://a:1/mesos", large)
     with pytest.raises(MasterInfoError, match="not the pid of a master"):
         MasterInfo(PID("10.0.0.1", 0, "master"))
     with pytest.raises(ValueError, match="nonsense"):

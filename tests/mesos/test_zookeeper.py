@@ -26,7 +26,7 @@ from compactor.mesos import (
     MasterTimeout,
 )
 from compactor.mesos.session import Session
-from compactor.testing import ephemeral_context
+from compactor.testing import SimulationError, World, ephemeral_context
 from tests.interop import protos
 from tests.ports import own_port
 from tests.test_docs import BLOCK, ROOT
@@ -444,6 +444,16 @@ def test_the_end_of_a_master_ends_its_candidacy(ensemble: Ensemble, path: str) -
                 await until(lambda: not here._runtime.registry.live)
 
     run(main())
+
+
+async def test_simulations_have_fixed_masters_alone(world: World) -> None:
+    url = "zk://10.0.0.1:2181/mesos"
+    for ask in (MasterDetector(url).detect, MasterContender(url, MASTERS[0]).contend):
+        with pytest.raises(SimulationError, match="thread"):
+            await ask()
+    found = await MasterDetector(str(MASTERS[0].pid)).detect(timeout=1)
+    assert found is not None
+    assert found.pid == MASTERS[0].pid
 
 
 def test_a_detector_belongs_to_its_loop(ensemble: Ensemble) -> None:
