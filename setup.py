@@ -27,6 +27,7 @@ COMPILED_AGAIN = {
     "wire.request_decoder": "-O3",
     "actor.run_queue": "-Os",
     "net.portal": "-Os",
+    "actor.counts": "-Os",
     "actor.mailbox": "-O2",
     "actor.waiter": "-Os",
     "actor.asked": "-Os",

@@ -18,6 +18,7 @@ from compactor.actor.handlers import (
     mark_traits,
 )
 from compactor.actor.ids import generated_id
+from compactor.actor.measuring import Measuring
 from compactor.actor.messages import Message, ProtobufMessage
 from compactor.actor.process_owner import ProcessOwner, ShortWay
 from compactor.actor.protobuf import (
@@ -36,7 +37,7 @@ from compactor.wire.encoder import Body, check_name
 Buffer = TypeVar("Buffer", bound=ProtobufMessage)
 
 
-class Process(Asking, Installing, Supervising, Timing):
+class Process(Asking, Installing, Measuring, Supervising, Timing):
     """An actor: it handles one event at a time, and is reached by its pid.
 
     Subclass it, install methods, and spawn it on a :class:`compactor.Context`::

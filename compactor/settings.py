@@ -129,6 +129,12 @@ class Settings:
     max_processes: int = setting(
         1_000_000, "live processes, each of at least 500 bytes; more cannot be spawned"
     )
+    max_process_metrics: int = setting(
+        256, "processes that metrics are shown of, one by one: those that have handled most"
+    )
+    process_histograms: bool = setting(
+        False, "times of each process by itself; 15 KiB for each that has handled something"
+    )
     max_remote_links: int = setting(
         1_000_000, "processes here that others watch, counted for each of them at 70 bytes"
     )

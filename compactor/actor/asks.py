@@ -94,6 +94,8 @@ class Asks:
         inquiries: what is asked here, and handled.
         leaving: the addresses that are about to stop, and take no more asks.
         left: those that have stopped after they had said so, and where nobody was met since.
+        answers, failures, timeouts, unanswered: asks that ended with an answer, with the failure of
+            the handler, for they took too long, and for there will be no answer.
     """
 
     __slots__ = (
@@ -109,9 +111,13 @@ class Asks:
         "_wakes_at",
         "_watches",
         "_ways",
+        "answers",
+        "failures",
         "inquiries",
         "leaving",
         "left",
+        "timeouts",
+        "unanswered",
     )
 
     def __init__(
@@ -126,6 +132,7 @@ class Asks:
         self.inquiries = Inquiries()
         self.leaving: set[Address] = set()
         self.left: set[Address] = set()
+        self.answers = self.failures = self.timeouts = self.unanswered = 0
         self._here = here
         self._run_queue = run_queue
         self._watches = watches
@@ -252,6 +259,7 @@ class Asks:
         waiting, target.waiting = target.waiting, {}
         for number, asked in waiting.items():
             del self._waiting[number]
+            self.unanswered += 1
             asked.fail_for(reason)
 
     def give_up(self, asked: Pending) -> None:
@@ -294,6 +302,7 @@ class Asks:
 
     def _is_late(self, asked: Pending, timeout: float) -> None:
         self.give_up(asked)
+        self.timeouts += 1
         asked.fail(
             AskTimeout(f"{asked.name!r} was not answered by {asked.to} within {timeout:g} s")
         )
@@ -321,15 +330,20 @@ class Asks:
             return False
         asked = target.waiting.pop(number)
         if name == FAILED:
+            self.failures += 1
             asked.fail(told_failure(asked, body))
         else:
+            self.answers += 1
             asked.take(name, body, content_type)
         return True
 
     def failed(self, number: int, error: BaseException) -> bool:
         """A handler here has raised; False if that is for others to report, too."""
         target = self._waiting.pop(number, None)
-        return False if target is None else target.waiting.pop(number).raised(error)
+        if target is None:
+            return False
+        self.failures += 1
+        return target.waiting.pop(number).raised(error)
 
     def not_delivered(self, letter: DeadLetter) -> None:
         """A message has become a dead letter, perhaps that of an ask: whoever has asked is told."""
@@ -342,6 +356,7 @@ class Asks:
             if target is not None:
                 asked = target.waiting[number]
                 self.forget(asked)
+                self.unanswered += 1
                 asked.fail_for(self._why(letter.reason, asked.to))
         elif to is not None and to.address == self._here and letter.reason in _TOLD:
             self._refuse(sender, to.id, letter.name or "", letter.reason)
@@ -362,4 +377,5 @@ class Asks:
             asked = target.waiting.get(number)
             if asked is not None and (asker is None or asked.asker == asker):
                 self.forget(asked)
+                self.unanswered += 1
                 asked.fail_for(reason)

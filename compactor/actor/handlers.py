@@ -30,6 +30,7 @@ _UNCHANGING = (
     "builtins",
     "compactor.process",
     "compactor.actor.asking",
+    "compactor.actor.measuring",
     "compactor.actor.supervising",
     "compactor.actor.timing",
     "compactor.actor.typed_handlers",

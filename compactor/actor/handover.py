@@ -15,6 +15,7 @@ from compactor.actor.mailbox import ENDED
 from compactor.actor.routes import Call, RouteTable
 from compactor.actor.slices import Slices
 from compactor.errors import Reason
+from compactor.net.flow_control import release_feeders
 
 PageOf = Callable[[bytes], Any]
 
@@ -46,14 +47,14 @@ def hand_over(old: Any, new: Any, first: Event, owner: HandoverOwner) -> None:
         owner.routes.forget(old)
     if old.outbox is not None:
         old.outbox.close()
+    new.counts = old.counts.own(old)  # those of a process, however often it is made anew
+    new.counts.restarts += 1
     owner.registry.live[new.pid.id] = new
     if old.large_bytes:
         size = old.large_bytes
         old.account(-size)
         new.account(size)
-    feeders, old.feeders = old.feeders, None
-    for feeder in feeders or ():
-        feeder.release(old)
+    release_feeders(old)
     owner.slices.work(_move(waiting, old, new, first, owner))
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from compactor.actor.entries import LARGE, Entry, Event, discarded, initialize, start
 from compactor.actor.events import then
-from compactor.actor.mailbox_owner import MailboxOwner
+from compactor.actor.mailbox_owner import MailboxOwner, release_if_low, report_failure, report_lost
 from compactor.actor.routes import Call
 from compactor.errors import Reason
-from compactor.net.flow_control import Feeder
+from compactor.net.flow_control import Feeder, release_feeders
 from compactor.pid import PID
 
 from .run_queue import RunQueue
@@ -44,6 +44,7 @@ class Mailbox:
         outbox: the process's ``Outbox``, once it has sent something.
         paths: this mailbox's entries in the table of message paths.
         large_bytes: bytes of waiting messages whose body, or name and sender, are beyond ``LARGE``.
+        counts: what it has counted.
     """
 
     __slots__ = (
@@ -55,6 +56,7 @@ class Mailbox:
         "_scope",
         "_task",
         "calls",
+        "counts",
         "feeders",
         "large_bytes",
         "outbox",
@@ -82,6 +84,7 @@ class Mailbox:
         self._dropped: Any = None  # what was queued when it was terminated at once
         self._finalizing = False
         self._first_look = 1  # at the clock, after so many entries
+        self.counts = run_queue.counts  # until there is something to count
 
     def call_for(self, name: str) -> Call | None:
         """The bound handler of a message name, or None if there is none."""
@@ -103,12 +106,15 @@ class Mailbox:
         if self.state:
             if self.state == IDLE:
                 self.state = READY
+                if self.counts.is_marking:
+                    self.counts.mark(self._run_queue.now())
                 self._run_queue.schedule(self)
             elif self.state == ENDED:
                 self._discard(Reason.TERMINATED)
 
     def put_first(self, event: Event) -> None:
         """Add an event before all others."""
+        self.counts.own(self).others += 1
         self.queue = self.queue or deque()
         self.queue.appendleft((serve, event, self))
 
@@ -135,6 +141,10 @@ class Mailbox:
 
     def put_event(self, event: Event) -> None:
         """Add an event that is not a message."""
+        counts = self.counts
+        if counts.is_shared:
+            counts = counts.own(self)
+        counts.others += 1
         self.put(serve, event, self)
 
     def put_message(self, call: Call, sender: PID, body: bytes) -> None:
@@ -178,27 +188,29 @@ class Mailbox:
     def open(self) -> None:
         """Let events through, once ``initialize`` has returned."""
         if self.state == CLOSED:
-            if self.queue:
-                self._resume()
-            else:
-                self.state = IDLE
+            self._resume()
 
+    # In one piece: the loop over what waits, whose locals live in registers.
     def drain(self, limit: int) -> Any:
         """Serve some entries, fewer if one is awaited or the turn is over; return the last."""
         if self.state == ENDING:
             return self._serve_last()
         entry: Any = None
-        served, looked, next_look = 0, 0, self._first_look
+        counts, clock = self.counts.own(self), self._run_queue.now
+        served, looked = 0, 0
+        next_look = counts.first_look(len(self.queue), self._first_look, clock)
         while self.queue and served < limit:
             if served == next_look:
-                if self._run_queue.now() > self._run_queue.turn_end:
+                now = clock()
+                if counts.began >= 0:
+                    counts.end(now)
+                if now > self._run_queue.turn_end:
                     self._first_look = 1
                     break
                 looked = served
                 next_look *= 4  # after three times as many as were served
             served += 1
-            entry = self.queue.popleft()
-            call, a, b = entry
+            call, a, b = entry = self.queue.popleft()
             try:
                 if self._scope is None:
                     self._scope = scopes.new()
@@ -210,11 +222,15 @@ class Mailbox:
             else:
                 if result is not None and isinstance(result, Coroutine):
                     self._run_queue.unlooked = served - looked
+                    counts.served(served, len(self.queue), clock)
                     self._suspend(result, entry)
                     return entry
         self._run_queue.unlooked = served - looked
+        counts.served(served, len(self.queue), clock)
+        if counts.began >= 0:
+            counts.end(clock())
         if self.feeders is not None:
-            self._release_feeders_if_low()
+            release_if_low(self, self._owner)
         if self.state == READY:
             if self.queue:
                 if served == limit:
@@ -226,7 +242,7 @@ class Mailbox:
 
     def _failed(self, entry: Entry, error: BaseException) -> None:
         """Report a handler that raised, and await what is done about it."""
-        recovery = self._report_failure(entry, error)
+        recovery = report_failure(self._owner, self, entry, error)
         self._pass_on(error)
         if recovery is not None:
             self._suspend(recovery, entry)
@@ -236,12 +252,6 @@ class Mailbox:
         if isinstance(error, KeyboardInterrupt) and get_ident() == main_thread().ident:
             self._resume()
             raise error
-
-    def _report_failure(self, entry: Entry, error: BaseException) -> Any:
-        try:
-            return self._owner.handler_failed(self, entry, error)
-        except MemoryError:
-            return None
 
     def _suspend(self, coroutine: Coroutine[Any, Any, Any], entry: Entry) -> None:
         """Serve nothing more until ``coroutine`` is done."""
@@ -257,10 +267,7 @@ class Mailbox:
             else:
                 self._cancel_task()
             self._task = None
-            if (recovery := self._report_failure(entry, error)) is not None:
-                recovery.close()
-            if entry[0] is serve:
-                entry[1].discard(Reason.OVERFLOW)
+            report_lost(self._owner, self, entry, error)
             self._resume()
             return
         # Its first steps may be over, with eager tasks, and have ended this process.
@@ -269,8 +276,10 @@ class Mailbox:
 
     def _handler_done(self, task: asyncio.Task[Any], entry: Entry) -> None:
         self._task = None
+        if self.counts.began >= 0:
+            self.counts.end(self._run_queue.now())
         error = None if task.cancelled() else task.exception()
-        recovery = None if error is None else self._report_failure(entry, error)
+        recovery = None if error is None else report_failure(self._owner, self, entry, error)
         if recovery is None:
             self._resume()
         else:
@@ -280,7 +289,7 @@ class Mailbox:
         if self.state == ENDED:
             return
         if self.feeders is not None:
-            self._release_feeders_if_low()
+            release_if_low(self, self._owner)
         self.state = READY if self.queue else IDLE
         if self.queue:
             self._run_queue.schedule(self)
@@ -306,11 +315,12 @@ class Mailbox:
             if self.large_bytes:
                 self.account(-self.large_bytes)
             if self.feeders is not None:
-                self._release_feeders()
+                release_feeders(self)
         if inject and self.state == IDLE:  # and so there is nothing else to wait for
             self.state = ENDING
             self._run_queue.schedule(self)
         else:
+            self.counts.own(self).others += 1
             self.put(self._finalize, None, None)
 
     def _serve_last(self) -> Any:
@@ -368,7 +378,7 @@ class Mailbox:
             self._cancel_task()
         self._owner.process_ended(self, reason, error)  # frees the id, before anybody hears of it
         if entry is not None and error is not None:
-            self._report_failure(entry, error)
+            report_failure(self._owner, self, entry, error)
         if self.queue or self._dropped or self.feeders is not None:
             self._discard(reason)
         else:
@@ -382,19 +392,8 @@ class Mailbox:
         """Empty the queue; what waited is reported, and what was dropped before."""
         dropped, self._dropped = self._dropped, None
         queue, self.queue = self.queue, _NOTHING
-        if self.large_bytes:
-            self.account(-self.large_bytes)
-        self._release_feeders()
+        self.account(-self.large_bytes)
+        release_feeders(self)
         if dropped or queue:
             told = self._owner.message_dropped
             self._owner.slices.work(discarded(dropped, queue, self, told, reason), self)
-
-    def _release_feeders_if_low(self) -> None:
-        owner = self._owner
-        if len(self.queue) <= owner.low_water and self.large_bytes <= owner.backlog.low_water:
-            self._release_feeders()
-
-    def _release_feeders(self) -> None:
-        feeders, self.feeders = self.feeders, None
-        for feeder in feeders or ():
-            feeder.release(self)

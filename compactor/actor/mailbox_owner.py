@@ -10,6 +10,7 @@ from compactor.actor.entries import Entry
 from compactor.actor.routes import Call
 from compactor.actor.slices import Slices
 from compactor.errors import Reason
+from compactor.net.flow_control import release_feeders
 from compactor.pid import PID
 
 
@@ -41,3 +42,28 @@ class MailboxOwner(Protocol):
     def end_family(self, mailbox: Any) -> Coroutine[Any, Any, Any]: ...
     def hurry(self, mailbox: Any) -> None: ...
     def put_late(self, mailbox: Any, event: Any) -> None: ...
+
+
+def report_failure(
+    owner: MailboxOwner, mailbox: Any, entry: Entry, error: BaseException
+) -> Coroutine[Any, Any, None] | None:
+    """Tell of a handler that raised, and return what is to be awaited before the next event."""
+    try:
+        return owner.handler_failed(mailbox, entry, error)
+    except MemoryError:
+        return None
+
+
+def report_lost(owner: MailboxOwner, mailbox: Any, entry: Entry, error: MemoryError) -> None:
+    """Tell of an event that there is no memory for."""
+    recovery = report_failure(owner, mailbox, entry, error)
+    if recovery is not None:
+        recovery.close()
+    if entry[2] is mailbox:
+        entry[1].discard(Reason.OVERFLOW)
+
+
+def release_if_low(mailbox: Any, owner: MailboxOwner) -> None:
+    """Have those go on who feed a mailbox, if most of what it held is gone."""
+    if len(mailbox.queue) <= owner.low_water and mailbox.large_bytes <= owner.backlog.low_water:
+        release_feeders(mailbox)

@@ -19,7 +19,10 @@ from typing import Any, Protocol
 
 from compactor.actor.timed import Timed
 from compactor.metrics.logs import log
+from compactor.metrics.samples import Samples
 from compactor.system import clock
+
+from .counts import Counts
 
 _SAMPLE_SECONDS = 0.05
 """Seconds between two handlers that are timed, where looks at the clock for each would cost much.
@@ -63,6 +66,8 @@ class RunQueue:
         turn_end: when the time of this ``run``, or the last one, is over.
         samples_next: whether the next message that is served as it arrives is to be timed.
         unlooked: how many entries the last mailbox has served since it looked at the clock.
+        samples: what is timed, and how long it took.
+        counts: those that mailboxes begin with.
     """
 
     __slots__ = (
@@ -74,10 +79,14 @@ class RunQueue:
         "_sample_due",
         "_samples_next_async",
         "_scheduled",
+        "_scheduled_at",
         "_slow_after",
         "_tell_slow",
+        "_times_schedule",
+        "counts",
         "is_in_turn",
         "now",
+        "samples",
         "samples_next",
         "turn_end",
         "unlooked",
@@ -97,6 +106,10 @@ class RunQueue:
         self._slow_after = math.inf
         self.samples_next = self._samples_next_async = True
         self._sample_due = 0.0
+        self.samples = Samples()
+        self.counts = Counts(self.samples, is_shared=True)
+        self._times_schedule = True
+        self._scheduled_at = -1.0
         self._tell_slow: Callable[[Any, Any, int, float], Any] | None = None
 
     def watch(self, slow_after: float, tell_slow: Callable[[Any, Any, int, float], Any]) -> None:
@@ -148,6 +161,9 @@ class RunQueue:
         if not self._scheduled and self._loop is not None and (self._ready or self._dirty):
             self._loop.call_soon(self.run)
             self._scheduled = True
+            if self._times_schedule:
+                self._times_schedule = False
+                self._scheduled_at = self.now()
 
     def look_again(self) -> None:
         """Take the turn that is due; a loop that had no memory to call ``run`` has forgotten it."""
@@ -211,7 +227,10 @@ class RunQueue:
         self.turn_end = before + TURN_SECONDS
         if before > self._sample_due:
             self._sample_due = before + _SAMPLE_SECONDS
-            self.samples_next = self._samples_next_async = True
+            self.samples_next = self._samples_next_async = self._times_schedule = True
+        if self._scheduled_at >= 0:
+            self.samples.loop_lag.record(max(before - self._scheduled_at, 0.0))
+            self._scheduled_at = -1.0
         try:
             while ready:
                 served = ready.popleft()

@@ -15,8 +15,10 @@ from compactor.endpoints import (
     help,
     logging_toggle,
     processes,
+    prometheus,
     reach,
     ready,
+    snapshot,
     system_stats,
     version,
 )
@@ -34,8 +36,10 @@ BUILT_IN: tuple[Endpoint, ...] = (
     *help.ENDPOINTS,
     *logging_toggle.ENDPOINTS,
     *processes.ENDPOINTS,
+    *prometheus.ENDPOINTS,
     *reach.ENDPOINTS,
     *ready.ENDPOINTS,
+    *snapshot.ENDPOINTS,
     *system_stats.ENDPOINTS,
     *version.ENDPOINTS,
 )

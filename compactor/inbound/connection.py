@@ -13,13 +13,13 @@ from compactor.actor.routes import Call
 from compactor.errors import RemoteProtocolError
 from compactor.http.exchange import Exchange
 from compactor.inbound.body_reader import LargeBodyReader
-from compactor.inbound.delivery import Page
+from compactor.inbound.delivery_owner import Page
 from compactor.inbound.link_answers import LinkAnswers
 from compactor.inbound.response_queue import CONTINUE
 from compactor.inbound.server_state import ServerState
 from compactor.inbound.unusual_messages import UnusualMessages
 from compactor.inbound.unusual_requests import UnusualRequests
-from compactor.net.flow_control import ReadGate, unread_data
+from compactor.net.flow_control import ReadGate, add_feeder, unread_data
 from compactor.net.keepalive import AckWatch
 from compactor.net.lingering_close import LingeringClose
 from compactor.net.memory import cut, cuts_without_memory
@@ -157,9 +157,9 @@ class ServerConnection(asyncio.Protocol):
 
     def hold(self, mailbox: Mailbox) -> None:
         """Read no more until most of what ``mailbox`` holds is worked off."""
-        if mailbox.feeders is None:
-            mailbox.feeders = {}
-        mailbox.feeders[self._gate] = None
+        if not self._gate.has_reasons:
+            self._metrics.reading_pauses += 1
+        add_feeder(mailbox, self._gate)
         self._gate.hold(mailbox)
 
     def rest(self) -> None:

@@ -17,20 +17,21 @@ rests until the loop has looked at other sockets.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from compactor.actor.answering import asked_at
 from compactor.actor.backlog import Backlog
 from compactor.actor.entries import LARGE
 from compactor.actor.events import Sized
 from compactor.actor.routes import Call
-from compactor.http.request import Request
+from compactor.inbound.delivery_owner import DeliveryOwner, Page
 from compactor.net.flow_control import FULL_READ
 from compactor.pid import PID, TEMPORARY, Address
 
-from ..actor.mailbox import ENDED, IDLE, Mailbox, serve
+from ..actor.mailbox import ENDED, IDLE, SUSPENDED, Mailbox, serve
 from ..actor.run_queue import TURN_SECONDS, RunQueue
 from ..http.exchange import Exchange
+from ..wire.body_buffer import bytes_of
 from ..wire.request_decoder import RequestDecoder
 from ..wire.request_head import Head
 from .response_queue import ResponseQueue
@@ -40,34 +41,6 @@ LARGE_BODY = 128 * 1024  # bytes missing of a body from which on it is read stra
 _SMALL_READ = 16 * 1024  # bytes that are decoded in no time
 _FEW = 32  # heads and bodies of a larger read: most of its time may be the decoder's
 _CHECK_EVERY = 32  # messages served as they arrive, between two looks at the clock, at most
-
-
-Page = tuple[Mailbox, Callable[[Request], Any]]
-"""Who serves an HTTP path, and by which route."""
-
-
-class DeliveryOwner(Protocol):
-    """What a delivery asks of its connection: all that is rarer than a known message or request.
-
-    Attributes:
-        peer: (ip, port) of the other end.
-    """
-
-    peer: tuple[str, int]
-
-    def page_of(self, head: Head, body: bytes) -> Page | None: ...
-    def send_ready(self, exchange: Exchange, /) -> None: ...
-    def unusual_message(self, head: Head, sender: PID, body: bytes) -> None: ...
-    def refuses_browser(self, head: Head, body: bytes) -> bool: ...
-    def accepted(self, head: Head, call: Call, body: bytes) -> None: ...
-    def inflated(self, head: Head, body: bytes) -> bytes | None: ...
-    def hold(self, mailbox: Mailbox) -> None: ...
-    def rest(self) -> None: ...
-    def malformed(self) -> None: ...
-    def body_awaited(self) -> None: ...
-    def read_large_body(self) -> None: ...
-    def send_out(self) -> None: ...
-    def out_of_memory(self) -> None: ...
 
 
 class Delivery:
@@ -193,10 +166,15 @@ class Delivery:
             if target is not None and head.size <= LARGE:
                 mailbox, call = target
                 if mailbox.state == IDLE and self.senders is None:
-                    if self._run_queue.samples_next:
+                    counts = mailbox.counts
+                    counts.left -= 1
+                    if self._run_queue.samples_next or not counts.left:
                         self._serve_timed(mailbox, call, head.sender, body)
                     else:
                         mailbox.serve_now(call, head.sender, body)
+                    counts = mailbox.counts
+                    counts.arrived += 1
+                    counts.bytes_in += len(body)
                     return None
         if self.kept:
             self.kept += events
@@ -274,11 +252,16 @@ class Delivery:
         mailbox: Any = None
         call: Any = None
         sender: Any = None
+        counts: Any = None
         is_answered = False
+        first = queued = 0  # of the events for one mailbox: where they begin, those put
         for index in range(0, len(events), 2):
             head = events[index]
             body = events[index + 1]
             if head is not last or mailbox.state == ENDED:
+                if last is not None:
+                    counts.took((index - first) // 2, queued, bytes_of(events, first, index))
+                    queued = 0
                 last = None
                 sender = head.sender
                 if (
@@ -313,14 +296,22 @@ class Delivery:
                     call = asked_at(mailbox.process, head.path, call, sender)  # pyright: ignore[reportArgumentType]
                 is_answered = head.wants_answer
                 last = head
+                first = index
+                counts = mailbox.counts.own(mailbox)
+                if counts.left <= (len(events) - index) // 2 and mailbox.state == IDLE and in_time:
+                    counts.begin(self._run_queue.now())
+                    counts.waited(0.0)
+                    until_check = 1
             if in_time and mailbox.state == IDLE:
                 mailbox.serve_now(call, sender, body)
                 until_check -= 1
                 if not until_check:
-                    in_time = self._run_queue.now() < end
+                    now = self._run_queue.now()
+                    in_time = now < end or not end
+                    if counts.began >= 0 and mailbox.state != SUSPENDED:
+                        counts.end(now)
                     if end and not in_time:
-                        seconds = self._run_queue.now() - end + TURN_SECONDS
-                        few = max(check_after // 2, 1)
+                        few, seconds = max(check_after // 2, 1), now - end + TURN_SECONDS
                         self._run_queue.tell_if_slow(mailbox, (call, sender, body), few, seconds)
                     until_check = check_after
                     if check_after < _CHECK_EVERY:
@@ -328,15 +319,18 @@ class Delivery:
             else:
                 mailbox.put_message(call, sender, body)
                 self.hold_if_full(mailbox)
+                queued += 1
             if is_answered:
                 self._connection.accepted(head, call, body)
+        if last is not None:
+            counts.took((len(events) - first) // 2, queued, bytes_of(events, first, len(events)))
         return in_time
 
     def _serve_timed(self, mailbox: Mailbox, call: Call, sender: PID, body: bytes) -> None:
         """Serve a message at once, and tell if it takes long."""
         self._run_queue.samples_next = False
         began = self._run_queue.now()
-        mailbox.serve_now(call, sender, body)
+        mailbox.counts.serve_timed(mailbox, self._run_queue.now, call, sender, body)
         entry = (call, sender, body)
         self._run_queue.tell_if_slow(mailbox, entry, 1, self._run_queue.now() - began)
 
@@ -377,7 +371,13 @@ class Delivery:
         exchange.takes_gzip = head.takes_gzip
         responses = self._responses
         if in_time and mailbox.state == IDLE and not (responses.waiting or responses.is_over):
-            mailbox.serve_now(serve, exchange, mailbox)
+            counts = mailbox.counts
+            counts.left -= 1
+            if counts.left:
+                mailbox.serve_now(serve, exchange, mailbox)
+            else:
+                counts.serve_timed(mailbox, self._run_queue.now, serve, exchange, mailbox)
+            mailbox.counts.others += 1
             if exchange.response is not None:
                 return responses.give(exchange.response, head)
         else:

@@ -16,7 +16,8 @@ from compactor.actor.undelivered import Undelivered
 from compactor.errors import RemoteProtocolError
 from compactor.inbound.compressed import Inflations
 from compactor.inbound.connection_limits import Admission
-from compactor.inbound.delivery import Delivery, DeliveryOwner, Page
+from compactor.inbound.delivery import Delivery
+from compactor.inbound.delivery_owner import DeliveryOwner, Page
 from compactor.inbound.observers import Observers
 from compactor.inbound.response_queue import HttpDate, ResponseQueue
 from compactor.inbound.sender_policy import sender_rule

@@ -88,6 +88,7 @@ class UnusualMessages:
             return
         mailbox, call, name = target
         call = asked(mailbox.process, name, call or unhandled(mailbox.process, name), sender)
+        mailbox.counts.own(mailbox).came(len(body))
         if head.size > LARGE:  # of which its sender, and its name, may be nearly all
             mailbox.put_large(call, sender, body, head.size + len(body))
         else:

@@ -13,7 +13,8 @@ from compactor.errors import RemoteProtocolError
 from compactor.http.exchange import Exchange
 from compactor.http.response import ErrorResponse
 from compactor.http.status import STOPPING
-from compactor.inbound.delivery import Delivery, Page
+from compactor.inbound.delivery import Delivery
+from compactor.inbound.delivery_owner import Page
 from compactor.inbound.http_asks import HttpAsk
 from compactor.inbound.link_answers import LinkAnswers
 from compactor.inbound.response_queue import ResponseQueue

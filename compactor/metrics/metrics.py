@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
 from compactor.errors import Reason
 from compactor.metrics.dead_letters import DeadLetter, DeadLetters
 from compactor.metrics.logs import log
+from compactor.metrics.readings import Reading, flat
 from compactor.metrics.throttled_log import ThrottledLog
 from compactor.pid import PID, Address
+from compactor.system import clock
 
 _LOG_INTERVAL = 1.0  # seconds between two lines of one kind; the rest is counted
+_SLICE_SECONDS = 0.001  # of a turn of the loop, which is shared with all else
 _MAX_LOG_KINDS = 256  # of those that are remembered; a second has twice as many lines at most
+
+_OWN = (
+    "handler_failures",
+    "slow_handlers",
+    "malformed",
+    "tls_failures",
+    "refused_connections",
+    "cut_connections",
+    "refused_requests",
+    "dials",
+    "reading_pauses",
+    "writing_pauses",
+)
+"""Counters that are attributes."""
+
+
+class Census(Protocol):
+    """What is counted elsewhere."""
+
+    def take(self) -> Iterator[list[Reading] | None]: ...
+    async def gauges(self, seconds: float) -> list[Reading]: ...
 
 
 class Metrics:
@@ -29,8 +55,15 @@ class Metrics:
         refused_connections: connections closed at once because a bound was reached.
         cut_connections: accepted connections given up because their answers were not read.
         refused_requests: requests of browsers that web pages may not make.
+        dials: attempts to connect.
+        reading_pauses: times that a connection was not read, for a mailbox was full.
+        writing_pauses: times that a connection took no more.
+        dial_failures, connections_lost: attempts that failed, and connections to others that
+            ended, by reason.
         dead_letters: dead letters by reason.
         backed_up: addresses for which more than ``parked_high_water_bytes`` are parked.
+        census: reads what is counted elsewhere, by the processes of the context.
+        turns: held by who writes some of what was read, a slice of a turn at a time.
     """
 
     def __init__(self) -> None:
@@ -41,11 +74,17 @@ class Metrics:
         self.refused_connections = 0
         self.cut_connections = 0
         self.refused_requests = 0
+        self.dials = self.reading_pauses = self.writing_pauses = 0
+        self.dial_failures: Counter[Reason] = Counter()
+        self.connections_lost: Counter[Reason] = Counter()
         self._throttle = ThrottledLog(_LOG_INTERVAL, _MAX_LOG_KINDS, _LOG_INTERVAL)
         self._dead_letters = DeadLetters(self._throttle)
         self.dead_letters: Counter[Reason] = self._dead_letters.counts
         self.hooks = self._dead_letters.hooks
         self.backed_up: set[Address] = set()
+        self.census: Census | None = None
+        self.turns = asyncio.Lock()
+        self._taking: asyncio.Task[list[Reading]] | None = None
         self.backed_up_hooks: list[Callable[[Address, bool], Any]] = []
 
     def dead_letter(self, letter: DeadLetter) -> None:
@@ -64,19 +103,69 @@ class Metrics:
             except (Exception, SystemExit):
                 log.exception("a hook failed on %s:%d backed up: %s", *address, is_backed_up)
 
-    def snapshot(self) -> dict[str, int]:
-        """All counters by name, e.g. ``dead_letters/refused``."""
-        counts = {f"dead_letters/{r.value}": n for r, n in sorted(self.dead_letters.items())}
-        counts["dead_letters"] = sum(self.dead_letters.values())
-        counts["handler_failures"] = self.handler_failures
-        counts["slow_handlers"] = self.slow_handlers
-        counts["malformed"] = self.malformed
-        counts["tls_failures"] = self.tls_failures
-        counts["refused_connections"] = self.refused_connections
-        counts["cut_connections"] = self.cut_connections
-        counts["refused_requests"] = self.refused_requests
-        counts["backed_up"] = len(self.backed_up)
-        return counts
+    def readings(self) -> Iterator[Reading]:
+        """What is counted here."""
+        for name, counts in (
+            ("dead_letters", self.dead_letters),
+            ("dial_failures", self.dial_failures),
+            ("connections_lost", self.connections_lost),
+        ):
+            for reason, number in sorted(dict(counts).items()):
+                yield Reading(f"{name}/<reason>", number, reason.value)
+            yield Reading(name, sum(dict(counts).values()))
+        for name in _OWN:
+            yield Reading(name, getattr(self, name))
+        yield Reading("backed_up", len(self.backed_up))
+
+    def take(self) -> Iterator[list[Reading] | None]:
+        """Read all metrics, in steps of which the last is what was read."""
+        found = list(self.readings())
+        for step in self.census.take() if self.census is not None else ():
+            yield None if step is None else found + step
+
+    def snapshot(self) -> dict[str, float]:
+        """All metrics by name, e.g. ``dead_letters/refused``; docs/metrics.md has them all.
+
+        Any thread may ask.  With many processes it takes as long as a look at each.
+        """
+        *_, found = self.take()
+        return flat(found or ())
+
+    async def collect(self, timeout: float = 5.0) -> dict[str, float]:
+        """``snapshot``, and the gauges of programs that are functions; on the context's loop.
+
+        It takes many turns where there are many processes, and holds up nobody.
+
+        Args:
+            timeout: seconds for those gauges; what takes longer is left out.
+
+        Raises:
+            ValueError: ``timeout`` is no number of seconds.
+        """
+        if not (type(timeout) in (int, float) and 0 <= timeout < math.inf):
+            raise ValueError(f"timeout is a finite number of seconds from 0 on, got {timeout!r}")
+        return flat(await self.take_all(timeout))
+
+    async def take_all(self, seconds: float) -> list[Reading]:
+        """Read all metrics, and gauges that are functions for some seconds."""
+        if self._taking is None:
+            self._taking = asyncio.get_running_loop().create_task(self._take_in_turns())
+            self._taking.add_done_callback(self._taken)
+        found = await asyncio.shield(self._taking)  # all who ask meanwhile are told the same
+        return found if self.census is None else found + await self.census.gauges(seconds)
+
+    async def _take_in_turns(self) -> list[Reading]:
+        found: list[Reading] | None = None
+        end = clock.now() + _SLICE_SECONDS
+        for step in self.take():
+            found = step
+            if clock.now() > end:
+                await asyncio.sleep(0)
+                end = clock.now() + _SLICE_SECONDS
+        return found or []
+
+    def _taken(self, _: object) -> None:
+        self._taking = None
 
     def slow_handler(self, pid: PID, what: str, seconds: float) -> None:
         """Count a handler that held the loop for so long, and log it at a bounded rate."""

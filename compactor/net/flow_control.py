@@ -42,14 +42,26 @@ class _WaitingFeeder:
 async def released_by(full: Full) -> None:
     """Wait until what is full releases its feeders."""
     waiter = _WaitingFeeder()
-    if full.feeders is None:
-        full.feeders = {}
-    full.feeders[waiter] = None
+    add_feeder(full, waiter)
     try:
         await waiter.released
     finally:
         if full.feeders is not None:
             full.feeders.pop(waiter, None)  # it was cancelled
+
+
+def add_feeder(full: Full, feeder: Feeder) -> None:
+    """Have somebody released once most is gone of what is full."""
+    if full.feeders is None:
+        full.feeders = {}
+    full.feeders[feeder] = None
+
+
+def release_feeders(full: Full) -> None:
+    """Have all go on who feed what was full."""
+    feeders, full.feeders = full.feeders, None
+    for feeder in feeders or ():
+        feeder.release(full)
 
 
 class ReadGate:

@@ -140,6 +140,7 @@ class PeerConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._is_full = True
+        self._metrics.writing_pauses += 1
         if self._peer is not None:
             self._peer.send_queue.is_full = True
 

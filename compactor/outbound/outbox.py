@@ -14,6 +14,7 @@ from ..actor.mailbox import ENDED, Mailbox
 from ..net.portal import Portal
 from .send_queue import SendQueue
 
+_NOBODY = object()  # that nothing is sent to
 _MAX_ROUTES = 1024  # encoded frame beginnings that one process remembers
 
 
@@ -31,6 +32,7 @@ class Outbox:
     """
 
     __slots__ = (
+        "_counts",
         "_ip",
         "_last_name",
         "_last_prefix",
@@ -56,6 +58,7 @@ class Outbox:
         types: Mapping[type, tuple[Callable[[Any], bytes], str, str, str]],
     ) -> None:
         self._mailbox = mailbox
+        self._counts = mailbox.counts.own(mailbox)
         self._live = live
         self._portal = portal
         self._max_events = max_events
@@ -64,9 +67,9 @@ class Outbox:
         self._ip = mailbox.pid.ip
         self._port = mailbox.pid.port
         self._routes: dict[tuple[str, int, str, str], tuple[SendQueue, bytes]] = {}
-        self._last_to: PID | None = None
+        self._last_to: Any = _NOBODY
         self._last_name: str | None = None
-        self._last_queue: SendQueue | None = None
+        self._last_queue: Any = None  # which it is only as long as the last was nobody
         self._last_prefix = b""
 
     def send(self, to: PID, name: str, body: bytes | None) -> bool:
@@ -94,10 +97,10 @@ class Outbox:
             self._last_to = to
             self._last_name = name
             self._last_queue, self._last_prefix = route
-        send_queue = self._last_queue
-        if send_queue is None:
-            return False
-        send_queue.write_message(self._last_prefix, body)
+        counts = self._counts
+        counts.sent += 1
+        counts.bytes_out += len(body)
+        self._last_queue.write_message(self._last_prefix, body)
         return True
 
     def _send_typed(self, to: PID, message: Any, body: bytes) -> bool:
@@ -126,10 +129,10 @@ class Outbox:
             self._last_to = to
             self._last_name = name
             self._last_queue, self._last_prefix = route
-        send_queue = self._last_queue
-        if send_queue is None:
-            return False
-        send_queue.write_message(self._last_prefix, body)
+        counts = self._counts
+        counts.sent += 1
+        counts.bytes_out += len(body)
+        self._last_queue.write_message(self._last_prefix, body)
         return True
 
     def _is_here(self, to: PID) -> bool:
@@ -167,6 +170,7 @@ class Outbox:
             or len(target.queue) >= self._max_events
         ):
             return False
+        self._counts.local += 1
         target.put(call, self._mailbox.pid, body)
         return True
 
@@ -184,4 +188,5 @@ class Outbox:
     def close(self) -> None:
         """The process has ended."""
         self._routes.clear()
-        self._last_to = self._last_name = self._last_queue = None
+        self._last_to = _NOBODY
+        self._last_name = self._last_queue = None

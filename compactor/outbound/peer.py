@@ -11,7 +11,7 @@ from compactor.actor.routes import split_path
 from compactor.actor.slices import Slices
 from compactor.actor.undelivered import Undelivered
 from compactor.errors import Reason
-from compactor.net.flow_control import Feeder
+from compactor.net.flow_control import Feeder, release_feeders
 from compactor.outbound.connection import PeerConnection
 from compactor.outbound.dial import dial
 from compactor.outbound.reasons import why_not_dialled
@@ -72,6 +72,11 @@ class Peer:
         return self._connection is not None
 
     @property
+    def is_dialling(self) -> bool:
+        """Whether there soon may be one."""
+        return self._dialling is not None
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing is connected, being dialled or parked."""
         return self._connection is None and self._dialling is None and not self.send_queue.parked
@@ -87,9 +92,7 @@ class Peer:
     def relieved(self) -> None:
         """Most of that has left, or was lost."""
         self._owner.metrics.set_backed_up(self.address, False)
-        feeders, self.feeders = self.feeders, None
-        for feeder in feeders or ():
-            feeder.release(self)
+        release_feeders(self)
 
     # Connecting
 
@@ -118,6 +121,7 @@ class Peer:
         pause = owner.pace.pause(self.address, loop.time())
         if pause:
             await asyncio.sleep(pause)
+        owner.metrics.dials += 1
         try:
             connection = await dial(
                 loop,
@@ -129,6 +133,7 @@ class Peer:
             )
         except (OSError, UnicodeError, asyncio.TimeoutError, MemoryError) as error:
             reason = why_not_dialled(error)
+            owner.metrics.dial_failures[reason] += 1
             if reason is Reason.UNREACHABLE:  # the others say all, and TLS has been logged
                 owner.metrics.peer_trouble("cannot connect to", self.address, error)
         else:
@@ -201,6 +206,7 @@ class Peer:
         """A connection ended that had not been retired."""
         if connection is self._connection:
             self._connection = None
+            self._owner.metrics.connections_lost[reason] += 1
             was_asked = self.send_queue.numbers == ASKED
             self._lost(reason)
             if was_asked:  # perhaps by that, so it is not tried over and over

@@ -100,6 +100,7 @@ class SendQueue:
         "_links",
         "_max_bytes",
         "_peer",
+        "_room",
         "_run_queue",
         "_transport",
         "is_backed_up",
@@ -126,6 +127,7 @@ class SendQueue:
         self._max_bytes = max_bytes
         self._high_water = high_water
         self._block_bytes = min(_BLOCK_BYTES, high_water)
+        self._room = min(self._block_bytes, max_bytes) - _FRAMING  # with less nothing is to be done
         self._ended: deque[tuple[list[Any], int, int]] = deque()  # buffers, frames, bytes
         self._ended_frames = 0
         self._ended_size = 0
@@ -141,7 +143,8 @@ class SendQueue:
         """Park a message; it leaves at the end of this turn, or when the connection lets it."""
         length = len(body)
         size = self.size
-        if self.parked and size + len(prefix) + length + _FRAMING > self._max_bytes:
+        is_much = size + len(prefix) + length > self._room
+        if is_much and self.parked and size + len(prefix) + length + _FRAMING > self._max_bytes:
             for frame in frames_of(deque([[encode_message(prefix, body)]]), RequestDecoder):
                 self._peer.overflowed(*frame)
             return
@@ -160,7 +163,7 @@ class SendQueue:
             size += len(first) + length + len(last)
         self.size = size
         self.parked += 1
-        if size >= self._block_bytes:
+        if is_much:
             self._is_much()
         if not self._dirty:
             self._run_queue.flush_soon(self)

@@ -11,8 +11,9 @@ from compactor.actor.mailbox import Mailbox
 from compactor.actor.protobuf import DoesNotParse
 from compactor.actor.supervision import GaveUp
 from compactor.errors import Reason
+from compactor.metrics.dead_letters import DeadLetter
 from compactor.metrics.metrics import Metrics
-from compactor.pid import TEMPORARY
+from compactor.pid import PID, TEMPORARY
 from compactor.runtime.answers import Answers
 from compactor.runtime.at_exit import leave
 from compactor.runtime.life import Life
@@ -40,6 +41,7 @@ class Failures:
         """
         if self.life.is_copy and isinstance(error, SystemExit):
             leave(error)
+        mailbox.counts.own(mailbox).failures += 1
         if not self._is_told(mailbox, entry, error):
             what, event = description(entry, mailbox.calls), entry[1]
             report = functools.partial(self.answers.report, mailbox.pid, what, error)
@@ -54,6 +56,12 @@ class Failures:
         if self.supervision.records or isinstance(error, GaveUp):
             return self.supervision.failed(mailbox, entry, error)
         return None
+
+    def message_dropped(
+        self, mailbox: Mailbox, sender: PID, name: str | None, size: int, reason: Reason
+    ) -> None:
+        """A message will not be handled."""
+        self.metrics.dead_letter(DeadLetter(reason, mailbox.pid, sender, name, size))
 
     def _is_told(self, mailbox: Mailbox, entry: Entry, error: BaseException) -> bool:
         """Whether somebody has asked, and handles it."""

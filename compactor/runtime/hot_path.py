@@ -14,11 +14,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from compactor.actor.asked import Asked
     from compactor.actor.asks import Asks
+    from compactor.actor.counts import Counts
     from compactor.actor.dispatches import Dispatch, Dispatcher
     from compactor.actor.handlers import HandlerTable
     from compactor.actor.inquiry import Answering, Inquiry
@@ -54,12 +55,14 @@ MODULES = {
     "encode_body": "wire.encoder",
     "parse_head": "wire.request_head",
     "BodyBuffer": "wire.body_buffer",
+    "bytes_of": "wire.body_buffer",
     "Scopes": "actor.scopes",
     "BodyDecoder": "wire.body_decoder",
     "HeadPattern": "wire.head_pattern",
     "RequestDecoder": "wire.request_decoder",
     "RunQueue": "actor.run_queue",
     "Portal": "net.portal",
+    "Counts": "actor.counts",
     "Mailbox": "actor.mailbox",
     "Waiter": "actor.waiter",
     "Asked": "actor.asked",
@@ -94,12 +97,14 @@ class Backend(NamedTuple):
     encode_body: Callable[[bytes, bytes], bytes]
     parse_head: Callable[[bytes], Head]
     BodyBuffer: type[BodyBuffer]
+    bytes_of: Callable[[list[Any], int, int], int]
     Scopes: type[Scopes]
     BodyDecoder: type[BodyDecoder]
     HeadPattern: type[HeadPattern]
     RequestDecoder: type[RequestDecoder]
     RunQueue: type[RunQueue]
     Portal: type[Portal]
+    Counts: type[Counts]
     Mailbox: type[Mailbox]
     Waiter: type[Waiter]
     Asked: type[Asked]
@@ -122,6 +127,7 @@ def _extensions() -> None:
     """Never called: what freezes programs, as PyInstaller does, looks for lines like these."""
     import compactor._speedups.actor.asked
     import compactor._speedups.actor.asks
+    import compactor._speedups.actor.counts
     import compactor._speedups.actor.dispatches
     import compactor._speedups.actor.handlers
     import compactor._speedups.actor.inquiry
@@ -151,6 +157,7 @@ def _modules() -> None:
     """Never called, as above."""
     import compactor.actor.asked
     import compactor.actor.asks
+    import compactor.actor.counts
     import compactor.actor.dispatches
     import compactor.actor.handlers
     import compactor.actor.inquiry

@@ -9,7 +9,7 @@ from compactor.actor.mailbox import Mailbox
 from compactor.actor.patterns import with_below, with_values
 from compactor.actor.routes import RouteTable
 from compactor.errors import RemoteProtocolError
-from compactor.inbound.delivery import Page
+from compactor.inbound.delivery_owner import Page
 from compactor.runtime.binding import bind_route, is_streamed
 from compactor.runtime.hot_path import Backend
 

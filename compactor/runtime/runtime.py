@@ -18,7 +18,8 @@ from compactor.actor.routes import Call, RouteTable
 from compactor.actor.slices import Slices
 from compactor.actor.undelivered import Undelivered
 from compactor.errors import Reason
-from compactor.inbound.delivery import Delivery, DeliveryOwner, Page
+from compactor.inbound.delivery import Delivery
+from compactor.inbound.delivery_owner import DeliveryOwner, Page
 from compactor.inbound.observers import Observers
 from compactor.inbound.response_queue import HttpDate, ResponseQueue
 from compactor.inbound.server import Server
@@ -34,6 +35,7 @@ from compactor.pid import PID, TEMPORARY, Address, number_in
 from compactor.process import Process
 from compactor.runtime.answers import Answers
 from compactor.runtime.binding import bind_handler
+from compactor.runtime.census import Census
 from compactor.runtime.drain import Drain
 from compactor.runtime.ending import Ending
 from compactor.runtime.hot_path import Backend
@@ -81,6 +83,7 @@ class Runtime(Ending):
         self.settings = settings
         self.metrics = Metrics()
         self.run_queue = backend.RunQueue()
+        self.census = Census(self)
         if settings.slow_handler:
             self.run_queue.watch(settings.slow_handler, self.handler_was_slow)
         self.slices = Slices(self.run_queue)
@@ -192,6 +195,8 @@ class Runtime(Ending):
             self.routes.forget(mailbox)
         if mailbox.outbox is not None:
             mailbox.outbox.close()
+        if not mailbox.counts.is_shared:
+            self.census.add_ended(mailbox)
         live = self.registry.live
         holder = live.get(pid.id)
         if holder is mailbox:
@@ -206,16 +211,16 @@ class Runtime(Ending):
         if not live:
             self._ended.set()
 
-    def message_dropped(
-        self, mailbox: Mailbox, sender: PID, name: str | None, size: int, reason: Reason
-    ) -> None:
-        """A message will not be handled."""
-        self.metrics.dead_letter(DeadLetter(reason, mailbox.pid, sender, name, size))
-
     # Sending
 
     def send(self, mailbox: Mailbox, to: PID, name: str, body: bytes) -> None:
         """Send a message from the process of a mailbox; the next one goes the short way."""
+        counts = mailbox.counts.own(mailbox)
+        if self.registry.is_local(to):
+            counts.local += self.send_locally(mailbox.pid, to, str(name), body)
+            return
+        counts.sent += 1
+        counts.bytes_out += len(body)
         self.forward(mailbox.pid, to, name, body, mailbox.outbox)
 
     def forward(
@@ -274,11 +279,12 @@ class Runtime(Ending):
             return Reason.NO_PROCESS  # nor would its path say that it is for nobody
         return Reason.UNREACHABLE if to.port == 0 or to.ip in ("0.0.0.0", "::") else None
 
-    def send_locally(self, sender: PID, to: PID, name: str, body: bytes) -> None:
+    def send_locally(self, sender: PID, to: PID, name: str, body: bytes) -> bool:
+        """Put a message into a mailbox here; False if it is none that takes one more."""
         mailbox = self.registry.live.get(to.id)
         if mailbox is None:
             if to.id.startswith(TEMPORARY) and self.asks.answered(number_in(to), name, body):
-                return
+                return True
             reason = Reason.STOPPED if self.life.is_ending else Reason.NO_PROCESS
         elif len(mailbox.queue) >= self.settings.max_mailbox_events:
             reason = Reason.OVERFLOW
@@ -287,8 +293,9 @@ class Runtime(Ending):
             if not hasattr(call, "answers"):
                 call = asked(mailbox.process, name, call, sender)
             mailbox.put_message(call, sender, body)
-            return
+            return True
         self.metrics.dead_letter(DeadLetter(reason, to, sender, name, len(body)))
+        return False
 
     def peer(self, address: Address) -> Peer:
         """The peer at an address; there is one as long as somebody uses it."""

@@ -1,6 +1,8 @@
-"""``Body``: the place of a large body whose bytes are still to come."""
+"""``BodyBuffer``: the place of a large body whose bytes are still to come; and sizes of bodies."""
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class BodyBuffer:
@@ -22,3 +24,8 @@ class BodyBuffer:
     def take(self) -> bytes:
         """The body, once it is all there."""
         return bytes(self._bytes)
+
+
+def bytes_of(events: list[Any], first: int, end: int) -> int:
+    """Bytes of the bodies in a part of a list of heads and bodies."""
+    return sum(map(len, events[first + 1 : end : 2]))

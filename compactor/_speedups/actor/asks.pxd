@@ -11,6 +11,10 @@ cdef class Asks:
     cdef readonly object inquiries
     cdef readonly set leaving
     cdef readonly set left
+    cdef readonly long long answers
+    cdef readonly long long failures
+    cdef readonly long long timeouts
+    cdef readonly long long unanswered
     cdef tuple _here
     cdef CRunQueue _run_queue
     cdef object _watches

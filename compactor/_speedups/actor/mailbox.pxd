@@ -1,5 +1,6 @@
 cimport cython
 
+from compactor._speedups.actor.counts cimport Counts as CCounts
 from compactor._speedups.actor.run_queue cimport RunQueue as CRunQueue
 from compactor._speedups.actor.scopes cimport Scope as CScope, Scopes as CScopes
 
@@ -17,6 +18,9 @@ cdef class Mailbox:
     cdef CRunQueue _run_queue
     cdef CScope _scope
 
+    # What is counted.
+    cdef public CCounts counts
+
     # What waits.
     cdef public object queue
     cdef public int state
@@ -32,6 +36,7 @@ cdef class Mailbox:
     # Putting.
     cpdef call_for(self, str name)
     cpdef put(self, call, a, b)
+    @cython.locals(counts=CCounts)
     cpdef put_event(self, event)
     cpdef put_message(self, call, sender, bytes body)
     cpdef account(self, Py_ssize_t size)
@@ -42,7 +47,9 @@ cdef class Mailbox:
     cpdef open(self)
     @cython.locals(scope=CScope)
     cpdef serve_now(self, call, a, b)
-    @cython.locals(served=int, looked=int, next_look=int, entry=tuple)
+    @cython.locals(
+        served=int, looked=int, next_look=int, entry=tuple, counts=CCounts, now=double, clock=object,
+    )
     cpdef drain(self, int limit)
     cdef object _resume(self)
 
@@ -54,7 +61,3 @@ cdef class Mailbox:
     cdef object _end(self, reason, entry, error)
     cdef object _cancel_task(self)
     cdef object _discard(self, reason)
-
-    # Feeders.
-    cdef object _release_feeders_if_low(self)
-    cdef object _release_feeders(self)

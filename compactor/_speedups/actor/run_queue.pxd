@@ -1,5 +1,7 @@
 cimport cython
 
+from compactor._speedups.actor.counts cimport Counts as CCounts
+
 
 cdef class RunQueue:
     # What there is to do.
@@ -18,6 +20,10 @@ cdef class RunQueue:
     cdef public bint samples_next
     cdef bint _samples_next_async
     cdef double _sample_due
+    cdef readonly object samples
+    cdef readonly CCounts counts
+    cdef bint _times_schedule
+    cdef double _scheduled_at
 
     # Who reads.
     cdef object _reader

@@ -1,6 +1,7 @@
 cimport cython
 
 from compactor._speedups.net.portal cimport Portal as CPortal
+from compactor._speedups.actor.counts cimport Counts as CCounts
 from compactor._speedups.actor.mailbox cimport Mailbox as CMailbox
 from compactor._speedups.outbound.send_queue cimport SendQueue as CSendQueue
 
@@ -11,6 +12,7 @@ cdef Py_ssize_t LARGE
 
 cdef class Outbox:
     cdef CMailbox _mailbox
+    cdef CCounts _counts
     cdef dict _live
     cdef CPortal _portal
     cdef Py_ssize_t _max_events
@@ -24,10 +26,10 @@ cdef class Outbox:
     cdef CSendQueue _last_queue
     cdef bytes _last_prefix
 
-    @cython.locals(target=CMailbox, send_queue=CSendQueue)
+    @cython.locals(target=CMailbox, counts=CCounts)
     cpdef bint send(self, to, name, body) except? -1
 
-    @cython.locals(target=CMailbox, send_queue=CSendQueue)
+    @cython.locals(target=CMailbox, counts=CCounts)
     cdef bint _send_typed(self, to, message, bytes body) except? -1
 
     cdef bint _is_here(self, to) except -1

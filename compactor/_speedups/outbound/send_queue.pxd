@@ -23,6 +23,7 @@ cdef class SendQueue:
 
     # Bounds.
     cdef Py_ssize_t _max_bytes
+    cdef Py_ssize_t _room
     cdef Py_ssize_t _high_water
     cdef Py_ssize_t _block_bytes
 
@@ -39,7 +40,7 @@ cdef class SendQueue:
     cdef public object unanswered
 
     # Parking.
-    @cython.locals(length=Py_ssize_t, size=Py_ssize_t)
+    @cython.locals(length=Py_ssize_t, size=Py_ssize_t, is_much=bint)
     cpdef write_message(self, bytes prefix, bytes body)
     @cython.locals(size=Py_ssize_t)
     cpdef bint write_numbered(

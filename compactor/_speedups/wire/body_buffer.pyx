@@ -21,3 +21,10 @@ cdef class BodyBuffer:
 
     def take(self):
         return self._bytes
+
+
+def bytes_of(list events, Py_ssize_t first, Py_ssize_t end):
+    cdef Py_ssize_t index, size = 0
+    for index in range(first + 1, end, 2):
+        size += PyBytes_GET_SIZE(<bytes>events[index])
+    return size
