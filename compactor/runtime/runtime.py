@@ -15,6 +15,7 @@ from compactor.actor.backlog import Backlog
 from compactor.actor.entries import unhandled
 from compactor.actor.mailbox import Mailbox
 from compactor.actor.routes import Call, RouteTable
+from compactor.actor.run_queue import RunQueue
 from compactor.actor.slices import Slices
 from compactor.actor.undelivered import Undelivered
 from compactor.errors import Reason
@@ -82,10 +83,8 @@ class Runtime(Ending):
         self.backlog = _new_backlog(settings)
         self.settings = settings
         self.metrics = Metrics()
-        self.run_queue = backend.RunQueue()
+        self.run_queue = self._new_run_queue()
         self.census = Census(self)
-        if settings.slow_handler:
-            self.run_queue.watch(settings.slow_handler, self.handler_was_slow)
         self.slices = Slices(self.run_queue)
         self.registry = Registry(address, settings.max_processes)
         self.readiness = Readiness(self.registry)
@@ -107,6 +106,12 @@ class Runtime(Ending):
         self.parents = self.supervision.parents
         self._ended = asyncio.Event()
         self._is_silent = False  # all processes have ended, so nobody has more to send
+
+    def _new_run_queue(self) -> RunQueue:
+        run_queue = self.backend.RunQueue()
+        if self.settings.slow_handler:
+            run_queue.watch(self.settings.slow_handler, self.handler_was_slow)
+        return run_queue
 
     def _init_asks(self, address: Address) -> None:
         observers = self.observers
