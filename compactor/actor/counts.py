@@ -30,7 +30,7 @@ class Counts:
         others: events that were put, and are no messages.
         arrived, bytes_in: messages from other contexts, and bytes of their bodies.
         sent, bytes_out: messages to other contexts, and bytes of their bodies.
-        local: messages to processes of its own context, which took them.
+        local: messages to processes of its own context.
         deepest: events that waited at a time, at most.
         failures, restarts: events whose handler raised, and how often it was made anew.
         letters: dead letters that were for it, by reason; None if there were none.

@@ -222,10 +222,10 @@ class Runtime(Ending):
         """Send a message from the process of a mailbox; the next one goes the short way."""
         counts = mailbox.counts.own(mailbox)
         if self.registry.is_local(to):
-            counts.local += self.send_locally(mailbox.pid, to, str(name), body)
-            return
-        counts.sent += 1
-        counts.bytes_out += len(body)
+            counts.local += 1
+        else:
+            counts.sent += 1
+            counts.bytes_out += len(body)
         self.forward(mailbox.pid, to, name, body, mailbox.outbox)
 
     def forward(
@@ -284,12 +284,11 @@ class Runtime(Ending):
             return Reason.NO_PROCESS  # nor would its path say that it is for nobody
         return Reason.UNREACHABLE if to.port == 0 or to.ip in ("0.0.0.0", "::") else None
 
-    def send_locally(self, sender: PID, to: PID, name: str, body: bytes) -> bool:
-        """Put a message into a mailbox here; False if it is none that takes one more."""
+    def send_locally(self, sender: PID, to: PID, name: str, body: bytes) -> None:
         mailbox = self.registry.live.get(to.id)
         if mailbox is None:
             if to.id.startswith(TEMPORARY) and self.asks.answered(number_in(to), name, body):
-                return True
+                return
             reason = Reason.STOPPED if self.life.is_ending else Reason.NO_PROCESS
         elif len(mailbox.queue) >= self.settings.max_mailbox_events:
             reason = Reason.OVERFLOW
@@ -298,9 +297,8 @@ class Runtime(Ending):
             if not hasattr(call, "answers"):
                 call = asked(mailbox.process, name, call, sender)
             mailbox.put_message(call, sender, body)
-            return True
+            return
         self.metrics.dead_letter(DeadLetter(reason, to, sender, name, len(body)))
-        return False
 
     def peer(self, address: Address) -> Peer:
         """The peer at an address; there is one as long as somebody uses it."""
