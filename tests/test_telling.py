@@ -27,7 +27,8 @@ def test_letters_exits_counters_connections_and_threads_are_told(
     for context in (here.context, there.context):
         assert f"thread {context.name}" in told
         assert f"{context}:\n    runs" in told
-    assert "counters: {'dead_letters/refused': 1, 'dead_letters': 1}" in told
+    assert "counters: {'dead_letters/refused': 1, 'dead_letters': 1, " in told
+    assert "'messages_out': 2, " in told
     assert "name='message', size=4)" in told
     assert f"('127.0.0.1', {there.pid.port}) connected, 0 frames of 0 bytes are parked" in told
     assert "resting: False, behind: False, missing of a body: 0" in told

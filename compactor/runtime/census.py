@@ -30,7 +30,7 @@ class Census:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._ended = dict.fromkeys(_SUMS, 0)
+        self._ended: dict[str, int] = dict.fromkeys(_SUMS, 0)
         self._deepest = 0
         runtime.run_queue.samples.is_by_process = runtime.settings.process_histograms
         runtime.metrics.hooks.append(self._add_letter)
@@ -58,7 +58,8 @@ class Census:
         Returns:
             Steps, each of less than a millisecond; the last is what was read.
         """
-        sums, depth, deepest = dict(self._ended), 0, self._deepest
+        sums: dict[str, int] = dict(self._ended)
+        depth, deepest = 0, self._deepest
         busiest: list[tuple[int, int, Mailbox]] = []  # a heap
         measuring: list[tuple[int, int, Mailbox]] = []
         most = self._runtime.settings.max_process_metrics
