@@ -39,9 +39,7 @@ def _gauge(name: str, unit: str, meaning: str, is_of_process: bool = False) -> D
 
 
 _OF_CONTEXT = (
-    _counter(
-        "messages_in", "messages", "that came from other contexts, to handlers that were known"
-    ),
+    _counter("messages_in", "messages", "that came from other contexts, for processes that live"),
     _counter("messages_out", "messages", "that processes sent to other contexts"),
     _counter("messages_local", "messages", "that processes sent to others of the same context"),
     _counter(

@@ -115,7 +115,8 @@ class Census:
 
     def _of_connections(self) -> Iterator[Reading]:
         runtime = self._runtime
-        peers = list(runtime.peers.values())
+        found = (reference() for reference in runtime.peers.valuerefs())  # any thread may ask
+        peers = [peer for peer in found if peer is not None]
         connected = sum(peer.is_connected for peer in peers)
         for state, number in (
             ("accepted", len(runtime.server.state.connections)),

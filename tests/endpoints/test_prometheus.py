@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import urllib.parse
 import urllib.request
@@ -92,6 +93,15 @@ def test_registries_of_programs_can_have_them(make_context: Callable[..., Contex
     registry = CollectorRegistry()
     registry.register(Collector(context.metrics))  # type: ignore[arg-type]
     assert b"compactor_processes 0.0" in generate_latest(registry)
+
+
+def test_without_the_package_the_answer_says_what_to_install(
+    make_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "prometheus_client.exposition", None)
+    answer = fetch(make_context(), "/metrics")
+    assert answer.status == 501
+    assert "install compactor[metrics]" in answer.text
 
 
 def test_processes_that_disagree_about_a_name_spoil_nothing(make_context: Callable[..., Context]):
