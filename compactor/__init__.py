@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from compactor._version import __version__
 from compactor.actor.answering import Reply
@@ -38,6 +38,9 @@ from compactor.runtime.speedups import Speedups, speedups
 from compactor.settings import Settings
 from compactor.supervisor import ChildSpec, Supervisor
 from compactor.tls.settings import TlsSettings
+
+if TYPE_CHECKING:
+    from compactor.metrics.user_metrics import UserMetrics
 
 __all__ = [
     "PID",
@@ -71,6 +74,7 @@ __all__ = [
     "Timer",
     "TlsSettings",
     "Upload",
+    "UserMetrics",
     "__version__",
     "answer",
     "health_check",
@@ -91,6 +95,14 @@ install = Process.install
 route = Process.route
 
 _context: Context | None = None
+
+
+def __getattr__(name: str) -> Any:
+    if name == "UserMetrics":  # most programs have none
+        from compactor.metrics.user_metrics import UserMetrics
+
+        return UserMetrics
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def initialize(delegate: str = "", **kw: Any) -> None:
