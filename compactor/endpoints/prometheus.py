@@ -34,8 +34,9 @@ async def _metrics(request: Request, owner: Any) -> Response:
         return Response.error(501, _MISSING)
     encode, content_type = choose_encoder(request.headers.get("accept") or "")
     pieces: list[bytes] = []
-    for family in families(await owner.metrics.take_all(_SECONDS)):
-        async with owner.metrics.turns:
+    readings = await owner.metrics.take_all(_SECONDS)
+    async with owner.metrics.turns:
+        for family in families(readings):
             pieces.append(encode(_One(family)).removesuffix(b"# EOF\n"))
             await asyncio.sleep(0)
     if "openmetrics" in content_type:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from compactor.endpoints.durations import duration
@@ -14,6 +15,7 @@ from compactor.system.system import system
 
 _SECONDS = 5.0  # for gauges, where the request does not say; in C++ there is no end
 _MOST_SECONDS = 60.0
+_PART = 128  # readings that are looked at in a turn of the loop
 _SHOWN = 80  # characters of what is no duration
 _OF_SYSTEM = (
     "cpus_total",
@@ -34,12 +36,20 @@ async def _snapshot(request: Request, owner: Any) -> Response:
             # The text is libprocess's.
             end = "" if str(error).endswith(".") else "."
             return Response.error(400, f"Invalid timeout '{given[:_SHOWN]}': {error}{end}\n")
-    found = flat(await owner.metrics.take_all(seconds))
-    for name, value in system().load().items():
-        short = name.removeprefix("avg_")
-        if short in _OF_SYSTEM:
-            found[f"system/{short}"] = value
-    return json_answer(request, {name: float(value) for name, value in found.items()})
+    readings = await owner.metrics.take_all(seconds)
+    found: dict[str, float] = {}
+    async with owner.metrics.turns:
+        for first in range(0, len(readings), _PART):
+            part = flat(readings[first : first + _PART])
+            found.update({name: float(value) for name, value in part.items()})
+            await asyncio.sleep(0)
+        for name, value in system().load().items():
+            short = name.removeprefix("avg_")
+            if short in _OF_SYSTEM:
+                found[f"system/{short}"] = float(value)
+        answer = json_answer(request, found)
+        await asyncio.sleep(0)
+    return answer
 
 
 ENDPOINTS = (

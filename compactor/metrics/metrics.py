@@ -63,7 +63,7 @@ class Metrics:
         dead_letters: dead letters by reason.
         backed_up: addresses for which more than ``parked_high_water_bytes`` are parked.
         census: reads what is counted elsewhere, by the processes of the context.
-        turns: held by who writes some of what was read, a slice of a turn at a time.
+        turns: held by who writes what was read, as one of those who do, in many turns of the loop.
     """
 
     def __init__(self) -> None:

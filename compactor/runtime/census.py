@@ -84,9 +84,10 @@ class Census:
         yield None
         for *_, mailbox in sorted(busiest, reverse=True):
             found += _of_process(mailbox)
-        yield None
+            yield None
         for *_, mailbox in sorted(measuring, reverse=True):
             found += _of_user(mailbox)
+            yield None
         yield found
 
     async def gauges(self, seconds: float) -> list[Reading]:
