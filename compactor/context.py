@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from threading import get_ident
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from compactor import errors
 from compactor.actor.bound import Bound
@@ -20,7 +20,7 @@ from compactor.metrics.metrics import Metrics
 from compactor.pid import PID, Address, check_pid
 from compactor.process import Process
 from compactor.runtime import hot_path
-from compactor.runtime.arguments import check_delegate, check_loop
+from compactor.runtime.arguments import check_access, check_delegate, check_loop
 from compactor.runtime.asking import ContextAsking
 from compactor.runtime.dispatching import ContextDispatching
 from compactor.runtime.hooks import ContextHooks
@@ -35,6 +35,9 @@ from compactor.settings import Settings
 from compactor.tls.credentials import load_tls
 from compactor.tls.settings import TlsSettings
 from compactor.wire.encoder import Body, check_name, content_of
+
+if TYPE_CHECKING:
+    from compactor.auth.access import Access
 
 
 class Context(
@@ -70,10 +73,12 @@ class Context(
             ``LIBPROCESS_SSL_...`` say; False for none whatever they say.
         local_handover: whether it meets other contexts of this OS process that want that, too, in
             memory instead of through the kernel; default the setting of that name.
+        access: who may ask for what over HTTP, see :class:`compactor.auth.Access`; None if
+            everybody may.
 
     Raises:
         SettingsError: an argument or variable has a bad value, or a file of TLS is unusable.
-        TypeError, ValueError: the same, of ``delegate`` and ``loop``.
+        TypeError, ValueError: the same, of ``delegate``, ``loop`` and ``access``.
         SocketError: the address cannot be bound.
     """
 
@@ -99,6 +104,7 @@ class Context(
         settings: Settings | None = None,
         tls: TlsSettings | Literal[False] | None = None,
         local_handover: bool | None = None,
+        access: Access | None = None,
     ) -> None:
         self.settings = Settings.from_environ(
             base=settings,
@@ -110,13 +116,13 @@ class Context(
         )
         self.delegate = check_delegate(delegate)
         self._types = MessageTypes()
-        loop = check_loop(loop)
+        loop, access = check_loop(loop), check_access(access)
         self._tls = load_tls(tls)
         is_secure = self._tls is not None and not self._tls.settings.support_downgrade
         sock, (self.ip, self.port) = self._listen(is_secure)
-        address = (self.ip, self.port)
-        chosen = hot_path.chosen
-        runtime = self._new_runtime(address, self.settings, self.delegate, chosen, self._tls)
+        given = (self.settings, self.delegate, hot_path.chosen, self._tls, access)
+        runtime = self._new_runtime((self.ip, self.port), *given)
+        self._guard = runtime.guard
         self._pid_of = runtime.backend.pid_of
         self._handler_table = runtime.backend.handler_table
         self._inquiry, self._answering = runtime.backend.Inquiry, runtime.backend.Answering

@@ -27,6 +27,7 @@ from compactor.actor.protobuf import (
     parsing,
     type_name,
 )
+from compactor.actor.realms import realm_trait
 from compactor.actor.supervising import Supervising
 from compactor.actor.timing import Timing
 from compactor.actor.typed_handlers import AnswersBuffers, Installing, Installs
@@ -139,6 +140,7 @@ class Process(Asking, Installing, Measuring, Supervising, Timing):
 
         Raises:
             ProcessError: it lives already, or has no name.
+            InvalidProcess: the context does not know a realm of it.
             TypeError: ``context`` is no context, or messages of a type cannot be read or answered.
         """
         if self.__context is not None and self.__context._hosts(self):
@@ -158,6 +160,8 @@ class Process(Asking, Installing, Measuring, Supervising, Timing):
         table = table_of(type(self))
         if table.kinds:
             context._types.prepare(table.kinds)
+        if table.traits or context._guard is not None:
+            context._check_endpoints(self, name, table)
         pid = self.__pid = pid_of(context.ip, context.port, name)
         self.__context = context
         self.__outbox = self.__asker__ = None
@@ -190,6 +194,12 @@ class Process(Asking, Installing, Measuring, Supervising, Timing):
     def __delegate_of__(self, name: str) -> PID | None:
         """The pid that messages named ``name`` are delegated to, or None."""
         return self.__delegates.get(name) if self.__delegates else None
+
+    def __is_deaf_to__(self, name: str) -> bool:
+        """Whether a message that is not installed is handled by nobody."""
+        return type(self).handle_message is Process.handle_message and not self.__delegate_of__(
+            name
+        )
 
     def handle_message(self, name: str, from_pid: PID, body: bytes) -> Any:
         """Handle one message; override it to see every message of the process."""
@@ -342,6 +352,7 @@ class ProtobufProcess(ProtobufAsking, Process):  # pyright: ignore[reportIncompa
         http: bool = True,
         cancellable: bool = True,
         concurrent: bool = False,
+        realm: str | None = None,
     ) -> AnswersBuffers[Buffer]:
         """Decorate a method to answer messages of a protocol buffer type.
 
@@ -349,17 +360,18 @@ class ProtobufProcess(ProtobufAsking, Process):  # pyright: ignore[reportIncompa
 
         Args:
             http: whether a plain HTTP request to ``/<id>/<name of the type>`` asks as well.
-            cancellable, concurrent: as for ``Process.answer``.
+            cancellable, concurrent, realm: as for ``Process.answer``.
 
         Raises:
             TypeError: ``message_type`` is not a generated message type.
         """
         install = cls.install(message_type, concurrent=concurrent)
         name = type_name(message_type)
+        traits = {"uncancellable": not cancellable, **realm_trait(realm)}
 
         def wrap(function: Any) -> Any:
             handler = mark_answer(install(function), name, http)
-            return mark_traits(handler, INSTALL_ATTRIBUTE, name, uncancellable=not cancellable)
+            return mark_traits(handler, INSTALL_ATTRIBUTE, name, **traits)
 
         decorator: AnswersBuffers[Buffer] = wrap  # type: ignore[assignment]
         return decorator

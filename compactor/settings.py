@@ -160,6 +160,9 @@ class Settings:
     http_error_text: bool = setting(
         False, "over HTTP askers see what errors say, not their types alone; it may quote secrets"
     )
+    access_timeout: float = setting(
+        10.0, "an async authenticator or authorizer that takes longer is answered for with 503"
+    )
 
     endpoints: bool = setting(
         True, "serve /help, /health and the like, as C++ libprocess does, where no process does"

@@ -11,10 +11,12 @@ from typing import Any, Literal, get_args
 from compactor.actor.bound import Bound, check_bound
 from compactor.actor.supervision import GaveUp, Rate, Stop, check_count, check_time
 from compactor.errors import Reason
-from compactor.metrics.logs import log
+from compactor.metrics.logs import logger
 from compactor.pid import PID
 from compactor.process import Process
 from compactor.system import clock
+
+log = logger("process")
 
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
 Kind = Literal["permanent", "transient", "temporary"]

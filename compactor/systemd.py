@@ -8,8 +8,10 @@ import os
 from collections.abc import AsyncIterator
 
 from compactor.context import Context
-from compactor.metrics.logs import log
+from compactor.metrics.logs import logger
 from compactor.system import notify
+
+log = logger("context")
 
 __all__ = ["notifying"]
 

@@ -79,7 +79,11 @@ def calls(name: str | None = None) -> Iterator[tuple[ast.Call, ast.FunctionDef |
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 of = node.func.value
-                logs = isinstance(of, ast.Name) and of.id == "log" and node.func.attr in LEVELS
+                logs = (
+                    isinstance(of, ast.Name)
+                    and (of.id == "log" or of.id.endswith("_log"))
+                    and node.func.attr in LEVELS
+                )
                 is_log = logs or ast.unparse(node.func) == "warnings.warn"
                 if is_log if name is None else node.func.attr == name:
                     yield node, inside.get(node)

@@ -24,8 +24,10 @@ from compactor.actor.mailbox_owner import MailboxOwner
 from compactor.actor.routes import Call
 from compactor.errors import Reason
 from compactor.http.awaited import Apart
-from compactor.metrics.logs import log
+from compactor.metrics.logs import logger
 from compactor.pid import PID, TEMPORARY
+
+log = logger("process")
 
 Start = Callable[[], Any]
 """Begins a handler, and returns what is left to await."""

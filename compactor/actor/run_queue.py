@@ -18,11 +18,13 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from compactor.actor.timed import Timed
-from compactor.metrics.logs import log
+from compactor.metrics.logs import logger
 from compactor.metrics.samples import Samples
 from compactor.system import clock
 
 from .counts import Counts
+
+log = logger("context")
 
 _SAMPLE_SECONDS = 0.05
 """Seconds between two handlers that are timed, where looks at the clock for each would cost much.

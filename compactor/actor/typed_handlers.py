@@ -28,6 +28,7 @@ from compactor.actor.messages import (
 )
 from compactor.actor.patterns import check_pattern, is_pattern
 from compactor.actor.protobuf import full_name
+from compactor.actor.realms import realm_trait
 from compactor.actor.route_methods import RoutePath, names_of
 from compactor.http.request import Request
 from compactor.http.response import Response
@@ -155,6 +156,7 @@ class Installing:
         methods: Iterable[str] | None = None,
         concurrent: bool = False,
         stream: bool = False,
+        realm: str | None = None,
     ) -> Callable[[Method], Method]:
         """Decorate a method to serve HTTP requests to ``/<id><path>``.
 
@@ -168,29 +170,33 @@ class Installing:
             concurrent: as for ``install``.
             stream: whether it is called when the head of a request has come, and reads the body as
                 it comes, by ``async for piece in request.stream()``; ``request.body`` is empty.
+            realm: whose authenticators have to know who sends a request, see
+                :class:`compactor.auth.Access`; ``request.principal`` is who that is.
 
         Raises:
-            ValueError: ``path`` does not start with ``/``, or ends with it; a parameter is
+            ValueError: ``path`` does not start with ``/``, or ends with it; a parameter or realm is
                 malformed; no request can match; a method is none of HTTP.
-            TypeError: ``methods`` is no list of names.
+            TypeError: ``methods`` is no list of names, or ``realm`` no name.
         """
-        if not isinstance(path, str) or not path.startswith("/"):
-            raise ValueError(f'Routes must start with "/", got {path!r}')
-        if path != "/" and path.endswith("/"):
-            raise ValueError(f'Routes must not end with "/", got {path!r}')
-        path = _checked(path, methods)
+        path = _checked_path(path, methods)
+        traits = {"concurrent": concurrent, "streamed": stream, **realm_trait(realm)}
 
         def wrap(function: Method) -> Method:
             mark(function, ROUTE_ATTRIBUTE, path)
             for name in names_of(path):
-                mark_traits(function, ROUTE_ATTRIBUTE, name, concurrent=concurrent, streamed=stream)
+                mark_traits(function, ROUTE_ATTRIBUTE, name, **traits)
             return function
 
         return wrap
 
     @classmethod
     def static(
-        cls, path: str, folder: str | os.PathLike[str], *, index: str | None = "index.html"
+        cls,
+        path: str,
+        folder: str | os.PathLike[str],
+        *,
+        index: str | None = "index.html",
+        realm: str | None = None,
     ) -> Callable[[Any, Request], Response]:
         """A route that serves the files below a folder, as an attribute of a class::
 
@@ -203,6 +209,7 @@ class Installing:
             path: as for ``route``; ``/assets`` serves ``/assets/css/site.css``.
             folder: its path.
             index: the file that stands for a folder whose path ends with ``/``; None for 404.
+            realm: as for ``route``.
 
         Raises:
             TypeError: ``folder`` is no path.
@@ -214,7 +221,7 @@ class Installing:
         def serve(self: Any, request: Request) -> Response:
             return Response.file_below(folder, request.below, index)
 
-        return cls.route(path, methods=["GET"])(serve)
+        return cls.route(path, methods=["GET"], realm=realm)(serve)
 
     @classmethod
     def health_check(cls, function: Check) -> Check:
@@ -269,7 +276,13 @@ class Installing:
     @overload
     @classmethod
     def answer(
-        cls, mbox: str, *, http: bool = True, cancellable: bool = True, concurrent: bool = False
+        cls,
+        mbox: str,
+        *,
+        http: bool = True,
+        cancellable: bool = True,
+        concurrent: bool = False,
+        realm: str | None = None,
     ) -> AnswersBytes: ...
     @overload
     @classmethod
@@ -280,6 +293,7 @@ class Installing:
         http: bool = True,
         cancellable: bool = True,
         concurrent: bool = False,
+        realm: str | None = None,
     ) -> Answers[AskKind]: ...
     @overload
     @classmethod
@@ -290,10 +304,17 @@ class Installing:
         http: bool = True,
         cancellable: bool = True,
         concurrent: bool = False,
+        realm: str | None = None,
     ) -> AnswersBuffers[Buffer]: ...
     @classmethod
     def answer(
-        cls, mbox: Any, *, http: bool = True, cancellable: bool = True, concurrent: bool = False
+        cls,
+        mbox: Any,
+        *,
+        http: bool = True,
+        cancellable: bool = True,
+        concurrent: bool = False,
+        realm: str | None = None,
     ) -> Any:
         """Decorate a method to answer messages: what it returns is the answer.
 
@@ -309,13 +330,17 @@ class Installing:
             cancellable: whether an ``async`` method is cancelled when nobody waits for its answer
                 any more: the ask was cancelled, or its time is over.
             concurrent: as for ``install``.
+            realm: as for ``route``, of those HTTP requests; messages are in no realm.
 
         Raises:
-            TypeError, ValueError: no message can have that name or type, or none asks with it.
+            TypeError, ValueError: no message can have that name or type, or none asks with it;
+                no realm has that name, or there is one and ``http`` is not set.
             MissingPackage: what reads messages of that type is not installed.
         """
         name, kind = _name_and_kind(mbox)
-        traits = {"uncancellable": not cancellable, "concurrent": concurrent}
+        if realm is not None and not http:
+            raise ValueError(f"{name!r} has a realm, which is for HTTP requests, and http=False")
+        traits = {"uncancellable": not cancellable, "concurrent": concurrent, **realm_trait(realm)}
         if kind is None:
             return AnswersBytes(name, None, http, **traits)
         if full_name(kind, "FromString") is None and not issubclass(kind, Ask):
@@ -323,8 +348,12 @@ class Installing:
         return Answers(name, kind, http, **traits)
 
 
-def _checked(path: str, methods: Iterable[str] | None) -> str:
+def _checked_path(path: Any, methods: Iterable[str] | None) -> str:
     """The path of a route, with the methods that it is for."""
+    if not isinstance(path, str) or not path.startswith("/"):
+        raise ValueError(f'Routes must start with "/", got {path!r}')
+    if path != "/" and path.endswith("/"):
+        raise ValueError(f'Routes must not end with "/", got {path!r}')
     if methods is not None or is_pattern(path):
         check_pattern(path)
     return path if methods is None else RoutePath(path, methods)

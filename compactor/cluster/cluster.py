@@ -18,7 +18,7 @@ from compactor.cluster.registering import Registration
 from compactor.cluster.sessions import Session, Sessions
 from compactor.cluster.urls import check_name, is_loopback
 from compactor.errors import InvalidProcess
-from compactor.metrics.logs import log
+from compactor.metrics.logs import logger
 from compactor.pid import PID, check_pid
 from compactor.pool import Key, Pool, Route, choose_by_key
 from compactor.system.system import system
@@ -26,6 +26,8 @@ from compactor.system.system import system
 if TYPE_CHECKING:
     from compactor.actor.promises import Exit
     from compactor.context import Context
+
+log = logger("cluster")
 
 _MOST_IDLE = 1000  # names that are followed although nobody looks, so that ``find`` need not wait
 _DIAL = 2.0  # seconds that a dial may wait for its turn

@@ -11,9 +11,11 @@ from compactor.actor.promises import Exit
 from compactor.cluster.engine import Record, first
 from compactor.cluster.records import Member, read
 from compactor.errors import ContextStopped, Reason
-from compactor.metrics.logs import log
+from compactor.metrics.logs import logger
 from compactor.pid import PID
 from compactor.pool import Pool
+
+log = logger("cluster")
 
 Shown = TypeVar("Shown")
 

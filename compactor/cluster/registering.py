@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from compactor.cluster.errors import ClusterRefused, SessionExpired
 from compactor.cluster.sessions import Pauses, Session, Sessions, persistent
-from compactor.metrics.logs import log
+from compactor.metrics.logs import logger
 from compactor.pid import PID
 from compactor.system.system import system
 
 if TYPE_CHECKING:
     from compactor.actor.promises import Exit
+
+log = logger("cluster")
 
 _PATIENCE = 1.0  # seconds that somebody who leaves waits for the engine to know
 

@@ -16,8 +16,10 @@ from compactor.cluster.errors import (
     SessionExpired,
 )
 from compactor.cluster.lease import Lease
-from compactor.metrics.logs import log
+from compactor.metrics.logs import logger
 from compactor.system.system import system
+
+log = logger("cluster")
 
 Result = TypeVar("Result")
 

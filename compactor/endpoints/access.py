@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 from compactor.endpoints.endpoint import Endpoint
 from compactor.http.request import Request
@@ -12,9 +11,6 @@ from compactor.http.response import Response
 from compactor.metrics.metrics import Metrics
 from compactor.settings import Settings
 from compactor.wire.browsers import Browser, BrowserRule, browser_of
-
-Guard: TypeAlias = "Callable[[Endpoint, Request], Response | Awaitable[Response | None] | None]"
-"""Looks at a request to an endpoint; returns what refuses it, or None."""
 
 _SAFE = ("GET", "HEAD")
 # What proxies say of themselves and of their clients.
@@ -28,15 +24,10 @@ class Access:
         ip: that of the context.
         settings: whose pages may do what.
         metrics: counts what is refused.
-
-    Attributes:
-        guard: knows who may ask for what; None until access is configured, when what changes
-            something is for this host alone.
     """
 
     def __init__(self, ip: str, settings: Settings, metrics: Metrics) -> None:
         self._metrics = metrics
-        self.guard: Guard | None = None
         self._rule = BrowserRule(
             (ip, settings.ip), settings.allowed_hosts, settings.allowed_origins
         )
@@ -45,7 +36,7 @@ class Access:
     def refusal(self, endpoint: Endpoint, request: Request) -> Response | None:
         """What refuses a request, whoever makes it; None if that is not known to be needed."""
         why = None
-        if endpoint.changes and self.guard is None and not is_from_here(request):
+        if endpoint.changes and not request.is_guarded and not is_from_here(request):
             why = (
                 f"{endpoint.path} changes something: until access is configured, only clients on "
                 "the host of this context may ask for it"

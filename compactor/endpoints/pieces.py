@@ -18,9 +18,11 @@ from compactor.http.compressing import compressed, is_worth_it
 from compactor.http.headers import Given
 from compactor.http.response import Late, Response, Streamed
 from compactor.http.streams import Place, StreamEnded
-from compactor.metrics.logs import log
+from compactor.metrics.logs import logger
 from compactor.system import clock
 from compactor.wire.preferences import takes_gzip
+
+log = logger("endpoints")
 
 IN_ONE = 64 * 1024
 """Bytes of an answer that is sent in one piece, with its length."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from compactor.actor.concurrent import Crew, Start
 from compactor.actor.mailbox import Mailbox, serve
@@ -48,6 +48,7 @@ BUILT_IN: tuple[Endpoint, ...] = (
 _ID = "built-in endpoints"  # with blanks, as no other process has
 
 Call = Callable[[Request], Any]
+Value = TypeVar("Value")
 
 
 class Endpoints:
@@ -78,6 +79,7 @@ class Endpoints:
         self._mailbox.open()
         self._crew = Crew(self._mailbox, owner, owner.settings.max_concurrent_handlers)
         self._routes: dict[str, dict[str, Call]] = {}
+        self._records: dict[str, dict[str, Endpoint]] = {}
         self._below: set[str] = set()
         for endpoint in BUILT_IN:
             self.add(endpoint)
@@ -88,6 +90,7 @@ class Endpoints:
         served = _Served(endpoint, self._owner, self.access, self._begin)
         by_method = ByMethod(dict.fromkeys(endpoint.methods, served))
         self._routes.setdefault(endpoint.id, {})[endpoint.name] = by_method.__get__(None)
+        self._records.setdefault(endpoint.id, {})[endpoint.name] = endpoint
         if endpoint.below:
             self._below.add(endpoint.id)
 
@@ -97,6 +100,21 @@ class Endpoints:
         Args:
             path: raw; it leads to no process.
         """
+        found = self._found(path, self._routes)
+        if found is None:
+            return None
+        call, below = found
+        return self._mailbox, call if below is None else with_below(call, below)
+
+    def endpoint_at(self, path: bytes) -> Endpoint | None:
+        """The endpoint that a path leads to."""
+        found = self._found(path, self._records)
+        return None if found is None else found[0]
+
+    def _found(
+        self, path: bytes, by_id: dict[str, dict[str, Value]]
+    ) -> tuple[Value, str | None] | None:
+        """What a path leads to, and what is below that; None if nothing may be."""
         if self._prefix:
             if not path.startswith(self._prefix + b"/"):
                 return None
@@ -105,14 +123,14 @@ class Endpoints:
             id_, rest = self._owner.backend.split_path(path)
         except RemoteProtocolError:
             return None
-        routes = self._routes.get(id_)
+        routes = by_id.get(id_)
         if routes is None:
             return None
         if id_ in self._below:
             below = rest.strip("/")
-            return self._mailbox, with_below(routes["/"], f"/{below}" if below else "")
+            return routes["/"], f"/{below}" if below else ""
         route = self._owner.backend.match_route(routes, rest)
-        return None if route is None else (self._mailbox, route[1])
+        return None if route is None else (route[1], None)
 
     def _begin(self, exchange: Any, start: Start, mailbox: Any) -> Any:
         """Begin what runs beside the mailbox, as ``Apart`` has it."""
@@ -159,21 +177,8 @@ class _Served:
         refused = self._access.refusal(self._endpoint, request)
         if refused is not None:
             return refused
-        if self._access.guard is not None:
-            return Apart(lambda: self._guarded(request), self._begin)
         if self._is_awaited:
             return Apart(lambda: self._serve(request), self._begin)
-        return self._endpoint.serve(request, self._owner)
-
-    async def _guarded(self, request: Request) -> Any:
-        assert self._access.guard is not None
-        refused = self._access.guard(self._endpoint, request)
-        if inspect.isawaitable(refused):
-            refused = await refused
-        if refused is not None:
-            return refused
-        if self._is_awaited:
-            return await self._serve(request)
         return self._endpoint.serve(request, self._owner)
 
     async def _serve(self, request: Request) -> Any:

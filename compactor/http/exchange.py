@@ -144,7 +144,8 @@ class Exchange:
         page = page_of(self._request.path.encode("utf-8", "surrogateescape"))
         if page is None or page[0] is not mailbox:
             return False
-        self._call = page[1]
+        again = getattr(self._call, "again", None)  # what it gives to requests is not the page's
+        self._call = page[1] if again is None else again(page[1])
         return True
 
     def __str__(self) -> str:

@@ -11,6 +11,7 @@ from compactor.http.content import check_status, to_json
 from compactor.http.cookies import cookies_of
 from compactor.http.forms import Form, form_of, pairs_of
 from compactor.http.headers import Headers, ResponseHeaders
+from compactor.http.principal import Principal
 from compactor.http.response import ErrorResponse, Response
 
 HTML: Final = "text/html; charset=UTF-8"
@@ -59,6 +60,7 @@ class Request:
         "_below",
         "_fields",
         "_headers",
+        "_let_in",
         "_path_params",
         "_pieces",
         "body",
@@ -118,6 +120,26 @@ class Request:
     @below.setter
     def below(self, rest: str) -> None:
         self._below = rest
+
+    @property
+    def principal(self) -> Principal | None:
+        """Who has sent it, if its route is in a realm or has an authorizer; else None."""
+        passed = getattr(self, "_let_in", None)
+        return None if passed is None else passed[1]
+
+    def let_in(self, lock: Any, principal: Principal | None) -> None:
+        """Remember what was looked at, and found right, before it is served."""
+        self._let_in = (lock, principal)
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether anybody has looked at who has sent it."""
+        return hasattr(self, "_let_in")
+
+    def is_let_in(self, lock: Any) -> bool:
+        """Whether that was looked at."""
+        passed = getattr(self, "_let_in", None)
+        return passed is not None and passed[0] == lock
 
     @property
     def query(self) -> dict[str, str]:

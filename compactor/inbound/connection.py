@@ -110,7 +110,7 @@ class ServerConnection(asyncio.Protocol):
         if isinstance(exc, ssl.SSLError):
             self._metrics.tls_broke(self.peer, describe(exc))
         self._responses.end()
-        self._is_counted = self._state.forget(self)
+        self._is_counted = self._state.forget(self, exc)
         self._gate.release(_UNREAD)
         if exc is not None and not self._delivery.is_shut:
             self._salvage()
@@ -240,17 +240,17 @@ class ServerConnection(asyncio.Protocol):
 
     def page_of(self, head: Head, body: bytes) -> Page | None:
         """Who serves a request whose path is not known; None if it is answered already."""
+        return self._unusual_requests().page_of(head, body)
+
+    def begin_body(self, head: Head) -> None:
+        """Have the route of a request read its body as it comes, if it is one that does."""
+        self._unusual_requests().begin_body(head)
+
+    def _unusual_requests(self) -> UnusualRequests:
         if self._requests is None:
-            self._requests = UnusualRequests(
-                self._state,
-                self.peer,
-                self._delivery,
-                self._responses,
-                self._links,
-                self.send_ready,
-                self._cut_off,
-            )
-        return self._requests.page_of(head, body)
+            of_this = (self._delivery, self._responses, self._links)
+            self._requests = UnusualRequests(self, self._state, *of_this)
+        return self._requests
 
     def _notices_written(self) -> None:
         """Notices that are not read count as answers that are not, among all that wait."""
@@ -272,7 +272,7 @@ class ServerConnection(asyncio.Protocol):
         """The decoder found what is no request."""
         error = self._decoder.error
         if error is not None and not (self._is_waiting or self._delivery.is_shut):
-            self._cut_off(error)
+            self.cut_off(error)
 
     def body_awaited(self) -> None:
         """The client sends the body of its request once it is told to."""
@@ -289,10 +289,10 @@ class ServerConnection(asyncio.Protocol):
             self._slow = (self._decoder.unfinished, now)
         elif number and now - since >= timeout and not self._delivery.is_shut:
             error = RemoteProtocolError(f"a request did not arrive whole in {timeout:g} s", 408)
-            self._cut_off(error)
+            self.cut_off(error)
             self.send_out()
 
-    def _cut_off(self, error: RemoteProtocolError) -> None:
+    def cut_off(self, error: RemoteProtocolError) -> None:
         """Answer what is no request, and close: what follows it cannot be told apart."""
         self._metrics.not_understood(self.peer, "is cut off", error)
         self._responses.refuse(error)
@@ -341,7 +341,7 @@ class ServerConnection(asyncio.Protocol):
         if self._has_to_answer or self._delivery.is_shut:
             return
         if self._eof and self._decoder.unfinished and not responses.is_over:
-            self._cut_off(RemoteProtocolError("the connection ended in mid-message"))
+            self.cut_off(RemoteProtocolError("the connection ended in mid-message"))
             responses.write()
         if responses.is_over:
             self._shut_down()

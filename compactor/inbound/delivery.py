@@ -55,7 +55,6 @@ class Delivery:
         responses: what the connection answers.
         known: (mailbox, call) by message path.
         pages: (mailbox, call) by HTTP path.
-        find_streamed: finds who reads the body of a request as it comes, by path and method.
         run_queue: the turns of the loop.
         high_water: the connection is to be held when a mailbox has more events.
         backlog: tells how many bytes are too many.
@@ -75,7 +74,6 @@ class Delivery:
         "_begun",
         "_connection",
         "_decoder",
-        "_find_streamed",
         "_high_water",
         "_known",
         "_pages",
@@ -93,7 +91,6 @@ class Delivery:
         responses: ResponseQueue,
         known: Mapping[bytes, tuple[Mailbox, Call]],
         pages: Mapping[bytes, Page],
-        find_streamed: Callable[[bytes, str], Page | None],
         run_queue: RunQueue,
         high_water: int,
         backlog: Backlog,
@@ -107,7 +104,6 @@ class Delivery:
         self._responses = responses
         self._known = known
         self._pages = pages
-        self._find_streamed = find_streamed
         self._begun = 0  # the number of the last request whose body was not whole
         self._run_queue = run_queue
         self._high_water = high_water
@@ -206,16 +202,7 @@ class Delivery:
             self._begun = decoder.unfinished
             # What browsers send, and what is compressed, is looked at whole.
             if head.sender is None and not head.is_special and not self._responses.is_over:
-                page = self._find_streamed(head.path, head.method)
-                if page is not None:
-                    mailbox, call = page
-                    connection = self._connection
-                    mailbox.put_event(
-                        self._responses.begin_body(
-                            call, head, connection.peer, connection.send_ready
-                        )
-                    )
-                    self.hold_if_full(mailbox)
+                self._connection.begin_body(head)
         if self._responses.body is not None:
             self._responses.body.add(decoder.body.take_pieces())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from logging import DEBUG
 
 from compactor.actor.routes import split_path
 from compactor.errors import Reason, RemoteProtocolError
@@ -12,10 +13,13 @@ from compactor.inbound.delivery import Delivery
 from compactor.inbound.notice_stream import NoticeStream
 from compactor.inbound.response_queue import ResponseQueue
 from compactor.inbound.server_state import ServerState
+from compactor.metrics.logs import fields, logger, place_of
 from compactor.pid import NOBODY, Address, Temporary
 from compactor.wire import notices
 from compactor.wire.encoder import encode_head
 from compactor.wire.request_head import Head, parse_sender
+
+log = logger("server")
 
 
 class LinkAnswers:
@@ -70,9 +74,9 @@ class LinkAnswers:
             RemoteProtocolError: they were asked for among other requests.
         """
         state, responses = self._state, self._responses
-        fields = dict(head.headers)
-        name = fields.get(notices.FIELD, b"")
-        sender = parse_sender(fields.get(b"libprocess-from", b""))
+        given = dict(head.headers)
+        name = given.get(notices.FIELD, b"")
+        sender = parse_sender(given.get(b"libprocess-from", b""))
         shortest, longest = notices.NAME_BYTES
         if head.method != "GET" or sender == NOBODY or not shortest <= len(name) <= longest:
             responses.answer(404, b"404 Not Found.", head)
@@ -97,14 +101,18 @@ class LinkAnswers:
     def watch(self, head: Head) -> None:
         """Tell of a process on the notices of the peer; who has none asks for nothing."""
         owner = self._state.owner
-        fields = dict(head.headers)
-        stream = owner.observers.stream(fields[notices.LINK_FIELD])
+        given = dict(head.headers)
+        stream = owner.observers.stream(given[notices.LINK_FIELD])
         if stream is not None:
             self._told_elsewhere = stream
             if not owner.observers.watch(split_path(head.path)[0], stream):
                 most = owner.settings.max_remote_links
                 why = f"max_remote_links={most} are watched already"
                 owner.metrics.link_refused(self._peer[0], why)
+            elif log.isEnabledFor(DEBUG):
+                place, id_ = place_of(self._peer), split_path(head.path)[0]
+                told = fields("link", peer=place, to=id_)
+                log.debug("%s watches %s here", place, id_, extra=told)
         if head.wants_answer:
             marks = [notices.LINK_ANSWER]
             if isinstance(head.sender, Temporary):

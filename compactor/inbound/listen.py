@@ -8,11 +8,13 @@ import socket
 from typing import Any
 
 from compactor.errors import SocketError
-from compactor.metrics.logs import log
+from compactor.metrics.logs import logger
 from compactor.net.keepalive import probe
 from compactor.pid import Address
 from compactor.settings import Settings
 from compactor.system.system import system
+
+log = logger("server")
 
 BACKLOG = 1024  # connections that the kernel accepts before we do
 # Never dialled: asking the kernel which address it would use for them sends no packet.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from logging import DEBUG
 from typing import TYPE_CHECKING, Any, Protocol
 
 from compactor.actor.asks import Asks
@@ -22,6 +23,7 @@ from compactor.inbound.observers import Observers
 from compactor.inbound.response_queue import HttpDate, ResponseQueue
 from compactor.inbound.sender_policy import sender_rule
 from compactor.inbound.unread_answers import UnreadAnswers
+from compactor.metrics.logs import fields, logger, place_of
 from compactor.metrics.metrics import Metrics
 from compactor.pid import PID
 from compactor.settings import Settings
@@ -32,7 +34,10 @@ from compactor.wire.request_decoder import RequestDecoder
 from compactor.wire.request_head import Head
 
 if TYPE_CHECKING:
+    from compactor.auth.guard import Guard
     from compactor.inbound.connection import ServerConnection
+
+log = logger("server")
 
 
 class Reporter(Protocol):
@@ -57,6 +62,7 @@ class ServerOwner(Protocol):
     run_queue: RunQueue
     slices: Slices
     tls: Tls | None
+    guard: Guard | None
     observers: Observers
     asks: Asks
     undelivered: Undelivered
@@ -129,6 +135,9 @@ class ServerState:
         if not self.enter(ip, descriptor):
             return False
         self.connections[connection] = None
+        if log.isEnabledFor(DEBUG):
+            place = place_of(connection.peer)
+            log.debug("accepted a connection from %s", place, extra=fields("accept", peer=place))
         return True
 
     def enter(self, ip: str, descriptor: int) -> bool:
@@ -144,11 +153,15 @@ class ServerState:
         """A connection that was counted has ended, or is to be admitted."""
         self._admission.leave(ip)
 
-    def forget(self, connection: ServerConnection) -> bool:
+    def forget(self, connection: ServerConnection, error: Exception | None) -> bool:
         """A connection has ended; whether it was admitted, and has to leave."""
         self.unread.forget(connection)
         if connection not in self.connections:
             return False
+        if log.isEnabledFor(DEBUG):
+            place, why = place_of(connection.peer), "closed" if error is None else error
+            told = fields("close", peer=place, reason=why)
+            log.debug("the connection from %s has ended: %s", place, why, extra=told)
         del self.connections[connection]
         self.one_ended.set()
         return True

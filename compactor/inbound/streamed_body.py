@@ -103,4 +103,9 @@ class StreamedBody:
             request.pieces = self.read()
             return call(request)
 
+        def again(other: Callable[[Request], Any]) -> Callable[[Request], Any]:
+            inner = getattr(call, "again", None)
+            return self.given_to(other if inner is None else inner(other))
+
+        serve.again = again  # type: ignore[attr-defined]
         return serve

@@ -11,8 +11,9 @@ import asyncio
 from compactor.actor.answering import asked
 from compactor.actor.asks import GIVEN_UP
 from compactor.actor.entries import LARGE, unhandled
+from compactor.actor.mailbox import Mailbox
 from compactor.actor.protobuf import why_unreadable
-from compactor.actor.routes import split_path
+from compactor.actor.routes import Call, split_path
 from compactor.errors import Reason, RemoteProtocolError
 from compactor.http.status import STOPPING
 from compactor.inbound.delivery import Delivery
@@ -86,7 +87,14 @@ class UnusualMessages:
             self._not_taken(head, body, Reason.NO_PROCESS)
             self._responses.answer(404, b"404 Not Found.", head)
             return
-        mailbox, call, name = target
+        self._deliver(head, sender, body, *target)
+
+    def _deliver(
+        self, head: Head, sender: PID, body: bytes, mailbox: Mailbox, call: Call | None, name: str
+    ) -> None:
+        is_ask = sender.id.startswith(TEMPORARY)  # which is answered
+        if call is None and not is_ask and mailbox.process.__is_deaf_to__(name):
+            self._links.refused(mailbox.pid.id, name, Reason.NO_HANDLER)
         call = asked(mailbox.process, name, call or unhandled(mailbox.process, name), sender)
         mailbox.counts.own(mailbox).came(len(body))
         if head.size > LARGE:  # of which its sender, and its name, may be nearly all

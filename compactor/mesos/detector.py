@@ -13,7 +13,9 @@ from compactor.mesos.master_info import MasterInfo
 from compactor.mesos.records import leading, read
 from compactor.mesos.session import Session, State
 from compactor.mesos.urls import ZooKeeperUrl, parse
-from compactor.metrics.logs import log
+from compactor.metrics.logs import logger
+
+log = logger("mesos")
 
 SECONDS_BEFORE_A_NEW_TRY = 1.0  # of what ZooKeeper refused
 _MOMENT = 0.05  # until a connection that is lost is known to be

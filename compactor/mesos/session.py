@@ -11,7 +11,9 @@ from typing import Any
 from compactor.mesos.errors import MasterAccessDenied
 from compactor.mesos.kazoo_client import new_client
 from compactor.mesos.urls import ZooKeeperUrl
-from compactor.metrics.logs import log
+from compactor.metrics.logs import logger
+
+log = logger("mesos")
 
 _SECONDS_BEFORE_A_NEW_CLIENT = 1.0
 

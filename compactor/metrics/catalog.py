@@ -58,6 +58,8 @@ _OF_CONTEXT = (
     _counter("refused_connections", "connections", "closed at once, for a bound was reached"),
     _counter("cut_connections", "connections", "given up, for their answers were not read"),
     _counter("refused_requests", "requests", "of browsers, that web pages may not make"),
+    _counter("refused_credentials", "requests", "with credentials that were not taken"),
+    _counter("denied_requests", "requests", "of who may not, or for what is disabled"),
     _counter("dials", "dials", "attempts to connect to another context"),
     _counter("dial_failures", "dials", "that failed"),
     _counter("dial_failures/<reason>", "dials", "the same, by [reason](links.md#reasons)"),

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from compactor.errors import Reason
-from compactor.metrics.logs import log
+from compactor.metrics.logs import fields, logger, skipped_in
 from compactor.metrics.throttled_log import ThrottledLog
 from compactor.pid import PID
+
+log = logger("dead_letters")
 
 
 @dataclass(frozen=True)
@@ -69,4 +71,13 @@ class DeadLetters:
                 letter.to or "an unknown receiver",
                 letter.size,
                 more,
+                extra=fields(
+                    "dead_letter",
+                    reason=letter.reason,
+                    to=letter.to,
+                    sender=letter.sender,
+                    message_name=letter.name,
+                    size=letter.size,
+                    skipped=skipped_in(more),
+                ),
             )

@@ -1,4 +1,4 @@
-"""The logger of compactor, which escapes and shortens what peers have chosen, in every line."""
+"""The loggers of compactor, which escape and shorten what peers have chosen, in every line."""
 
 from __future__ import annotations
 
@@ -61,3 +61,44 @@ class _MakeReadable(logging.Filter):
 
 
 log.addFilter(_MakeReadable())
+
+
+class _AsTheParent(logging.Filter):
+    """Has what programs have told the logger ``compactor`` hold for those of its rooms."""
+
+    def filter(self, record: logging.LogRecord) -> Any:
+        return not log.disabled and log.filter(record)
+
+
+_as_the_parent = _AsTheParent()
+
+
+def logger(room: str) -> logging.Logger:
+    """The logger of a room, a child of ``compactor``."""
+    found = log.getChild(room)
+    found.addFilter(_as_the_parent)
+    return found
+
+
+def fields(event: str, **values: Any) -> dict[str, Any]:
+    """The fields of a line for handlers that write them by name; None is left out.
+
+    Args:
+        event: what has happened, in one word.
+        values: numbers stay, all else becomes readable text.
+    """
+    found: dict[str, Any] = {"event": event}
+    for name, value in values.items():
+        if value is not None:
+            found[name] = value if isinstance(value, int) else readable(str(value))
+    return found
+
+
+def place_of(address: tuple[str, int]) -> str:
+    """An address in a line of the log."""
+    return f"{address[0]}:{address[1]}"
+
+
+def skipped_in(more: str) -> int:
+    """How many lines were left out, as ``ThrottledLog.due`` says it in words."""
+    return int(more.removeprefix("; ").partition(" ")[0]) if more else 0

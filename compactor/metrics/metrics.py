@@ -10,11 +10,14 @@ from typing import Any, Protocol
 
 from compactor.errors import Reason
 from compactor.metrics.dead_letters import DeadLetter, DeadLetters
-from compactor.metrics.logs import log
+from compactor.metrics.logs import fields, logger, skipped_in
 from compactor.metrics.readings import Reading, flat
 from compactor.metrics.throttled_log import ThrottledLog
 from compactor.pid import PID, Address
 from compactor.system import clock
+
+server_log, peers_log, process_log = logger("server"), logger("peers"), logger("process")
+links_log, tls_log, access_log = logger("links"), logger("tls"), logger("access")
 
 _LOG_INTERVAL = 1.0  # seconds between two lines of one kind; the rest is counted
 _SLICE_SECONDS = 0.001  # of a turn of the loop, which is shared with all else
@@ -28,6 +31,8 @@ _OWN = (
     "refused_connections",
     "cut_connections",
     "refused_requests",
+    "refused_credentials",
+    "denied_requests",
     "dials",
     "reading_pauses",
     "writing_pauses",
@@ -60,6 +65,8 @@ class Metrics:
         writing_pauses: times that a connection took no more.
         dial_failures, connections_lost: attempts that failed, and connections to others that
             ended, by reason.
+        refused_credentials: requests answered with 401 that came with credentials.
+        denied_requests: requests answered with 403 by who may what, or by what is disabled.
         dead_letters: dead letters by reason.
         backed_up: addresses for which more than ``parked_high_water_bytes`` are parked.
         census: reads what is counted elsewhere, by the processes of the context.
@@ -77,6 +84,8 @@ class Metrics:
         self.dials = self.reading_pauses = self.writing_pauses = 0
         self.dial_failures: Counter[Reason] = Counter()
         self.connections_lost: Counter[Reason] = Counter()
+        self.refused_credentials = 0
+        self.denied_requests = 0
         self._throttle = ThrottledLog(_LOG_INTERVAL, _MAX_LOG_KINDS, _LOG_INTERVAL)
         self._dead_letters = DeadLetters(self._throttle)
         self.dead_letters: Counter[Reason] = self._dead_letters.counts
@@ -101,7 +110,7 @@ class Metrics:
             try:
                 hook(address, is_backed_up)
             except (Exception, SystemExit):
-                log.exception("a hook failed on %s:%d backed up: %s", *address, is_backed_up)
+                peers_log.exception("a hook failed on %s:%d backed up: %s", *address, is_backed_up)
 
     def readings(self) -> Iterator[Reading]:
         """What is counted here."""
@@ -173,64 +182,193 @@ class Metrics:
         more = self._throttle.due(pid, "slow")
         if more is not None:
             held = f"{seconds:.3g}"
-            log.warning("process %s held the loop for %s s in %s%s", pid, held, what, more)
+            process_log.warning(
+                "process %s held the loop for %s s in %s%s",
+                pid,
+                held,
+                what,
+                more,
+                extra=fields("slow_handler", pid=pid, seconds=held, skipped=skipped_in(more)),
+            )
 
     def check_failed(self, pid: PID, check: str, error: Exception) -> None:
         """Log a health check that raised, at a bounded rate: others may ask at any."""
         more = self._throttle.due(pid, "health")
         if more is not None:
             name = type(error).__name__
-            log.warning("health check %s of %s failed: %s: %s%s", check, pid, name, error, more)
+            process_log.warning(
+                "health check %s of %s failed: %s: %s%s",
+                check,
+                pid,
+                name,
+                error,
+                more,
+                extra=fields("health", pid=pid, reason=name, skipped=skipped_in(more)),
+            )
 
     def connection_refused(self, ip: str, why: str) -> None:
         """Count a connection that was not taken, and log it at a bounded rate."""
         self.refused_connections += 1
         more = self._throttle.due(None, why)
         if more is not None:
-            log.warning("a connection from %s is refused: %s%s", ip, why, more)
+            server_log.warning(
+                "a connection from %s is refused: %s%s",
+                ip,
+                why,
+                more,
+                extra=fields("refused", peer=ip, reason=why, skipped=skipped_in(more)),
+            )
 
     def connection_cut(self, ip: str, port: int, why: str) -> None:
         """Count a connection that is given up, and log it at a bounded rate."""
         self.cut_connections += 1
         more = self._throttle.due(ip, "cut")
         if more is not None:
-            log.warning("connection from %s:%d is cut: %s%s", ip, port, why, more)
+            server_log.warning(
+                "connection from %s:%d is cut: %s%s",
+                ip,
+                port,
+                why,
+                more,
+                extra=fields("cut", peer=f"{ip}:{port}", reason=why, skipped=skipped_in(more)),
+            )
 
     def request_refused(self, ip: str, why: str) -> None:
         """Count a request that a web page may not make, and log it at a bounded rate."""
         self.refused_requests += 1
         more = self._throttle.due(ip, "browser")
         if more is not None:
-            log.warning("a request from %s is refused: %s%s", ip, why, more)
+            server_log.warning(
+                "a request from %s is refused: %s%s",
+                ip,
+                why,
+                more,
+                extra=fields("request_refused", peer=ip, reason=why, skipped=skipped_in(more)),
+            )
+
+    def credentials_refused(self, ip: str, realm: str, why: str) -> None:
+        """Count credentials that were not taken, and log it at a bounded rate."""
+        self.refused_credentials += 1
+        more = self._throttle.due(ip, "credentials")
+        if more is not None:
+            access_log.warning(
+                "credentials from %s for the realm %r are refused: %s%s",
+                ip,
+                realm,
+                why,
+                more,
+                extra=fields(
+                    "credentials_refused",
+                    peer=ip,
+                    realm=realm,
+                    reason=why,
+                    skipped=skipped_in(more),
+                ),
+            )
+
+    def access_denied(self, ip: str, what: str, why: str) -> None:
+        """Count a request that is not let in, and log it at a bounded rate."""
+        self.denied_requests += 1
+        more = self._throttle.due(ip, "denied")
+        if more is not None:
+            access_log.warning(
+                "a request from %s for %s is denied: %s%s",
+                ip,
+                what,
+                why,
+                more,
+                extra=fields(
+                    "denied", peer=ip, endpoint=what, reason=why, skipped=skipped_in(more)
+                ),
+            )
+
+    def access_failed(self, endpoint: str, why: str) -> None:
+        """Log that nobody can say who may have an endpoint, at a bounded rate."""
+        more = self._throttle.due(endpoint, "access")
+        if more is not None:
+            access_log.error(
+                "whether a request for %s is let in cannot be said: %s%s",
+                endpoint,
+                why,
+                more,
+                extra=fields(
+                    "access_failed", endpoint=endpoint, reason=why, skipped=skipped_in(more)
+                ),
+            )
 
     def link_refused(self, ip: str, why: str) -> None:
         """Log that a process is not watched for a peer, at a bounded rate."""
         more = self._throttle.due(ip, "link")
         if more is not None:
-            log.warning("a link from %s is refused: %s%s", ip, why, more)
+            links_log.warning(
+                "a link from %s is refused: %s%s",
+                ip,
+                why,
+                more,
+                extra=fields("link_refused", peer=ip, reason=why, skipped=skipped_in(more)),
+            )
 
     def not_understood(self, peer: Address, what: str, why: object) -> None:
         """Count what a peer sent in vain, and log it at a bounded rate: peers can send many."""
         self.malformed += 1
         more = self._throttle.due(peer[0], "malformed")
         if more is not None:
-            log.warning("connection from %s:%d %s: %s%s", *peer, what, why, more)
+            server_log.warning(
+                "connection from %s:%d %s: %s%s",
+                *peer,
+                what,
+                why,
+                more,
+                extra=fields(
+                    "malformed", peer=f"{peer[0]}:{peer[1]}", reason=why, skipped=skipped_in(more)
+                ),
+            )
 
     def peer_trouble(self, what: str, address: Address, why: object) -> None:
         """Log what is wrong with a peer, at a bounded rate: strangers can have many dialled."""
         more = self._throttle.due(address, what)
         if more is not None:
-            log.warning("%s %s:%d: %s%s", what, *address, why, more)
+            peers_log.warning(
+                "%s %s:%d: %s%s",
+                what,
+                *address,
+                why,
+                more,
+                extra=fields(
+                    "trouble",
+                    peer=f"{address[0]}:{address[1]}",
+                    reason=why,
+                    skipped=skipped_in(more),
+                ),
+            )
 
     def tls_broke(self, address: Address, why: object) -> None:
         """Count a connection that broke as TLS does, and log it at a bounded rate."""
         self.tls_failures += 1
         more = self._throttle.due(address[0], "tls")
         if more is not None:
-            log.warning("TLS with %s:%d broke: %s%s", *address, why, more)
+            tls_log.warning(
+                "TLS with %s:%d broke: %s%s",
+                *address,
+                why,
+                more,
+                extra=fields(
+                    "tls_broke",
+                    peer=f"{address[0]}:{address[1]}",
+                    reason=why,
+                    skipped=skipped_in(more),
+                ),
+            )
 
     def unparsable(self, to: PID, what: str, error: Exception) -> None:
         """Log a message that does not parse, at a bounded rate: peers can send many."""
         more = self._throttle.due(to, "unparsable")
         if more is not None:
-            log.error("process %s failed in %s: %s%s", to, what, error, more)
+            process_log.error(
+                "process %s failed in %s: %s%s",
+                to,
+                what,
+                error,
+                more,
+                extra=fields("unparsable", pid=to, reason=error, skipped=skipped_in(more)),
+            )

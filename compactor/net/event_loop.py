@@ -9,7 +9,9 @@ from collections.abc import Awaitable
 from typing import Any
 
 from compactor.errors import ContextError
-from compactor.metrics.logs import log
+from compactor.metrics.logs import logger
+
+log = logger("context")
 
 _LARGE_BLOCK = 1024 * 1024  # bytes; glibc may keep twice of that
 

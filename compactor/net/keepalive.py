@@ -14,8 +14,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from compactor.metrics.logs import log
+from compactor.metrics.logs import logger
 from compactor.system.system import system
+
+log = logger("context")
 
 _SHORTEST = 2.0  # seconds: a living machine may put an acknowledgement off for 40 ms and more
 _LONGEST = 32_767  # seconds, in Linux's keepalive

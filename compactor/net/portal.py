@@ -11,7 +11,9 @@ from threading import get_ident
 from typing import Any
 
 from compactor.errors import ContextStopped
-from compactor.metrics.logs import log
+from compactor.metrics.logs import logger
+
+log = logger("context")
 
 _BATCH = 1024  # calls before sockets and mailboxes have their turn
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from logging import DEBUG
 from typing import Protocol, cast
 
 from compactor.actor.run_queue import TURN_SECONDS, RunQueue
 from compactor.errors import Reason
+from compactor.metrics.logs import fields, logger, place_of
 from compactor.metrics.metrics import Metrics
 from compactor.net.flow_control import FULL_READ, ReadGate
 from compactor.net.keepalive import AckWatch, probe
@@ -21,6 +23,8 @@ from compactor.system.system import system
 from compactor.tls.failures import describe
 from compactor.wire.notices import LINK_FIELD, NUMBERS_FIELD
 from compactor.wire.response_decoder import Answer, ResponseDecoder
+
+log = logger("peers")
 
 
 class ConnectionOwner(Protocol):
@@ -193,7 +197,12 @@ class PeerConnection(asyncio.Protocol):
             self._lingering.cancel()
         if isinstance(exc, ssl.SSLError):
             self._metrics.tls_broke(self._address, describe(exc))
-        self._end(why_lost(exc))
+        reason = why_lost(exc)
+        if log.isEnabledFor(DEBUG):
+            place = place_of(self._address)
+            told = fields("close", peer=place, reason=reason)
+            log.debug("the connection to %s has ended: %s", place, reason, extra=told)
+        self._end(reason)
 
     def _end(self, reason: Reason) -> None:
         """Nothing comes any more; what came is read all the same, in turns."""

@@ -8,13 +8,18 @@ import ipaddress
 import os
 import socket
 from collections.abc import Callable
+from logging import DEBUG
 from typing import TypeVar
 
+from compactor.metrics.logs import fields, logger, place_of
+from compactor.outbound.reasons import why_not_dialled
 from compactor.pid import Address
 from compactor.system.system import system
 from compactor.tls.credentials import Tls
 from compactor.tls.failures import TlsError, describe
 from compactor.tls.transport import TlsTransport
+
+log = logger("peers")
 
 SomeProtocol = TypeVar("SomeProtocol", bound=asyncio.Protocol)
 
@@ -27,7 +32,7 @@ async def dial(
     tls: Tls | None,
     is_local: bool = False,
 ) -> SomeProtocol:
-    """Connect to a host, and connect a protocol to that.
+    """Connect to a host, and connect a protocol to that, with a line of the log about it.
 
     Args:
         loop: the running loop.
@@ -42,6 +47,28 @@ async def dial(
         TlsError: connected, but there is no TLS, and no downgrade is allowed.
         OSError, UnicodeError: it cannot be connected, or broke at once.
     """
+    try:
+        protocol = await _dial(loop, address, make, timeout, tls, is_local)
+    except (OSError, UnicodeError, asyncio.TimeoutError) as error:
+        if log.isEnabledFor(DEBUG):
+            place, reason = place_of(address), why_not_dialled(error)
+            told = fields("dial", peer=place, reason=reason, detail=error)
+            log.debug("cannot connect to %s: %s (%s)", place, reason, error, extra=told)
+        raise
+    if log.isEnabledFor(DEBUG):
+        place = place_of(address)
+        log.debug("connected to %s", place, extra=fields("dial", peer=place))
+    return protocol
+
+
+async def _dial(
+    loop: asyncio.AbstractEventLoop,
+    address: Address,
+    make: Callable[[], SomeProtocol],
+    timeout: float,
+    tls: Tls | None,
+    is_local: bool,
+) -> SomeProtocol:
     if tls is None:
         met = _meet(loop, address, make) if is_local else None
         return met or await _open(loop, address, make, timeout)

@@ -10,7 +10,7 @@ from compactor.actor.protobuf import DoesNotParse
 from compactor.errors import Reason
 from compactor.inbound.observers import Observers
 from compactor.metrics.dead_letters import DeadLetter
-from compactor.metrics.logs import log
+from compactor.metrics.logs import logger
 from compactor.metrics.metrics import Metrics
 from compactor.outbound.ask_ways import AskWays
 from compactor.outbound.peer import Peer
@@ -18,6 +18,8 @@ from compactor.pid import PID, Address, number_in
 from compactor.runtime.registry import Registry
 from compactor.runtime.strangers import Strangers
 from compactor.settings import Settings
+
+log = logger("process")
 
 
 class AnswersOwner(Protocol):

@@ -43,6 +43,22 @@ def check_loop(loop: Any) -> asyncio.AbstractEventLoop | None:
     return loop
 
 
+def check_access(access: Any) -> Any:
+    """A ``compactor.auth.Access``, or None.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if access is not None:
+        from compactor.auth.access import Access  # few programs need it
+
+        if not isinstance(access, Access):
+            raise TypeError(
+                f"access must be a compactor.auth.Access, not a {type(access).__name__}"
+            )
+    return access
+
+
 def check_hook(hook: SomeHook, called_with: str) -> SomeHook:
     """A function that can be called with what ``called_with`` says.
 

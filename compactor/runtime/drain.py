@@ -10,7 +10,9 @@ from typing import Any
 from compactor.actor.events import Exited
 from compactor.actor.mailbox import IDLE, SUSPENDED, Mailbox
 from compactor.errors import Reason
-from compactor.metrics.logs import log
+from compactor.metrics.logs import logger
+
+log = logger("context")
 
 _PAUSE = 0.001  # seconds between two looks at all mailboxes, of which there may be 100,000
 

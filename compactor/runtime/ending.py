@@ -11,7 +11,7 @@ from compactor.actor.slices import Slices
 from compactor.errors import Reason
 from compactor.inbound.observers import Observers
 from compactor.inbound.server import Server
-from compactor.metrics.logs import log
+from compactor.metrics.logs import logger
 from compactor.net.event_loop import ended_within
 from compactor.outbound.connection import PeerConnection
 from compactor.outbound.peer import Peer
@@ -25,6 +25,8 @@ from compactor.runtime.readiness import Readiness
 from compactor.runtime.registry import Registry
 from compactor.runtime.watches import Watches
 from compactor.settings import Settings
+
+log = logger("context")
 
 _ACCEPTING_TURNS = 4  # of asyncio's loop, from accepting a connection to aborting it
 # asyncio drops, unclosed, a connection that it accepted in the turn before its server is closed.

@@ -7,7 +7,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from compactor.metrics.logs import log
+from compactor.metrics.logs import logger
+
+log = logger("context")
 
 _SHARE = 3  # of this many parts of the time of a drain, one is for what programs do first
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from compactor.errors import ContextError, ContextStopped
-from compactor.metrics.logs import log
+from compactor.metrics.logs import logger
 from compactor.net.event_loop import (
     check_threads,
     keep_read_buffers,
@@ -24,6 +24,8 @@ from compactor.runtime.control_c import first_control_c
 from compactor.runtime.life import CLOSED, STOPPED, STOPPING
 from compactor.runtime.runtime import Runtime
 from compactor.system.system import system
+
+log = logger("context")
 
 Self = TypeVar("Self", bound="LoopOwner")
 

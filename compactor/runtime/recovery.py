@@ -15,7 +15,7 @@ from compactor.actor.supervision import Escalate, Restart, Resume
 from compactor.actor.timers import Timer
 from compactor.errors import InvalidProcess, Reason
 from compactor.metrics.dead_letters import DeadLetter
-from compactor.metrics.logs import log
+from compactor.metrics.logs import logger
 from compactor.pid import PID, TEMPORARY
 from compactor.process import Process
 from compactor.system import clock
@@ -23,6 +23,8 @@ from compactor.system import clock
 if TYPE_CHECKING:
     from compactor.runtime.runtime import Runtime
     from compactor.runtime.supervising import Supervised
+
+log = logger("process")
 
 
 class Recovery:

@@ -53,6 +53,7 @@ from compactor.wire.encoder import message_prefix
 from compactor.wire.request_decoder import RequestDecoder
 
 if TYPE_CHECKING:
+    from compactor.auth.access import Access
     from compactor.endpoints.registry import Endpoints
 
 
@@ -65,6 +66,7 @@ class Runtime(Ending):
         delegate: id of the process that serves requests to unknown paths, or empty.
         backend: the hot path.
         tls: certificates and rules; None for plain connections.
+        access: who may ask for what over HTTP; None if everybody may.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Runtime(Ending):
         delegate: str,
         backend: Backend,
         tls: Tls | None = None,
+        access: Access | None = None,
     ) -> None:
         self.ip, self.port = address
         self.backend = backend
@@ -96,16 +99,20 @@ class Runtime(Ending):
         self.outgoing: dict[PeerConnection, None] = {}  # in order
         self.pace = Pace()
         self.routes = RouteTable(self.registry.live.get)
-        self.pages = Pages(self.registry.live, self.routes, backend, delegate, self._make_endpoints)
+        self._init_pages(delegate, access)
         self.server = Server(self)
         self.supervision = Supervision(self)
         self.life = Life()
-        running = self.supervision.running
-        self.drain = Drain(self.registry.live.values, running, self._left)
+        self.drain = Drain(self.registry.live.values, self.supervision.running, self._left)
         self.leaving = Leaving()
         self.parents = self.supervision.parents
         self._ended = asyncio.Event()
         self._is_silent = False  # all processes have ended, so nobody has more to send
+
+    def _init_pages(self, delegate: str, access: Access | None) -> None:
+        self.guard = None if access is None else access.guard(self.metrics)
+        own = (self._make_endpoints, self.guard)
+        self.pages = Pages(self.registry.live, self.routes, self.backend, delegate, *own)
 
     def _new_run_queue(self) -> RunQueue:
         run_queue = self.backend.RunQueue()
@@ -170,7 +177,6 @@ class Runtime(Ending):
             responses,
             self.routes.known,
             self.routes.pages,
-            self.pages.find_streamed,
             self.run_queue,
             settings.mailbox_high_water,
             self.backlog,

@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from compactor.actor.bound import Bound, check_bound
 from compactor.actor.events import Initialization
+from compactor.actor.handlers import HandlerTable
 from compactor.actor.mailbox import Mailbox
 from compactor.actor.supervision import Policy, check_policy
 from compactor.errors import InvalidProcess, ProcessError, ProcessTerminated, Reason
 from compactor.pid import PID
 from compactor.process import Process
+from compactor.runtime.locks import check_endpoints
 from compactor.runtime.loop_owner import LoopOwner
 from compactor.runtime.recovery import made_by
 from compactor.runtime.runtime import Runtime
 from compactor.runtime.supervising import Supervised
+
+if TYPE_CHECKING:
+    from compactor.auth.guard import Guard
 
 Rest = Coroutine[Any, Any, Any]  # of an ``async def initialize``
 
@@ -113,9 +118,14 @@ def spawn_supervised(
 class ContextSpawning(LoopOwner):
     """The part of ``Context`` that spawns children."""
 
+    _guard: Guard | None = None
+
     if TYPE_CHECKING:
 
         def _hosts(self, process: Process) -> bool: ...
+
+    def _check_endpoints(self, process: Process, id_: str, table: HandlerTable) -> None:
+        check_endpoints(process, id_, table, self._guard)
 
     def _spawn_child(
         self,

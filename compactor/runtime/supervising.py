@@ -17,7 +17,7 @@ from compactor.actor.mailbox import ENDED, Mailbox
 from compactor.actor.protobuf import DoesNotParse
 from compactor.actor.supervision import GaveUp, Policy, Restart, Restarts, Resume, Stop
 from compactor.errors import Reason
-from compactor.metrics.logs import log
+from compactor.metrics.logs import logger
 from compactor.net.event_loop import ended_within
 from compactor.pid import PID
 from compactor.process import Process
@@ -26,6 +26,8 @@ from compactor.wire.notices import MAX_DETAIL
 
 if TYPE_CHECKING:
     from compactor.runtime.runtime import Runtime
+
+log = logger("process")
 
 Factory = Callable[[], Process]
 

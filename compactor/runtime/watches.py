@@ -10,6 +10,7 @@ is told of it once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from logging import DEBUG
 from typing import Protocol
 
 from compactor.actor.events import Exited
@@ -18,9 +19,12 @@ from compactor.actor.promises import Exit
 from compactor.actor.slices import Slices
 from compactor.errors import Reason
 from compactor.inbound.observers import Observers
+from compactor.metrics.logs import fields, logger
 from compactor.outbound.peer import Peer
 from compactor.pid import PID, Address
 from compactor.runtime.registry import Registry
+
+log = logger("links")
 
 
 class WatchesOwner(Protocol):
@@ -75,6 +79,9 @@ class Watches:
             self._tell_linkers(to, (linker,), reason)
             return
         self.links.add(linker, to)
+        if log.isEnabledFor(DEBUG):
+            told = fields("link", pid=_name(linker), to=to)
+            log.debug("%s watches %s", _name(linker), to, extra=told)
         if is_local:
             return
         peer = self._ways.peer(to.address)
@@ -126,6 +133,11 @@ class Watches:
         self, pid: PID, linkers: Iterable[Linker], reason: Reason, detail: str = ""
     ) -> None:
         for linker in linkers:
+            if log.isEnabledFor(DEBUG):
+                told = fields(
+                    "exit", pid=_name(linker), to=pid, reason=reason, detail=detail or None
+                )
+                log.debug("%s is told the exit of %s: %s", _name(linker), pid, reason, extra=told)
             if not isinstance(linker, str):
                 if isinstance(linker, Exit):
                     linker.detail = detail
@@ -134,3 +146,7 @@ class Watches:
             mailbox = self._registry.live.get(linker)
             if mailbox is not None:
                 mailbox.put_event(Exited(pid, reason, detail))
+
+
+def _name(linker: Linker) -> str:
+    return linker if isinstance(linker, str) else "somebody"

@@ -9,11 +9,13 @@ import warnings
 from typing import Any, Literal
 
 from compactor.errors import SettingsError
-from compactor.metrics.logs import log
+from compactor.metrics.logs import logger
 from compactor.metrics.throttled_log import ThrottledLog
 from compactor.tls.failures import describe
 from compactor.tls.settings import PREFIX, TlsSettings
 from compactor.tls.verify import Verifier
+
+log = logger("tls")
 
 _MAX_LOGGED = 1024  # failures of handshakes that are remembered
 _FORGET_INTERVAL = 60.0  # seconds until new ones are logged when there are more

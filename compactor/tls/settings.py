@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from compactor.errors import SettingsError
-from compactor.metrics.logs import log
+from compactor.metrics.logs import logger
 from compactor.settings import Setting, check_seconds, described, parse_bool, setting
+
+log = logger("tls")
 
 PREFIX = "LIBPROCESS_SSL_"
 _BARE_PREFIX = "SSL_"  # libprocess reads these too; the longer name wins

@@ -18,11 +18,13 @@ from typing import Any
 
 from compactor.context import Context
 from compactor.errors import SocketError
-from compactor.metrics.logs import log
+from compactor.metrics.logs import logger
 from compactor.runtime.program import run_program
 from compactor.system import clock
 from compactor.workers.lines import Line
 from compactor.workers.plan import Plan, load_target
+
+log = logger("workers")
 
 _GRACE = 5.0  # seconds, beside drain and linger, after which a worker without a parent is ended
 _FLUSH = 2.0  # seconds for the last words to leave

@@ -10,12 +10,14 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from compactor.metrics.logs import log
+from compactor.metrics.logs import logger
 from compactor.pid import Address
 from compactor.system import clock
 from compactor.workers.child import run_worker
 from compactor.workers.lines import Line
 from compactor.workers.plan import Plan
+
+log = logger("workers")
 
 STARTING, READY, LEAVING, ENDED = "starting", "ready", "leaving", "ended"
 

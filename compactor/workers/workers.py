@@ -13,13 +13,12 @@ from weakref import WeakSet
 from compactor.actor.supervision import Escalate, Restart, Stop
 from compactor.context import Context
 from compactor.errors import CompactorError, ContextStopped, InvalidProcess
-from compactor.metrics.logs import log
 from compactor.pid import PID
 from compactor.pool import Pool, Route
 from compactor.system import clock
 from compactor.workers.board import Board, in_order, sums_of, told_of
 from compactor.workers.hangups import Hangups
-from compactor.workers.member import READY, Member, hang_up_all, kill_all, told
+from compactor.workers.member import READY, Member, hang_up_all, kill_all, log, told
 from compactor.workers.options import Options, check_count
 from compactor.workers.plan import Worker, check_target
 

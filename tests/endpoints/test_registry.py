@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from compactor import Context, Process, Request, Response, Settings, answer, route
+from compactor import Context, Process, Request, Settings, answer, route
+from compactor.auth import Access
 from compactor.endpoints.access import is_from_here
 from compactor.endpoints.endpoint import READWRITE, Endpoint
 from compactor.endpoints.registry import BUILT_IN, Endpoints
@@ -265,21 +266,55 @@ def test_web_pages_of_others_change_nothing_and_read_no_scripts(
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-def test_a_guard_is_asked_instead_of_the_host(context: Context, is_async: bool) -> None:
-    asked: list[tuple[str, str]] = []
+def test_who_is_known_may_change_something_from_elsewhere(
+    make_context: MakeContext, is_async: bool
+) -> None:
+    def who(request: Request) -> Any:
+        return request.headers.get("Authorization")
 
-    def guard(endpoint: Endpoint, request: Request) -> Any:
-        asked.append((endpoint.path, endpoint.realm))
-        refused = None if "authorization" in request.headers else Response.error(401)
-        return asyncio.sleep(0, refused) if is_async else refused
+    async def who_later(request: Request) -> Any:
+        await asyncio.sleep(0)
+        return who(request)
 
-    endpoints_of(context).access.guard = guard
+    access = Access(
+        {"readwrite": who_later if is_async else who},
+        {"/slow": lambda request, principal: "no" not in request.query},
+        ["/version"],
+    )
+    context = make_context(access=access)
+    for endpoint in MADE_UP:
+        endpoints_of(context).add(endpoint)
 
     assert fetch(context, "/set", X_Forwarded_For="192.0.2.7", Authorization="x").status == 200
-    assert fetch(context, "/slow", Authorization="x").text == "slow"
-    assert fetch(context, "/version").status == 401
+    assert fetch(context, "/set/", Authorization="x").status == 200
+    assert fetch(context, "/set").status == 401
+    assert fetch(context, "/set", "POST", b"").status == 401
     assert fetch(context, "/set", Sec_Fetch_Site="cross-site", Authorization="x").status == 403
-    assert asked == [("/set", READWRITE), ("/slow", ""), ("/version", "")]
+    assert fetch(context, "/slow").text == "slow"
+    assert fetch(context, "/slow?no").status == 403
+    assert fetch(context, "/version").text == "Endpoint '/version' is disabled"
+    assert fetch(context, "/system/stats.json").status == 200
+
+
+def test_a_realm_that_is_not_configured_leaves_changes_to_this_host(
+    make_context: MakeContext,
+) -> None:
+    context = make_context(access=Access({"other": lambda _: "x", "readwrite": None}))
+    endpoints_of(context).add(MADE_UP[-1])
+
+    assert fetch(context, "/set", X_Forwarded_For="192.0.2.7", Authorization="x").status == 403
+    assert fetch(context, "/set").status == 200
+
+
+def test_endpoints_under_a_prefix_are_locked_by_their_own_names(
+    make_context: MakeContext,
+) -> None:
+    access = Access({"readwrite": lambda _: None}, None, ["/version", "/admin/system/stats.json"])
+    context = make_context(access=access, settings=Settings(endpoints_prefix="/admin"))
+    endpoints_of(context).add(MADE_UP[-1])
+
+    for path, status in (("/set", 401), ("/version", 403), ("/system/stats.json", 403)):
+        assert fetch(context, f"/admin{path}").status == status
 
 
 def test_what_waits_is_answered_when_a_context_stops(make_context: MakeContext) -> None:

@@ -34,7 +34,6 @@ cdef class Delivery:
     # To where.
     cdef dict _known
     cdef dict _pages
-    cdef object _find_streamed
     cdef Py_ssize_t _begun
     cdef CResponseQueue _responses
     cdef CRunQueue _run_queue

@@ -13,8 +13,10 @@ from compactor.cluster.engine import NAMES, Engine, Record, Told
 from compactor.cluster.errors import ClusterUnreachable
 from compactor.cluster.records import written
 from compactor.cluster.urls import ClusterUrl
-from compactor.metrics.logs import log
+from compactor.metrics.logs import logger
 from compactor.pid import PID
+
+log = logger("cluster")
 
 _POLL = 1.0  # seconds between two looks at the file
 _LARGEST = 1 << 20  # bytes of it

@@ -1,0 +1,219 @@
+"""``Checks``: the requests of one connection that have to be let in before they are served.
+
+Most checks take no time.  While one waits for somebody, its connection is held: nothing behind it
+is read, so there is one of them for a connection at most, and handlers begin in the order of the
+requests.  No other connection waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
+
+from compactor.actor.entries import LARGE
+from compactor.actor.events import Sized
+from compactor.http.exchange import Exchange
+from compactor.http.request import Request
+from compactor.http.response import Response
+from compactor.inbound.delivery import Delivery
+from compactor.inbound.delivery_owner import Page
+from compactor.inbound.response_queue import ResponseQueue
+from compactor.net.flow_control import Feeder
+from compactor.pid import Address
+from compactor.wire.request_head import Head
+
+if TYPE_CHECKING:
+    from compactor.auth.guard import Guard, Lock, Verdict
+
+Find = Callable[[Head, bytes, "Exchange | None"], "Page | None"]
+"""Finds who serves a request, or has it answered: by its exchange, if that waits already."""
+
+
+class Requested(Protocol):
+    """What is asked of the connection that requests come by.
+
+    Attributes:
+        peer: (ip, port) of the other end.
+    """
+
+    peer: Address
+
+    def hold(self, mailbox: Any, /) -> None: ...
+    def send_ready(self, *exchanges: Exchange) -> None: ...
+
+
+class LetIn:
+    """A call that is given a request that was let in.
+
+    Args:
+        lock: what was looked at.
+        request: that which was looked at.
+
+    Attributes:
+        call: serves it, once that is known.
+    """
+
+    __slots__ = ("_lock", "_request", "call")
+
+    call: Callable[[Request], Any]
+
+    def __init__(self, lock: Lock, request: Request) -> None:
+        self._lock = lock
+        self._request = request
+
+    def __call__(self, request: Request) -> Any:
+        request.let_in(self._lock, self._request.principal)
+        return self.call(request)
+
+    def to(self, call: Callable[[Request], Any]) -> LetIn:
+        """The same, and what serves it."""
+        self.call = call
+        return self
+
+    def again(self, call: Callable[[Request], Any]) -> LetIn:
+        """The same for the process that takes the place of the one that the request was for."""
+        return LetIn(self._lock, self._request).to(call)
+
+
+class _Check:
+    """One that waits; it holds its connection as a full mailbox does."""
+
+    __slots__ = ("feeders", "task")
+
+    def __init__(self) -> None:
+        self.feeders: dict[Feeder, None] | None = None
+        self.task: asyncio.Task[None]
+
+
+class Checks:
+    """Asks the guard, waits for it, and has who is let in be served.
+
+    Args:
+        guard: says who is let in.
+        pages: tells what locks a path.
+        seconds: in which a check has to be over.
+        connection, delivery, responses: that by which requests come, and its parts.
+        find: finds who serves a request.
+    """
+
+    def __init__(
+        self,
+        guard: Guard,
+        pages: Any,
+        seconds: float,
+        connection: Requested,
+        delivery: Delivery,
+        responses: ResponseQueue,
+        find: Find,
+    ) -> None:
+        self._guard = guard
+        self._pages = pages
+        self._seconds = seconds
+        self._connection = connection
+        self._delivery = delivery
+        self._responses = responses
+        self._find = find
+        self._waiting: set[_Check] = set()
+
+    def lock_of(self, head: Head) -> Lock | None:
+        """What has to be looked at before a request is served; None if nothing."""
+        lock: Lock | None = self._pages.lock_of(head.path, head.method)
+        return lock
+
+    def _begun(
+        self, lock: Lock, head: Head, body: bytes
+    ) -> tuple[LetIn, Request, Verdict | Coroutine[Any, Any, Verdict]]:
+        peer = self._connection.peer
+        request = Request(head.method, head.path_text, head.query_text, head.fields, body, peer)
+        return LetIn(lock, request), request, self._guard.check(lock, request)
+
+    def page_of(self, lock: Lock, head: Head, body: bytes) -> Page | None:
+        """Who serves a request that is let in; None if it waits, or is answered without one."""
+        call, request, verdict = self._begun(lock, head, body)
+        if isinstance(verdict, Coroutine):
+            if self._responses.is_over:
+                verdict.close()
+                return None
+            exchange = Exchange(call, head, body, self._connection.peer)
+            exchange.takes_gzip = head.takes_gzip
+            exchange.answered = self._connection.send_ready
+            self._responses.queue(exchange, head, head.size + len(body))
+            self._wait(verdict, lock, call, exchange, head, body)
+            return None
+        if verdict is not None:
+            answer = request.answer(verdict)
+            self._responses.queue(self._responses.encoded(answer, head), head)
+            return None
+        page = self._find(head, body, None)
+        return None if page is None else (page[0], call.to(page[1]))
+
+    def begin_body(self, lock: Lock, page: Page, head: Head) -> None:
+        """The same for a route that reads the body as it comes."""
+        call, _, verdict = self._begun(lock, head, b"")
+        mailbox, serve = page
+        connection = self._connection
+        exchange = self._responses.begin_body(
+            call.to(serve), head, connection.peer, connection.send_ready
+        )
+        if isinstance(verdict, Coroutine):
+            self._wait(verdict, lock, call, exchange, head, b"")
+        elif verdict is not None:
+            exchange.answer(verdict)
+        else:
+            mailbox.put_event(exchange)
+            self._delivery.hold_if_full(mailbox)
+
+    def _wait(
+        self,
+        verdict: Coroutine[Any, Any, Verdict],
+        lock: Lock,
+        call: LetIn,
+        exchange: Exchange,
+        head: Head,
+        body: bytes,
+    ) -> None:
+        check = _Check()
+        self._waiting.add(check)
+        self._connection.hold(check)
+
+        async def wait() -> None:
+            answer: Response | None = Response.error(503)
+            try:
+                answer = await asyncio.wait_for(verdict, self._seconds)
+                if answer is None:
+                    if self.lock_of(head) == lock:
+                        self._serve(call, exchange, head, body)
+                    else:  # it is another process by now
+                        answer = Response.error(503)
+            except asyncio.TimeoutError:
+                self._guard.timed_out(lock, self._seconds)
+            except asyncio.CancelledError:
+                pass  # the connection is lost, or somebody has cancelled what is waited for
+            finally:
+                self._waiting.discard(check)
+                if answer is not None:
+                    exchange.answer(answer)
+                for feeder in check.feeders or ():
+                    feeder.release(check)
+
+        check.task = asyncio.get_running_loop().create_task(wait())
+
+    def _serve(self, call: LetIn, exchange: Exchange, head: Head, body: bytes) -> None:
+        """Have a request be served that is let in, and has waited for that."""
+        page = self._find(head, body, exchange)
+        if page is None:
+            return
+        mailbox, call.call = page
+        size = head.size + len(body)
+        if size > LARGE:
+            mailbox.account(size)
+            mailbox.put_event(Sized(exchange, size))
+        else:
+            mailbox.put_event(exchange)
+        self._delivery.hold_if_full(mailbox)
+
+    def close(self) -> None:
+        """The connection is lost: nobody waits any more."""
+        for check in list(self._waiting):
+            check.task.cancel()
