@@ -326,15 +326,20 @@ class Cluster:
 
     def _forget_one(self) -> None:
         """Follow that name no longer that nobody looks at, and that was asked for first."""
-        for (kind, name), group in self._groups.items():
+        for key, group in self._groups.items():
             if group.is_idle:
-                group.close()
-                del self._groups[kind, name]
-                if kind == _NAMES:
-                    del self._names[name]
+                self._forget(*key)
                 return
 
+    def _forget(self, kind: str, name: str) -> None:
+        self._groups.pop((kind, name)).close()
+        if kind == _NAMES:
+            del self._names[name]
+
     def _begun(self, session: Session) -> None:
+        # What nobody looks at right now is asked for when somebody does: all at once is a load.
+        for key in [key for key, group in self._groups.items() if group.is_idle]:
+            self._forget(*key)
         for (kind, name), group in self._groups.items():
             group.stop_watching = session.engine.watch(f"{kind}/{name}", group.told)
 

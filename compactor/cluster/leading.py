@@ -51,8 +51,11 @@ class Leading:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def __aenter__(self) -> Term:
-        task = self._task = asyncio.current_task()
+        task = asyncio.current_task()
         assert task is not None
+        if self._task is not None:
+            raise ClusterError("a leadership has one block: call lead() again")
+        self._task = task
         if self._name in self._candidates:
             self._exit.cancel()
             raise ClusterError(

@@ -6,7 +6,7 @@ import asyncio
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from compactor.cluster.errors import ClusterRefused, SessionExpired
+from compactor.cluster.errors import ClusterError, ClusterRefused, SessionExpired
 from compactor.cluster.sessions import Pauses, Session, Sessions, persistent
 from compactor.metrics.logs import logger
 from compactor.pid import PID
@@ -53,6 +53,8 @@ class Registration:
         self._is_over = False
 
     async def __aenter__(self) -> Registration:
+        if self._task is not None:
+            raise ClusterError("a registration has one block: call register() again")
         loop = asyncio.get_running_loop()
         ready: asyncio.Future[None] = loop.create_future()
         self._task = loop.create_task(self._run(ready))

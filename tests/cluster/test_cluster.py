@@ -303,6 +303,22 @@ async def test_a_program_that_withdraws_bears_and_leads_nothing(world: World) ->
     assert left == ["b leads", ""]
 
 
+async def test_what_was_left_is_not_entered_again(world: World) -> None:
+    with_server(world)
+
+    async def body(cluster: Cluster, pid: PID) -> None:
+        registration, leading = cluster.register("orders", pid), cluster.lead("boss", pid)
+        for block, call in ((registration, "register"), (leading, "lead")):
+            async with block:
+                pass
+            with pytest.raises(ClusterError, match=rf"one block: call {call}\(\) again"):
+                await block.__aenter__()
+        with pytest.raises(NobodyFound):
+            await cluster.find("orders", timeout=1)
+
+    await member(world, "a", body)[1]
+
+
 @pytest.mark.parametrize("has_own_loop", [True, False])
 def test_who_drains_leaves_first_of_all(has_own_loop: bool, context: Context) -> None:
     """On the loop of the context, or another one."""

@@ -24,7 +24,8 @@ from compactor.system.system import system
 if TYPE_CHECKING:
     from compactor.context import Context
 
-_LONGEST_WAIT = 5.0  # seconds that the server keeps a question for changes
+_WAIT = 5.0  # seconds that the server keeps a question for changes
+_PATIENCE = 2.0  # seconds that its answer may take besides
 
 
 class MemoryEngine(Engine):
@@ -84,11 +85,10 @@ class MemoryEngine(Engine):
     async def _feed(self, place: str, told: Told) -> None:
         version = -1
         path = self._at(place)
-        wait = min(self._timeout / 2, _LONGEST_WAIT)
         while True:
             try:
                 news = await self._ask(
-                    "watch", wait + self._timeout / 2, place=path, version=version, wait=wait
+                    "watch", _WAIT + _PATIENCE, place=path, version=version, wait=_WAIT
                 )
             except SessionExpired:
                 return
