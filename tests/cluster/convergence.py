@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import sys
 from typing import Any
@@ -158,6 +159,8 @@ async def scenario(world: World, members: int = 3) -> tuple[int, int]:
     ):
         await world.sleep(FAULTS)
     world.heal()
+    for a, b in itertools.permutations(everybody, 2):  # of two at once, one may have stayed
+        world.set_way(a, b, latency=(0.0005, 0.001))
     await world.sleep(CALM)
     run.check()
     return len(set(run.resource.accepted)), run.asked
