@@ -30,7 +30,10 @@ def body_options(command: Command) -> Command:
         click.argument("body", required=False),
         click.option("--file", metavar="FILE", help="Where the body is; - for standard input."),
         click.option(
-            "--as-json", "is_json", is_flag=True, help="The body must be JSON, and says that it is."
+            "--as-json",
+            "is_json",
+            is_flag=True,
+            help="Send the body only if it is JSON.",
         ),
     ):
         call = option(call)

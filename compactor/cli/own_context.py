@@ -61,14 +61,15 @@ def own_context(
     settings = Settings(warn_unprotected=False, linger=0.2, connect_timeout=access.timeout)
     with _lines_of_the_log() as lines:
         try:
-            context = Context(
-                ip=ip,
-                port=port,
-                advertise_ip=advertise_ip,
-                advertise_port=advertise_port,
-                settings=settings,
-                tls=tls or False,
-            )
+            with _ports_left_alone():
+                context = Context(
+                    ip=ip,
+                    port=port,
+                    advertise_ip=advertise_ip,
+                    advertise_port=advertise_port,
+                    settings=settings,
+                    tls=tls or False,
+                )
         except ContextError as error:
             raise Fault(Exit.USAGE, str(error)) from None
         try:
@@ -76,6 +77,17 @@ def own_context(
         finally:
             context.stop()
             context.join(settings.linger + 1)
+
+
+@contextlib.contextmanager
+def _ports_left_alone() -> Iterator[None]:
+    """The ports that variables name are those of the program whose environment this is."""
+    names = ("LIBPROCESS_PORT", "LIBPROCESS_ADVERTISE_PORT")
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(before)
 
 
 def address_towards(target: Target) -> str:

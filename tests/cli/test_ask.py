@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -104,6 +105,13 @@ def test_an_answer_that_cannot_come_back_is_told_with_the_address_it_would_need(
     assert f"or cannot reach this command at {address} (see --bind, --advertise" in said
     done = command("ask", oracle.pid, "reply", "x", "--bind", f"127.0.0.1:{own_port()}")
     assert done.stdout == "X"
+
+
+def test_the_ports_of_the_program_whose_environment_this_is_are_left_alone(oracle, monkeypatch):
+    monkeypatch.setenv("LIBPROCESS_PORT", str(oracle.pid.port))
+    monkeypatch.setenv("LIBPROCESS_ADVERTISE_PORT", str(own_port()))
+    assert command("ask", oracle.pid, "reply", "x").stdout == "X"
+    assert os.environ["LIBPROCESS_PORT"] == str(oracle.pid.port)
 
 
 @pytest.mark.parametrize(

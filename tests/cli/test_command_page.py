@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from compactor import Context, Process, Stop, answer, install, route
+from compactor.cli.doctor import surroundings
+from compactor.cli.doctor.finding import ok
 from compactor.cli.exits import Exit
 from compactor.cli.group import _COMMANDS
 from tests.cli.running import command
@@ -78,6 +80,9 @@ def test_an_example_prints_what_the_page_says(block, context, place, tmp_path, m
     monkeypatch.delenv("LIBPROCESS_IP")
     if "compactor metrics" in block:
         context.spawn(Counted())
+    if "compactor doctor" in block:
+        monkeypatch.setattr(surroundings, "check_speed", lambda: [ok("speed", "compiled")])
+        monkeypatch.setattr(surroundings, "check_descriptors", lambda: [ok("descriptors", "many")])
     if "worker@" in block:
         worker = Worker("worker")
         context.spawn(worker, on_failure=Stop())

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from compactor.cli.bench.contest import Bench
 from tests.cli.running import command, fails
 from tests.cli.servers import reply, serving, telling
 from tests.ports import own_port
@@ -243,3 +244,34 @@ def test_levels_and_times_that_are_none_are_told(option, value, why):
 def test_a_context_that_is_none_is_told(name, context, why):
     said = fails(2, name, context)
     assert why in said or "has no port, or no host" in said
+
+
+# What needs no context
+
+
+@pytest.mark.parametrize(
+    ("args", "member"),
+    [
+        (["version"], "compactor"),
+        (["settings"], "settings"),
+        (["certs", "certs"], "LIBPROCESS_SSL_KEY_FILE"),
+    ],
+)
+def test_what_prints_data_prints_json(args, member, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if args[0] == "certs":
+        pytest.importorskip("cryptography", reason="certificates are made with cryptography")
+    assert json.loads(command(*args, "--json").stdout)[member]
+
+
+def test_measurements_are_data_as_well():
+    bench = Bench(1.0, 1, print)
+    for each in (bench.floor, *bench.ours):
+        each.rates.append(1000.0)
+        each.trips.append((5.0, 9.0))
+    assert bench.results()[0] == {
+        "name": bench.floor.name,
+        "messages_per_second": 1000.0,
+        "round_trip_us": 5.0,
+        "round_trip_p99_us": 9.0,
+    }

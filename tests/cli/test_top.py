@@ -200,6 +200,16 @@ def test_a_terminal_may_be_resized_and_is_left_as_it_was(host):
     assert b"Traceback" not in shown
 
 
+def test_whoever_ends_it_has_the_terminal_as_it_was(host):
+    with on_a_terminal("top", host) as (main, program):
+        resize(main, program, 24, 80)
+        read_until(main, b"busy")
+        program.send_signal(signal.SIGTERM)
+        shown = read_until(main, None)
+        assert program.wait(20) == 128 + signal.SIGTERM
+    assert b"\x1b[?1049l" in shown
+
+
 def test_on_a_terminal_a_dead_address_is_one_line():
     dead = f"127.0.0.1:{own_port()}"
     with on_a_terminal("top", dead) as (main, program):

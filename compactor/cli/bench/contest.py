@@ -111,6 +111,18 @@ class Bench:
                 said = stderr.read().decode(errors="replace").strip()
                 raise ChildError(f"{contestant.name}: {error}\n{said}".strip()) from None
 
+    def results(self) -> list[dict[str, str | float]]:
+        """What was measured, of the floor and of each of ours."""
+        return [
+            {
+                "name": each.name,
+                "messages_per_second": each.rate,
+                "round_trip_us": each.p50,
+                "round_trip_p99_us": each.p99,
+            }
+            for each in (self.floor, *self.ours)
+        ]
+
     def table(self) -> list[str]:
         """The lines of a table: the floor, and each of ours next to it."""
         rows = [("", "one-way", "of floor", "round trip", "p99", "of floor")]

@@ -7,6 +7,7 @@ import click
 from compactor.cli.bench.contest import Bench
 from compactor.cli.bench.roles import ROLES, run_role
 from compactor.cli.child import ChildError
+from compactor.cli.output import json_option, print_json
 from compactor.cli.source_tree import stale, without_extensions
 
 
@@ -32,14 +33,18 @@ from compactor.cli.source_tree import stale, without_extensions
     show_default=True,
     help="How often each is made; medians are shown.",
 )
-def bench(seconds: float, rounds: int) -> None:
+@json_option
+def bench(seconds: float, rounds: int, as_json: bool) -> None:
     play = Bench(seconds, rounds, lambda what: click.echo(what, err=True))
     for note in filter(None, (without_extensions(), stale())):
-        click.echo(note)
+        click.echo(note, err=as_json)
     try:
         play.run()
     except ChildError as error:
         raise click.ClickException(f"the benchmark failed: {error}") from None
+    if as_json:
+        print_json(play.results())
+        return
     for line in play.table():
         click.echo(line)
     click.echo(

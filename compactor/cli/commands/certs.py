@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from compactor.cli.output import json_option, print_json
 from compactor.inbound.listen import own_addresses
 from compactor.tls.dev_certificates import MissingPackage, issue, own_names
 from compactor.tls.settings import PREFIX
@@ -34,7 +35,8 @@ from compactor.tls.settings import PREFIX
     show_default=True,
     help="How long it is valid, and a new CA.",
 )
-def certs(folder: Path, name: str, hosts: tuple[str, ...], days: int) -> None:
+@json_option
+def certs(folder: Path, name: str, hosts: tuple[str, ...], days: int, as_json: bool) -> None:
     hosts = hosts or tuple(dict.fromkeys([*own_names(), *own_addresses()]))
     try:
         issued = issue(folder.absolute(), hosts, name, days)
@@ -42,12 +44,16 @@ def certs(folder: Path, name: str, hosts: tuple[str, ...], days: int) -> None:
         raise click.ClickException(str(error)) from None
     authority = "a new CA" if issued.is_new_authority else "the CA that is there"
     click.echo(f"{issued.certificate} is for {', '.join(hosts)}, signed by {authority}", err=True)
-    for variable, value in {
-        "ENABLED": "true",
-        "KEY_FILE": issued.key,
-        "CERT_FILE": issued.certificate,
-        "CA_FILE": issued.authority,
-        "REQUIRE_CERT": "true",
-        "VERIFY_IPADD": "true",
-    }.items():
-        click.echo(f"export {PREFIX}{variable}={shlex.quote(str(value))}")
+    variables = {
+        f"{PREFIX}ENABLED": "true",
+        f"{PREFIX}KEY_FILE": str(issued.key),
+        f"{PREFIX}CERT_FILE": str(issued.certificate),
+        f"{PREFIX}CA_FILE": str(issued.authority),
+        f"{PREFIX}REQUIRE_CERT": "true",
+        f"{PREFIX}VERIFY_IPADD": "true",
+    }
+    if as_json:
+        print_json(variables)
+        return
+    for variable, value in variables.items():
+        click.echo(f"export {variable}={shlex.quote(value)}")

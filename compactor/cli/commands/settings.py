@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from compactor.cli.output import json_option, print_json
 from compactor.errors import SettingsError
 from compactor.settings import Setting, Settings
 from compactor.tls.settings import PREFIX, TlsSettings
@@ -15,11 +16,16 @@ from compactor.tls.settings import PREFIX, TlsSettings
         "Values are those that the environment gives here."
     )
 )
-def settings() -> None:
+@json_option
+def settings(as_json: bool) -> None:
     try:
         plain, tls = Settings.from_environ(), TlsSettings.from_environ()
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
+    if as_json:
+        listed = {"settings": plain.describe(), "tls": [] if tls is None else tls.describe()}
+        print_json({name: [one._asdict() for one in some] for name, some in listed.items()})
+        return
     _list_settings(plain.describe())
     if tls is None:
         click.echo(f"\nTLS is off: {PREFIX}ENABLED=true turns it on, and these would be used.\n")

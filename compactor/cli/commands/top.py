@@ -45,7 +45,9 @@ def top(context: Target | None, interval: float, access: Access) -> None:
         ) from None
     client = HttpClient(access)
     first = look(client, target)  # else the screen would flash up for an error
-    Top(client, target, interval, first).run()
+    screen = Top(client, target, interval, first)
+    screen.run()
+    raise click.exceptions.Exit(screen.return_code or 0)
 
 
 def is_on_a_terminal() -> bool:

@@ -8,20 +8,26 @@ from importlib import metadata
 import click
 
 from compactor._version import __version__
+from compactor.cli.output import json_option, print_json
 from compactor.runtime.speedups import speedups
 
 
 @click.command(help="Print what is installed and in use.")
-def version() -> None:
+@json_option
+def version(as_json: bool) -> None:
     in_use = speedups()
-    for name, value in (
-        ("compactor", __version__),
-        ("python", f"{platform.python_version()} ({platform.python_implementation()})"),
-        ("loop", f"uvloop {_installed('uvloop')}" if in_use.loop == "uvloop" else in_use.loop),
-        ("httptools", _installed("httptools")),
-        ("protobuf", _installed("protobuf")),
-        ("speedups", str(in_use)),
-    ):
+    told = {
+        "compactor": __version__,
+        "python": f"{platform.python_version()} ({platform.python_implementation()})",
+        "loop": f"uvloop {_installed('uvloop')}" if in_use.loop == "uvloop" else in_use.loop,
+        "httptools": _installed("httptools"),
+        "protobuf": _installed("protobuf"),
+        "speedups": str(in_use),
+    }
+    if as_json:
+        print_json(told)
+        return
+    for name, value in told.items():
         click.echo(f"{name:<10} {value}")
 
 

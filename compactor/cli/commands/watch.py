@@ -15,6 +15,8 @@ from compactor.cli.targets import Target, process
 from compactor.errors import Reason
 from compactor.pid import PID
 
+_GRACE = 1.0  # seconds in which a compactor tells of the end of a process that is unknown by now
+
 
 @click.command(
     help=(
@@ -44,14 +46,14 @@ def watch(
     target = Target(pid)
     with own_context(target, access, bind, advertise) as (context, lines):
         ended = context.wait(pid)
-        if _is_unknown(target, access):
-            reason, detail = Reason.NO_PROCESS, ""
-        else:
-            try:
-                reason = ended.result(seconds)
-            except (TimeoutError, concurrent.futures.TimeoutError):
+        is_unknown = _is_unknown(target, access)
+        try:
+            # Whoever ended a moment ago is unknown as well, and a compactor tells why it ended.
+            reason, detail = ended.result(_GRACE if is_unknown else seconds), ended.detail
+        except (TimeoutError, concurrent.futures.TimeoutError):
+            if not is_unknown:
                 raise Fault(Exit.TIMEOUT, f"{pid} has not ended within {seconds:g} s") from None
-            detail = ended.detail
+            reason, detail = Reason.NO_PROCESS, ""
     why = detail or "; ".join(lines)
     if as_json:
         print_json({"pid": str(pid), "reason": str(reason), "detail": why})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -101,6 +103,10 @@ class Top(App[None]):
 
     def on_mount(self) -> None:
         """Begin to look."""
+        with contextlib.suppress(NotImplementedError):  # on Windows
+            # Else whoever ends it so is left with the screen as it is.
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGTERM, self.exit, None, 128 + signal.SIGTERM)
         table = self.query_one(DataTable)
         for key, label in COLUMNS.items():
             table.add_column(label, key=key)
