@@ -37,5 +37,12 @@ def _workers_of(client: HttpClient, target: Target) -> list[tuple[int, Target]]:
             for each in told.get("workers", [])[:_MOST]
             if each["address"]
         ]
-    except (Fault, ValueError, TypeError, KeyError, AttributeError):  # whatever serves there
+    except (
+        Fault,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        RecursionError,
+    ):  # whatever serves there
         return []
