@@ -84,7 +84,9 @@ def _write_no_more() -> None:
     """Have nothing written at the end of Python that could not be written now."""
     if sys.stdout is not None:
         with contextlib.suppress(OSError, ValueError):  # of a test, which has no descriptor
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            output, nowhere = sys.stdout.fileno(), os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, output)
+            os.close(nowhere)
 
 
 @click.command(
