@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from compactor import Context, Process, Stop, answer, install, route
+from compactor import Context, Process, Stop, answer, install
 from compactor.cli.doctor import surroundings
 from compactor.cli.doctor.finding import ok
 from compactor.cli.exits import Exit
@@ -44,17 +44,6 @@ class Clock(Process):
         return self.time
 
 
-class Counted(Process):
-    """Numbers by name, where a context tells none by itself."""
-
-    def __init__(self) -> None:
-        super().__init__("metrics")
-
-    @route("/snapshot")
-    def snapshot(self, request):
-        return dict.fromkeys((f"system/load_{n}min" for n in (1, 5, 15)), 0.5)
-
-
 class Worker(Process):
     def work(self):
         raise ValueError("no such job")
@@ -78,8 +67,6 @@ def test_an_example_prints_what_the_page_says(block, context, place, tmp_path, m
     (tmp_path / "time.txt").write_text("12:01")
     (tmp_path / "certs").mkdir()
     monkeypatch.delenv("LIBPROCESS_IP")
-    if "compactor metrics" in block:
-        context.spawn(Counted())
     if "compactor doctor" in block:
         monkeypatch.setattr(surroundings, "check_speed", lambda: [ok("speed", "compiled")])
         monkeypatch.setattr(surroundings, "check_descriptors", lambda: [ok("descriptors", "many")])
