@@ -100,6 +100,10 @@ class Supervisor(Process):
         period: float = 5.0,
     ) -> None:
         super().__init__(name)
+        if not isinstance(children, Iterable):
+            raise TypeError(
+                f"the children of a Supervisor are a list of ChildSpec, got {children!r}"
+            )
         self.__children = [_Child(_checked(spec)) for spec in children]
         _check_choice("strategy", strategy, get_args(Strategy))
         check_count("intensity", intensity)

@@ -85,7 +85,8 @@ def check_count(name: str, value: object) -> None:
 def check_time(name: str, value: object, may_be_zero: bool = False) -> None:
     """Raise ``ValueError`` for what is no time."""
     if (
-        not isinstance(value, (int, float))
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
         or not 0 <= value <= sys.float_info.max
         or (not value and not may_be_zero)
     ):

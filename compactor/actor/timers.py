@@ -32,6 +32,8 @@ def check_seconds(seconds: Any, what: str) -> None:
 def check_interval(seconds: Any) -> None:
     """Raise ``ValueError`` for what cannot be the time from one tick to the next."""
     check_seconds(seconds, "the time from one tick to the next")
+    if isinstance(seconds, bool):
+        raise TypeError(f"the time from one tick to the next is a number, got {seconds!r}")
     if seconds <= 0:
         raise ValueError(f"the time from one tick to the next must be above 0, got {seconds!r}")
 

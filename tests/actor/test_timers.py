@@ -207,6 +207,11 @@ def test_every_refuses_an_interval_that_is_not_above_zero(clock: Clock, seconds:
         clock.every(seconds, "tick")
 
 
+def test_every_refuses_a_bool(clock: Clock) -> None:
+    with pytest.raises(TypeError, match="is a number, got True"):
+        clock.every(True, "tick")
+
+
 @pytest.mark.parametrize("seconds", [1e-9, 1e308])
 def test_every_takes_the_shortest_and_the_longest_intervals(clock: Clock, seconds: float) -> None:
     timer = clock.every(seconds, "tick")

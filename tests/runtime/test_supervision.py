@@ -763,6 +763,7 @@ def test_a_factory_that_fails_later_counts_as_a_failure(
         {"limit": 1.5},
         {"limit": True},
         {"within": 0},
+        {"within": True},
         {"within": float("nan")},
         {"within": float("inf")},
         {"backoff": -1},

@@ -246,6 +246,8 @@ def test_many_children_are_started_anew(
         (lambda: ChildSpec(Process, restart="never"), ValueError, "restart='never'"),  # type: ignore[arg-type]
         (lambda: ChildSpec(Process, mailbox=5), TypeError, "mailbox takes"),  # type: ignore[arg-type]
         (lambda: Supervisor("s", [Process]), TypeError, "ChildSpec"),  # type: ignore[list-item]
+        (lambda: Supervisor("s", Process("p")), TypeError, "a list of ChildSpec"),  # type: ignore[arg-type]
+        (lambda: Supervisor("s", period=True), ValueError, "period=True"),
         (lambda: Supervisor("s", strategy="all"), ValueError, "strategy='all'"),  # type: ignore[arg-type]
         (lambda: Supervisor("s", intensity=-1), ValueError, "intensity=-1"),
         (lambda: Supervisor("s", period=0), ValueError, "period=0"),
