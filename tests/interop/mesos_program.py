@@ -5,8 +5,6 @@ driver is told.  With BURST, the driver launches a task on the first offer and s
 framework messages to the agent of the offer, directly; otherwise it declines every offer.
 """
 
-from __future__ import print_function  # noqa: UP010  (Python 2.7)
-
 import ctypes
 import os
 import signal
@@ -20,8 +18,8 @@ PR_SET_PDEATHSIG = 1
 
 
 def say(*words):
-    print(*words)
-    sys.stdout.flush()
+    # In one write: the driver calls from a thread of its own.
+    os.write(sys.stdout.fileno(), (" ".join(map(str, words)) + "\n").encode("ascii"))
 
 
 class Scheduler(mesos.interface.Scheduler):
