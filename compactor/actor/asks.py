@@ -55,7 +55,7 @@ class Watching(Protocol):
 class Ways(Protocol):
     """The ways of asks and answers."""
 
-    def ask(self, asked: Pending, body: bytes) -> None: ...
+    def ask(self, asker: Any, number: int, to: PID, name: str, body: bytes) -> Any: ...
     def answer_shortly(self, sender: PID, to: PID, name: str, body: bytes) -> bool: ...
 
 
@@ -101,11 +101,13 @@ class Asks:
     __slots__ = (
         "_due",
         "_here",
+        "_last",
         "_numbers",
         "_refuse",
         "_run_queue",
         "_targets",
         "_tell_given_up",
+        "_time",
         "_timer",
         "_waiting",
         "_wakes_at",
@@ -141,8 +143,10 @@ class Asks:
         self._tell_given_up = tell_given_up
         self._waiting: dict[int, Target] = {}
         self._targets: dict[tuple[str, str, int], Target] = {}
+        self._last: Target | None = None  # of those, who was asked last
         self._numbers: list[int] = []
         self._due: list[tuple[float, int, float]] = []  # a heap: when, number, after how long
+        self._time: Callable[[], float] | None = None  # of the loop, once it runs
         self._timer: asyncio.TimerHandle | None = None
         self._wakes_at = math.inf
 
@@ -158,31 +162,38 @@ class Asks:
     def ask_unless_done(self, asked: Pending, body: bytes, timeout: float) -> None:
         """``ask``, of another thread, which may have cancelled it meanwhile."""
         if not asked.done():
-            self.ask(asked, body, timeout)
+            self.ask(asked, asked.asker, asked.to, asked.name, body, timeout)
 
-    def ask(self, asked: Pending, body: bytes, timeout: float) -> None:
+    def ask(
+        self,
+        asked: Pending,
+        asker: PID | None,
+        to: PID,
+        name: str,
+        body: bytes,
+        timeout: float,
+    ) -> None:
         """Send the message of an ask, on the loop's thread.
 
         Who answers it is watched on afterwards, as those who are asked once mostly are again.
+
+        Args:
+            asked: what waits for the answer; ``asker``, ``to`` and ``name`` are its own.
+            timeout: seconds.
         """
-        if not self._numbers:
-            self._numbers = list(_RANDOM.unpack(system().random_bytes(_RANDOM.size)))
-        number = self._numbers.pop() >> 1  # as many bits as peers of all languages take
-        to = asked.to
-        target = self._targets.get((to.id, to.ip, to.port))
-        is_new = target is None
-        if target is None:
-            target = self._new_target(to)
+        target = self._last
+        is_new = False
+        if target is None or target.pid is not to:
+            target = self._targets.get((to.id, to.ip, to.port))
+            is_new = target is None
+            if target is None:
+                target = self._new_target(to)
+            self._last = target
+        number = self._new_number()
         asked.number = number
         target.waiting[number] = asked
         self._waiting[number] = target
-        when = self._run_queue.loop.time() + timeout
-        heappush(self._due, (when, number, timeout))
-        if when < self._wakes_at:
-            self._wake_at(when)
-        elif len(self._due) > 2 * len(self._waiting) + _FEW:
-            self._due = [due for due in self._due if due[1] in self._waiting]
-            heapify(self._due)
+        self._set_time(number, timeout)
         if is_new:
             if self.leaving and to.address in self.leaving:
                 self.forget(asked)
@@ -191,7 +202,26 @@ class Asks:
             self._watches.wait(target, to)
             if number not in self._waiting:  # it is known by now that there is nobody
                 return
-        self._ways.ask(asked, body)
+        mailbox = self._ways.ask(asker, number, to, name, body)
+        if mailbox is not None:
+            asked.mailbox = mailbox
+
+    def _new_number(self) -> int:
+        if not self._numbers:
+            self._numbers = list(_RANDOM.unpack(system().random_bytes(_RANDOM.size)))
+        return self._numbers.pop() >> 1  # as many bits as peers of all languages take
+
+    def _set_time(self, number: int, timeout: float) -> None:
+        """Have the ask of a number end once its time is over."""
+        if self._time is None:
+            self._time = self._run_queue.loop.time
+        when = self._time() + timeout
+        heappush(self._due, (when, number, timeout))
+        if when < self._wakes_at:
+            self._wake_at(when)
+        elif len(self._due) > 2 * len(self._waiting) + _FEW:
+            self._due = [due for due in self._due if due[1] in self._waiting]
+            heapify(self._due)
 
     def _new_target(self, to: PID) -> Target:
         if len(self._targets) >= _MAX_TARGETS:
@@ -246,6 +276,8 @@ class Asks:
     def _drop(self, target: Target) -> None:
         """Watch a process no more that nobody waits for."""
         pid = target.pid
+        if self._last is target:
+            self._last = None
         if self._targets.get((pid.id, pid.ip, pid.port)) is target:
             del self._targets[pid.id, pid.ip, pid.port]
             self._watches.links.drop(target)
@@ -253,6 +285,8 @@ class Asks:
     def target_ended(self, target: Target, reason: Reason) -> None:
         """A process has ended that was asked."""
         pid = target.pid
+        if self._last is target:
+            self._last = None
         if self._targets.get((pid.id, pid.ip, pid.port)) is target:
             del self._targets[pid.id, pid.ip, pid.port]
         reason = self._why(reason, pid)

@@ -140,7 +140,7 @@ class UnusualRequests:
                 lambda answered: self._asked.pop(answered, None),
             )
             self._asked[asked] = None
-            owner.asks.ask(asked, body, owner.settings.ask_timeout)
+            owner.asks.ask_unless_done(asked, body, owner.settings.ask_timeout)
             self._delivery.hold_if_full(mailbox)
         if waiting is None:
             exchange.answered = self._send_soon

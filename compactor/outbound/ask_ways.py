@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 from compactor.actor.mailbox import Mailbox
-from compactor.actor.pending import Pending
 from compactor.errors import Reason
 from compactor.metrics.dead_letters import DeadLetter
 from compactor.metrics.metrics import Metrics
@@ -73,27 +72,41 @@ class AskWays:
         self._is_told = is_told
         self._ways: dict[tuple[str, str, str, int, str], _Way] = {}
 
-    def ask(self, asked: Pending, body: bytes) -> None:
-        """Send the message of an ask, which has its number."""
-        to, name = asked.to, asked.name
-        if to.port == self._port and to.ip == self._ip:
-            self._ask_here(asked, to, name, body)
-        elif not self._write(asked.asker or self._here, to, b"a", asked.number, name, body):
-            temporary = self._temporary_at(self._here, asked.number, asked.asker)
-            self._write_otherwise(temporary, to, name, body)
+    def ask(
+        self, asker: PID | None, number: int, to: PID, name: str, body: bytes
+    ) -> Mailbox | None:
+        """Send the message of an ask.
 
-    def _ask_here(self, asked: Pending, to: PID, name: str, body: bytes) -> None:
+        Args:
+            asker: the process that asks; None if that is none.
+            number: that of the ask.
+            to: any pid, of this context as well.
+
+        Returns:
+            The mailbox of who was asked; None if that is nobody here.
+        """
+        if to.port == self._port and to.ip == self._ip:
+            return self._ask_here(asker, number, to, name, body)
+        if not self._write(asker or self._here, to, b"a", number, name, body):
+            temporary = self._temporary_at(self._here, number, asker)
+            self._write_otherwise(temporary, to, name, body)
+        return None
+
+    def _ask_here(
+        self, asker: PID | None, number: int, to: PID, name: str, body: bytes
+    ) -> Mailbox | None:
         """Send the message of an ask to a process of this context."""
-        sender = self._temporary_at(self._here, asked.number, asked.asker)
+        sender = self._temporary_at(self._here, number, asker)
         if type(name) is not str:
             name = str(name)
-        mailbox = asked.mailbox = self._live.get(to.id)
+        mailbox = self._live.get(to.id)
         if mailbox is not None and len(mailbox.queue) < self._max_events:
             call = mailbox.call_for(name)
             if type(call) is Answering:
                 mailbox.put_message(call, sender, body)
-                return
+                return mailbox
         self._owner.send_locally(sender, to, name, body)
+        return mailbox
 
     def answer(self, sender: PID, to: PID, name: str, body: bytes) -> None:
         """Send an answer to a temporary pid."""

@@ -73,8 +73,8 @@ class Asker:
             and to.id != self._pid.id
             and self._portal.thread == get_ident()
         ):
-            ends = self._forget, self._check
-            asked: Any = Asked(to, name, self._pid, None, self._run_queue, *ends)
-            self._asks.ask(asked, body, self._timeout)
+            pid, run_queue = self._pid, self._run_queue
+            asked: Any = Asked(to, name, pid, None, run_queue, self._forget, self._check)
+            self._asks.ask(asked, pid, to, name, body, self._timeout)
             return asked
         return self._ask_otherwise(self._pid, to, name, body, timeout, reply)

@@ -128,7 +128,7 @@ class ContextAsking(LoopOwner):
         if asker is not None and self._portal.thread == get_ident():
             new = runtime.backend.Asked
             asked: Any = new(to, wire_name, asker, decode, runtime.run_queue, *ends)
-            asks.ask(asked, content, seconds)
+            asks.ask(asked, asker, to, wire_name, content, seconds)
             return asked
         promised = Promised(to, wire_name, asker, decode, self._portal, *ends)
         self._ask(asks.ask_unless_done, promised, content, seconds)

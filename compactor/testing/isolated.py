@@ -178,7 +178,7 @@ class Isolated(Generic[P]):
             self._runtime.asks.give_up,
         )
         self._outcomes.append(promised)
-        self._step(lambda: self._runtime.asks.ask(promised, content, seconds))
+        self._step(lambda: self._runtime.asks.ask_unless_done(promised, content, seconds))
         return Outcome(promised, f"ask {wire_name!r}")
 
     def dispatch(self, method: str | Callable[..., Any], *args: Any) -> Outcome[Any]:

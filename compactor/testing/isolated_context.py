@@ -11,8 +11,7 @@ from typing import Any
 
 from compactor.actor.answer_forms import AnswerForm
 from compactor.actor.entries import Entry
-from compactor.actor.mailbox import SUSPENDED
-from compactor.actor.pending import Pending
+from compactor.actor.mailbox import SUSPENDED, Mailbox
 from compactor.actor.timers import Timer
 from compactor.context import Context
 from compactor.metrics.dead_letters import DeadLetter
@@ -58,14 +57,15 @@ class _Ways(AskWays):
 
     _owner: Any
 
-    def ask(self, asked: Pending, body: bytes) -> None:
-        to, name = asked.to, asked.name
-        sender = temporary_at(self._here, asked.number, asked.asker)
+    def ask(
+        self, asker: PID | None, number: int, to: PID, name: str, body: bytes
+    ) -> Mailbox | None:
+        sender = temporary_at(self._here, number, asker)
         if to.address == self._here.address:
-            asked.mailbox = self._live.get(to.id)
             self._owner.deliver(sender, to, name, body)
-        else:
-            self._owner.note_ask(sender, to, name, body)
+            return self._live.get(to.id)
+        self._owner.note_ask(sender, to, name, body)
+        return None
 
 
 class IsolatedRuntime(Runtime):

@@ -1,3 +1,5 @@
+cimport cython
+
 from compactor._speedups.actor.run_queue cimport RunQueue as CRunQueue
 
 
@@ -23,12 +25,19 @@ cdef class Asks:
     cdef object _tell_given_up
     cdef dict _waiting
     cdef dict _targets
+    cdef Target _last
     cdef list _numbers
     cdef list _due
+    cdef object _time
     cdef object _timer
     cdef double _wakes_at
 
-    cpdef ask(self, asked, body, double timeout)
+    @cython.locals(target=Target)
+    cpdef ask(self, asked, asker, to, name, body, double timeout)
+    cdef object _new_number(self)
+    @cython.locals(when=double)
+    cdef object _set_time(self, number, double timeout)
     cpdef bint answer(self, process, to, name, body, content_type) except -1
+    @cython.locals(target=Target)
     cpdef bint answered(self, number, name, body, content_type=*) except -1
     cpdef forget(self, asked)

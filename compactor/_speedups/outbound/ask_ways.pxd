@@ -18,9 +18,9 @@ cdef class AskWays:
     cdef object _is_told
     cdef dict _ways
 
-    cpdef ask(self, asked, bytes body)
+    cpdef ask(self, asker, number, to, name, bytes body)
     @cython.locals(mailbox=CMailbox)
-    cdef object _ask_here(self, asked, to, name, bytes body)
+    cdef object _ask_here(self, asker, number, to, name, bytes body)
     @cython.locals(queue=CSendQueue)
     cpdef bint answer_shortly(self, sender, to, name, bytes body) except -1
     @cython.locals(queue=CSendQueue)
