@@ -13,11 +13,11 @@ import math
 import struct
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
-from typing import Any, Protocol
+from typing import Any
 
+from compactor.actor.asks_owner import Watching, Ways
 from compactor.actor.inquiries import Inquiries
-from compactor.actor.links import Links, Watcher
-from compactor.actor.pending import FAILED, Pending, told_failure
+from compactor.actor.pending import FAILED, TOLD, Pending, told_failure
 from compactor.actor.run_queue import RunQueue
 from compactor.errors import AskTimeout, Reason
 from compactor.metrics.dead_letters import DeadLetter
@@ -32,31 +32,6 @@ _BATCH = 256  # asks that end at a time because they are late
 
 GIVEN_UP = "compactor.ask.given_up"
 """The name of a message of a temporary sender: whom it has asked need not answer any more."""
-
-_TOLD = (
-    Reason.NO_HANDLER,
-    Reason.OVERFLOW,
-    Reason.TERMINATED,
-    Reason.FAILED,
-    Reason.STOPPED,
-    Reason.DRAINING,
-)
-"""Why a process here does not answer; of all else the status of a response tells."""
-
-
-class Watching(Protocol):
-    """What has those watched who were asked."""
-
-    links: Links
-
-    def wait(self, watcher: Watcher, to: PID) -> None: ...
-
-
-class Ways(Protocol):
-    """The ways of asks and answers."""
-
-    def ask(self, asker: Any, number: int, to: PID, name: str, body: bytes) -> Any: ...
-    def answer_shortly(self, sender: PID, to: PID, name: str, body: bytes) -> bool: ...
 
 
 class Target:
@@ -194,17 +169,20 @@ class Asks:
         target.waiting[number] = asked
         self._waiting[number] = target
         self._set_time(number, timeout)
-        if is_new:
-            if self.leaving and to.address in self.leaving:
-                self.forget(asked)
-                asked.fail_for(Reason.DRAINING)
-                return
-            self._watches.wait(target, to)
-            if number not in self._waiting:  # it is known by now that there is nobody
-                return
+        if is_new and not self._may_be_there(target, to, asked):
+            return
         mailbox = self._ways.ask(asker, number, to, name, body)
         if mailbox is not None:
             asked.mailbox = mailbox
+
+    def _may_be_there(self, target: Target, to: PID, asked: Pending) -> bool:
+        """Watch who is asked for the first time; False if it is known that there is nobody."""
+        if self.leaving and to.address in self.leaving:
+            self.forget(asked)
+            asked.fail_for(Reason.DRAINING)
+            return False
+        self._watches.wait(target, to)
+        return asked.number in self._waiting
 
     def _new_number(self) -> int:
         if not self._numbers:
@@ -392,7 +370,7 @@ class Asks:
                 self.forget(asked)
                 self.unanswered += 1
                 asked.fail_for(self._why(letter.reason, asked.to))
-        elif to is not None and to.address == self._here and letter.reason in _TOLD:
+        elif to is not None and to.address == self._here and letter.reason in TOLD:
             self._refuse(sender, to.id, letter.name or "", letter.reason)
 
     def end_those_of(self, asker: PID) -> None:

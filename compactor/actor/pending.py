@@ -16,6 +16,16 @@ from compactor.pid import PID
 FAILED = "compactor.ask.failed"
 """The name of an answer that says why there is none: JSON, a reason, or the error of a handler."""
 
+TOLD = (
+    Reason.NO_HANDLER,
+    Reason.OVERFLOW,
+    Reason.TERMINATED,
+    Reason.FAILED,
+    Reason.STOPPED,
+    Reason.DRAINING,
+)
+"""Why a process here does not answer; of all else the status of a response tells."""
+
 _MOST_TOLD = 64 * 1024  # bytes of such an answer that are read: a few make a thousand objects
 _MOST_TEXT = 4096  # characters of the text of an error: one may quote all that it was sent
 _MOST_TYPE = 256  # and of the name of its type
