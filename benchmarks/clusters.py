@@ -233,6 +233,7 @@ def run_telling(report: Report, name: str, crowd: int) -> None:
         contexts[0].spawn(root := Process("root"))
         root.send(everybody[0], name, bytes(100))
         while any(process.at is None for process in told):
+            report(GOES_ON)
             await world.sleep(0.01)
         seconds = max(process.at or 0.0 for process in told) - began
         report((seconds, sum(process.count for process in told) / crowd))
@@ -252,7 +253,8 @@ def play(children: Children, seconds: float) -> Values:
             values[f"reconnect {size}"], values[f"backlog {size}"] = again, backlog
     for name in ("broadcast", "gossip"):
         with children.fresh() as alone:
-            values[name], values[f"{name} count"] = alone.start(run_telling, name, crowd)()
+            told = last_of(alone.start(run_telling, name, crowd))
+            values[name], values[f"{name} count"] = told
     return values
 
 
