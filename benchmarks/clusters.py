@@ -111,15 +111,17 @@ class Cluster:
             host = self._world.host(f"h{number}")
             host.do(self._start_workers, host)
             await self._world.sleep(0.001)
-        await self.all_registered()
+        await self.all_registered(report)
 
     def _start_workers(self, host: Host) -> None:
         context = host.context(port=PORT)
         for number in range(PER_HOST):
             context.spawn(Worker(f"worker{number}", self._beats))
 
-    async def all_registered(self) -> None:
+    async def all_registered(self, report: Report) -> None:
+        """Wait until all workers are known to the master."""
         while self.master is None or len(self.master.registered) < self.workers:
+            report(GOES_ON)
             await self._world.sleep(0.01)
 
 
@@ -182,7 +184,7 @@ def run_reconnect(report: Report, hosts: int) -> None:
             backlog = max(backlog, len(cluster.mailbox.queue))
 
         world.always(look)
-        await cluster.all_registered()
+        await cluster.all_registered(report)
         report((world.time - began, backlog))
 
     Simulation(1, keep=1000).run(scenario)
