@@ -166,7 +166,7 @@ def run_heartbeats(report: Report, hosts: int) -> None:
         assert abs(beats / (cluster.workers * BEATS) - 1) < 0.11, beats
         report(1e6 * cost() / beats)
 
-    Simulation(1, keep=1000).run(scenario)
+    Simulation(1, keep=1000, max_block=600).run(scenario)
 
 
 def run_reconnect(report: Report, hosts: int) -> None:
@@ -190,7 +190,7 @@ def run_reconnect(report: Report, hosts: int) -> None:
         await cluster.all_registered(report)
         report((world.time - began, backlog))
 
-    Simulation(1, keep=1000).run(scenario)
+    Simulation(1, keep=1000, max_block=600).run(scenario)
 
 
 class Heard(Process):
@@ -243,7 +243,7 @@ def run_telling(report: Report, name: str, crowd: int) -> None:
         seconds = max(process.at or 0.0 for process in told) - began
         report((seconds, sum(process.count for process in told) / crowd))
 
-    Simulation(1, keep=1000).run(scenario)
+    Simulation(1, keep=1000, max_block=600).run(scenario)
 
 
 def play(children: Children, seconds: float) -> Values:

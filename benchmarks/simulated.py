@@ -121,7 +121,7 @@ def run_hosts(report: Report, hosts: int) -> None:
     async def scenario(world: World) -> None:
         await Cluster(world, hosts, beats=False).start(report)
 
-    Simulation(1, keep=1000).run(scenario)
+    Simulation(1, keep=1000, max_block=600).run(scenario)
     report(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
