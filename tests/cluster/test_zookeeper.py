@@ -244,8 +244,9 @@ def test_a_quorum_that_is_lost_ends_leadership_and_one_that_is_back_gives_it(
     three: Ensemble,
 ) -> None:
     async def run() -> None:
-        async with cluster(three.url("/quorum"), session=1) as (entered, pid):
+        async with cluster(three.url("/quorum"), session=2) as (entered, pid):
             async with entered.register("orders", pid):
+                assert await entered.find("orders") == pid
                 with pytest.raises(LeadershipLost):
                     async with entered.lead("boss", pid) as term:
                         leader = three.leader
