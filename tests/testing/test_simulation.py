@@ -821,6 +821,35 @@ def test_chaos_has_all_kinds_and_ends_well() -> None:
     run(scenario)
 
 
+@pytest.mark.parametrize("kind", ["slow", "pause", "refuse"])
+def test_of_faults_alike_that_overlap_the_later_end_is_the_end(kind: str) -> None:
+    async def scenario(world: World) -> None:
+        a, b = world.host("a"), world.host("b")
+
+        def state() -> object:
+            ways = world.latency_of(a, b), world.latency_of(b, a)
+            return ways, a.turns.is_paused, b.turns.is_paused, a.refuses, b.refuses
+
+        before = state()
+        with world.chaos(rate=5.0, kinds=[kind], longest=10) as chaos:
+            await world.sleep(20)
+            ends = [fault.seconds + fault.length for fault in chaos.faults]
+            assert state() != before
+        assert state() == before
+        with world.chaos(rate=0.5, kinds=[kind], longest=10) as chaos:
+            lasted = 0
+            for _ in range(200):
+                await world.sleep(0.25)
+                ends = [fault.seconds + fault.length for fault in chaos.faults]
+                is_on = any(end > world.time + 0.001 for end in ends)
+                assert (state() != before) == is_on
+                lasted += is_on
+        assert lasted
+        assert state() == before
+
+    run(scenario)
+
+
 def test_what_does_not_fail_needs_no_faults() -> None:
     async def scenario(world: World) -> None:
         with world.chaos(rate=10.0, kinds=["clock"]):

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 LONGEST = 30.0  # seconds of a fault, unless told otherwise
 
+_What = tuple[str, tuple[str, ...]]  # a kind of fault, and the names of the hosts that have it
+
 
 class Fault(NamedTuple):
     """Something that went wrong on purpose.
@@ -107,6 +109,8 @@ KINDS: dict[str, tuple[int, Callable[[World, list[Host], Random], Any]]] = {
 }
 """By name, how many hosts a fault needs, and what does it and returns what ends it."""
 
+_ONE_WAY = {"slow"}  # the faults of a way from one host to another, and not back
+
 
 class Chaos:
     """Faults at random, until it is cancelled.
@@ -147,7 +151,8 @@ class Chaos:
         self._longest = longest
         self._hosts = None if hosts is None else list(hosts)
         self._without = without
-        self._undo: dict[int, Callable[[], object]] = {}
+        self._lasting: dict[_What, int] = {}  # how many faults make something last
+        self._undo: dict[_What, Callable[[], object]] = {}
         self.faults: list[Fault] = []
         self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -169,25 +174,32 @@ class Chaos:
             return
         chosen = [hosts.pop(int(chance.random() * len(hosts))) for _ in range(needed)]
         length = chance.random() * self._longest
-        undo = make(self._world, chosen, chance)
-        if undo is None:
-            length = 0.0
-        else:
-            self._undo[number] = undo
-            asyncio.get_running_loop().call_later(length, self._end, number)
         names = tuple(host.name for host in chosen)
+        what = kind, names if kind in _ONE_WAY else tuple(sorted(names))
+        if what not in self._lasting:
+            undo = make(self._world, chosen, chance)
+            if undo is not None:
+                self._undo[what] = undo
+        if what not in self._undo:
+            length = 0.0
+        else:  # of two faults alike that overlap, the later end is the end
+            self._lasting[what] = self._lasting.get(what, 0) + 1
+            asyncio.get_running_loop().call_later(length, self._end, what)
         self.faults.append(Fault(number, self._world.time, kind, names, length))
 
-    def _end(self, number: int) -> None:
-        undo = self._undo.pop(number, None)
-        if undo is not None:
-            undo()
+    def _end(self, what: _What) -> None:
+        lasting = self._lasting.pop(what, 0) - 1
+        if lasting > 0:
+            self._lasting[what] = lasting
+        elif not lasting:
+            self._undo.pop(what)()
 
     def cancel(self) -> None:
         """Make no more faults, and end those that last."""
         self._task.cancel()
-        for number in list(self._undo):
-            self._end(number)
+        self._lasting.clear()
+        while self._undo:
+            self._undo.pop(next(iter(self._undo)))()
 
     def __enter__(self) -> Chaos:
         return self
