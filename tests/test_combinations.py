@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests import conftest
+from tests import backends, conftest
 from tests.backends import ROOT, is_chosen, why_missing
 
 ALL = {(loop, backend) for loop in ("asyncio", "uvloop") for backend in ("python", "cython")}
@@ -45,8 +45,10 @@ def test_each_backend_and_each_loop_is_met_once_and_in_all_combinations_if_asked
 
 
 def test_nothing_is_left_out_where_a_loop_or_a_backend_is_missing(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
+    request.addfinalizer(backends._has_both.cache_clear)
+    backends._has_both.cache_clear()
     monkeypatch.setattr("tests.backends.why_missing", lambda kind: kind == "cython" and "missing")
     assert chosen() == ALL
 

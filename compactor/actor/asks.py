@@ -218,8 +218,7 @@ class Asks:
         found = [target for target in self._targets.values() if target.pid.address == address]
         for target in found:
             if target.waiting:  # it is watched on; whoever asks next finds it closed
-                pid = target.pid
-                del self._targets[pid.id, pid.ip, pid.port]
+                self._forget_target(target)
             else:
                 self._drop(target)
         return [target for target in found if target.waiting]
@@ -253,21 +252,23 @@ class Asks:
 
     def _drop(self, target: Target) -> None:
         """Watch a process no more that nobody waits for."""
-        pid = target.pid
+        if self._forget_target(target):
+            self._watches.links.drop(target)
+
+    def _forget_target(self, target: Target) -> bool:
+        """Who is asked next there is asked for the first time; False if that is so already."""
         if self._last is target:
             self._last = None
-        if self._targets.get((pid.id, pid.ip, pid.port)) is target:
+        pid = target.pid
+        is_known = self._targets.get((pid.id, pid.ip, pid.port)) is target
+        if is_known:
             del self._targets[pid.id, pid.ip, pid.port]
-            self._watches.links.drop(target)
+        return is_known
 
     def target_ended(self, target: Target, reason: Reason) -> None:
         """A process has ended that was asked."""
-        pid = target.pid
-        if self._last is target:
-            self._last = None
-        if self._targets.get((pid.id, pid.ip, pid.port)) is target:
-            del self._targets[pid.id, pid.ip, pid.port]
-        reason = self._why(reason, pid)
+        self._forget_target(target)
+        reason = self._why(reason, target.pid)
         waiting, target.waiting = target.waiting, {}
         for number, asked in waiting.items():
             del self._waiting[number]

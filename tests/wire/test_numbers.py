@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -249,9 +250,21 @@ def test_only_a_number_in_our_spelling_is_one(id_: str, number: int) -> None:
     ],
 )
 def test_temporary_pid_knows_its_number(kind: str, digits: bytes, number: int) -> None:
-    pid = hot_path.backend(kind).temporary_of(STORE, digits, None)
+    pid = import_module(f"{hot_path.PACKAGES[kind]}.pid").temporary_of(STORE, digits, None)
     assert (pid.number, number_in(pid), number_of(pid.id)) == (number, number, number)
     assert number_in(PID.from_string(str(pid))) == number
+
+
+@pytest.mark.parametrize("number", [0, 9, 10, 17, 2**63 - 1])
+@pytest.mark.parametrize("kind", kinds())
+def test_temporary_pid_is_that_of_its_number(kind: str, number: int) -> None:
+    pid = hot_path.backend(kind).temporary_at(STORE, number, STORE)
+    assert type(pid) is Temporary
+    assert (str(pid), pid.number, pid.asker) == (
+        f"__req_res__({number})@{STORE.host}",
+        number,
+        STORE,
+    )
 
 
 @pytest.mark.parametrize("kind", kinds())
