@@ -108,6 +108,8 @@ class Counts:
         self.begin(clock())
         if self._marks:
             self._tell_wait()
+        elif waiting > 1:  # since when is not known, but all that wait have been put by now
+            self._marks = [(self._timed + waiting, self.began)]
         return 1
 
     def served(self, number: int, waiting: int, clock: Callable[[], float]) -> None:

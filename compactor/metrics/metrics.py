@@ -206,6 +206,17 @@ class Metrics:
                 extra=fields("health", pid=pid, reason=name, skipped=skipped_in(more)),
             )
 
+    def endpoints_missing(self, error: OSError) -> None:
+        """Log, at a bounded rate, that what a context serves by itself cannot be read from disk."""
+        more = self._throttle.due(None, "endpoints")
+        if more is not None:
+            server_log.warning(
+                "the built-in endpoints cannot be loaded: %s%s",
+                error,
+                more,
+                extra=fields("endpoints", reason=str(error), skipped=skipped_in(more)),
+            )
+
     def connection_refused(self, ip: str, why: str) -> None:
         """Count a connection that was not taken, and log it at a bounded rate."""
         self.refused_connections += 1

@@ -138,8 +138,11 @@ class Runtime(Ending):
     def _make_endpoints(self) -> Endpoints | None:
         if not self.settings.endpoints:
             return None
-        from compactor.endpoints.registry import Endpoints  # few contexts are asked for one
-
+        try:
+            from compactor.endpoints.registry import Endpoints  # few contexts are asked for one
+        except OSError as error:  # there are no descriptors, perhaps, to read it with
+            self.metrics.endpoints_missing(error)
+            return None
         return Endpoints(self)
 
     # Parts of connections, of the kind of hot path that was chosen
