@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -18,6 +20,15 @@ from tests.cluster.nats_servers import NatsCluster, nats
 from tests.ports import own_port
 
 library = pytest.importorskip("nats", reason="nats:// needs nats-py")
+
+
+@pytest.fixture(autouse=True)
+def _forget_connections() -> Iterator[None]:
+    """nats-py leaves connections to the garbage that it gives up while it connects anew."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture(scope="module")
