@@ -37,10 +37,10 @@ from compactor.runtime.program import run_program
 from compactor.runtime.speedups import Speedups, speedups
 from compactor.settings import Settings
 from compactor.supervisor import ChildSpec, Supervisor
-from compactor.tls.settings import TlsSettings
 
 if TYPE_CHECKING:
     from compactor.metrics.user_metrics import UserMetrics
+    from compactor.tls.settings import TlsSettings
 
 __all__ = [
     "PID",
@@ -102,6 +102,10 @@ def __getattr__(name: str) -> Any:
         from compactor.metrics.user_metrics import UserMetrics
 
         return UserMetrics
+    if name == "TlsSettings":  # most contexts have no TLS
+        from compactor.tls.settings import TlsSettings
+
+        return TlsSettings
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

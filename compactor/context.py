@@ -32,12 +32,12 @@ from compactor.runtime.spawning import ContextSpawning, spawn, spawn_supervised
 from compactor.runtime.timing import ContextTiming
 from compactor.runtime.waiting import ContextWaiting
 from compactor.settings import Settings
-from compactor.tls.credentials import load_tls
-from compactor.tls.settings import TlsSettings
 from compactor.wire.encoder import Body, check_name, content_of
 
 if TYPE_CHECKING:
     from compactor.auth.access import Access
+    from compactor.tls.credentials import Tls
+    from compactor.tls.settings import TlsSettings
 
 
 class Context(
@@ -117,7 +117,7 @@ class Context(
         self.delegate = check_delegate(delegate)
         self._types = MessageTypes()
         loop, access = check_loop(loop), check_access(access)
-        self._tls = load_tls(tls)
+        self._tls = _load_tls(tls)
         is_secure = self._tls is not None and not self._tls.settings.support_downgrade
         sock, (self.ip, self.port) = self._listen(is_secure)
         given = (self.settings, self.delegate, hot_path.chosen, self._tls, access)
@@ -362,3 +362,9 @@ class Context(
 
     def __repr__(self) -> str:
         return f"<{self}>"
+
+
+def _load_tls(given: TlsSettings | Literal[False] | None) -> Tls | None:
+    from compactor.tls.credentials import load_tls  # not by a mere import of compactor
+
+    return load_tls(given)

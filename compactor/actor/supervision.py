@@ -15,25 +15,43 @@ _JITTER = 1.25  # processes that fail together do not come back together
 _MOST_DOUBLINGS = 64
 
 
-@dataclass(frozen=True)
-class Resume:
+class _Plain:
+    """A policy without arguments: one is as good as another."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+class Resume(_Plain):
     """Go on with the next event, in the state that the failure has left: what is done by default.
 
     A process that cannot be initialized stops.
     """
 
+    __slots__ = ()
 
-@dataclass(frozen=True)
-class Stop:
+
+class Stop(_Plain):
     """End the process with ``Reason.FAILED``."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True)
-class Escalate:
+
+class Escalate(_Plain):
     """End the process with ``Reason.FAILED``, and have its parent fail with the same error.
 
     Without a parent it is ``Stop``.
     """
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True)

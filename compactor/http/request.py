@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from compactor.errors import RemoteProtocolError
 from compactor.http.content import check_status, to_json
 from compactor.http.cookies import cookies_of
 from compactor.http.forms import Form, form_of, pairs_of
 from compactor.http.headers import Headers, ResponseHeaders
-from compactor.http.principal import Principal
 from compactor.http.response import ErrorResponse, Response
+
+if TYPE_CHECKING:
+    from compactor.http.principal import Principal
 
 HTML: Final = "text/html; charset=UTF-8"
 

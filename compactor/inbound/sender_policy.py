@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from compactor.pid import PID
 from compactor.settings import Settings
 from compactor.system.names import ip_of
-from compactor.tls.credentials import Tls
-from compactor.tls.verify import is_for
+
+if TYPE_CHECKING:
+    from compactor.tls.credentials import Tls
 
 
 class SenderRule:
@@ -34,6 +36,8 @@ class SenderRule:
             )
         if self._must_match_certificate:
             certificate = transport.get_extra_info("peercert")
+            from compactor.tls.verify import is_for  # few contexts have TLS
+
             if not certificate or not is_for(certificate, sender.ip):
                 return (
                     f"Message from {sender} was sent by a peer whose certificate "

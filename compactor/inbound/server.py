@@ -10,10 +10,10 @@ from compactor.inbound.connection import ServerConnection
 from compactor.inbound.listen import BACKLOG
 from compactor.inbound.server_state import ServerOwner, ServerState
 from compactor.system.system import is_this_machine
-from compactor.tls.acceptor import TlsAcceptor
 
 if TYPE_CHECKING:
     from compactor.net.handover import Offer
+    from compactor.tls.acceptor import TlsAcceptor
 
 # asyncio tries to accept so many at a time, and as often in vain, with a line in the log for each,
 # once a second while there are no file descriptors.
@@ -57,6 +57,8 @@ class Server:
             return serve_one() if self._acceptor is None else self._acceptor()
 
         if tls is not None:
+            from compactor.tls.acceptor import TlsAcceptor  # few contexts have TLS
+
             self._acceptor = TlsAcceptor(tls, loop, serve_one, state)
         # It does not wait so, and cannot be cancelled before there is something to close.
         self._listener = await loop.create_server(

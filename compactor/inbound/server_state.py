@@ -28,7 +28,6 @@ from compactor.metrics.metrics import Metrics
 from compactor.pid import PID
 from compactor.settings import Settings
 from compactor.system import clock
-from compactor.tls.credentials import Tls
 from compactor.wire.browsers import BrowserRule
 from compactor.wire.request_decoder import RequestDecoder
 from compactor.wire.request_head import Head
@@ -36,6 +35,7 @@ from compactor.wire.request_head import Head
 if TYPE_CHECKING:
     from compactor.auth.guard import Guard
     from compactor.inbound.connection import ServerConnection
+    from compactor.tls.credentials import Tls
 
 log = logger("server")
 

@@ -9,15 +9,17 @@ import os
 import socket
 from collections.abc import Callable
 from logging import DEBUG
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from compactor.metrics.logs import fields, logger, place_of
 from compactor.outbound.reasons import why_not_dialled
 from compactor.pid import Address
 from compactor.system.system import system
-from compactor.tls.credentials import Tls
 from compactor.tls.failures import TlsError, describe
-from compactor.tls.transport import TlsTransport
+
+if TYPE_CHECKING:
+    from compactor.tls.credentials import Tls
+    from compactor.tls.transport import TlsTransport
 
 log = logger("peers")
 
@@ -104,6 +106,8 @@ async def _dial_tls(
 ) -> SomeProtocol:
     name = tls.verifier.name_to_verify(address[0])
     shaken: asyncio.Future[Exception | None] = loop.create_future()
+
+    from compactor.tls.transport import TlsTransport  # few contexts have TLS
 
     def done(secure: TlsTransport, error: Exception | None) -> None:
         if not shaken.done():  # else nobody waits any more

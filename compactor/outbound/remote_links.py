@@ -12,7 +12,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Sized
 from contextvars import Context
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from compactor.actor.run_queue import RunQueue
 from compactor.errors import Reason, RemoteProtocolError
@@ -26,8 +26,10 @@ from compactor.outbound.send_queue import BROKE, SendQueue
 from compactor.pid import PID, Address
 from compactor.settings import Settings
 from compactor.system.system import system
-from compactor.tls.credentials import Tls
 from compactor.wire import notices
+
+if TYPE_CHECKING:
+    from compactor.tls.credentials import Tls
 
 _MAX_HOLD = 0.5  # seconds that messages wait behind a link until the kind of the peer is known
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 15.0  # seconds between attempts to have notices

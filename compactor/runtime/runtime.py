@@ -48,13 +48,13 @@ from compactor.runtime.registry import Registry
 from compactor.runtime.supervising import Supervision
 from compactor.runtime.watches import Watches
 from compactor.settings import Settings
-from compactor.tls.credentials import Tls
 from compactor.wire.encoder import message_prefix
 from compactor.wire.request_decoder import RequestDecoder
 
 if TYPE_CHECKING:
     from compactor.auth.access import Access
     from compactor.endpoints.registry import Endpoints
+    from compactor.tls.credentials import Tls
 
 
 class Runtime(Ending):
