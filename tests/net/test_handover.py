@@ -283,7 +283,7 @@ def test_a_receiver_that_does_not_read_is_met_by_the_same_bounds(make_context: M
         sender.pid, lambda: [sender.send(slow.pid, "message", bytes(10_000)) for _ in range(300)]
     ).result(TIMEOUT)
     assert take_letter(letters).reason is Reason.OVERFLOW
-    there._runtime.run_queue.loop.call_soon_threadsafe(gate.set)
+    there._portal.post(gate.set)  # its thread may not have begun
     lost = len(letters.taken) + letters._items.qsize()
     wait_until(lambda: slow.received._items.qsize() >= 300 - lost)
     settle(slow)
