@@ -154,6 +154,8 @@ class Handover(asyncio.Transport):
         if not self._is_called:
             self._is_called = True
             self._call_or_lose(self._read)
+        elif self._loop.is_closed():  # after it has taken that call, and before it made it
+            self.other._lose_soon(ConnectionResetError("the loop there has ended"))
 
     def _call_or_lose(self, call: Callable[..., Any], *args: Any) -> None:
         try:
