@@ -194,10 +194,7 @@ class Handover(asyncio.Transport):
             self._lose_soon(ConnectionResetError("the other end is closed"))
             return
         written = self._written = self._written + len(content)
-        other._unread.append(content)
-        if not other._is_called:
-            other._is_called = True
-            other._call_or_lose(other._read)
+        other._arrived(content)
         if written - other._taken > _HIGH and not self._is_full:
             self._is_full = True
             self._protocol.pause_writing()

@@ -351,3 +351,32 @@ def test_an_end_that_is_lost_before_it_began_is_none() -> None:
         asyncio.run(main())
     finally:
         handover._offers.clear()
+
+
+def test_what_is_written_to_a_loop_that_ends_before_it_looks_is_told_to_be_lost() -> None:
+    """It has taken a call, is closed without making it, and more is written."""
+    there = asyncio.new_event_loop()
+    offer = Offer(("127.0.0.1", 1), there, asyncio.Protocol)
+    lost: list[Exception | None] = []
+
+    class Here(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            lost.append(exc)
+
+    async def run() -> None:
+        here = handover.connect(offer, asyncio.get_running_loop(), Here)
+        await asyncio.sleep(0)
+        here.transport.write(b"taken")
+        there.close()
+        here.transport.write(b"one more")
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    try:
+        asyncio.run(run())
+    finally:
+        offer.withdraw()
+    assert [type(each) for each in lost] == [ConnectionResetError]
