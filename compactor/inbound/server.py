@@ -127,3 +127,5 @@ class Server:
         """Cut every connection that is left."""
         for connection in list(self.connections):
             connection.abort()
+        if self._offer is not None:
+            self._offer.end()

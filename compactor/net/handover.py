@@ -47,12 +47,40 @@ class Offer:
         self.address = address
         self.loop = loop
         self.accept = accept
+        self._ends: set[Handover] = set()  # of this side, until they are lost
+        self._has_ended = False
         _offers[address] = self
 
     def withdraw(self) -> None:
         """Accept no more."""
         if _offers.get(self.address) is self:
             del _offers[self.address]
+
+    def take(self, end: Handover) -> None:
+        """Have a new end of this side accepted, on its loop.
+
+        Raises:
+            RuntimeError: nobody runs that any more.
+        """
+        end.when_lost = self._ends.discard
+        self._ends.add(end)
+        try:
+            if self._has_ended:  # a moment ago, on another thread
+                raise RuntimeError("its context has ended")
+            end.call(end.accept, self.accept)
+        except RuntimeError:
+            self._ends.discard(end)
+            raise
+
+    def end(self) -> None:
+        """Accept no more, and lose what is left: nobody will run the loop for this context again.
+
+        A loop that ends takes calls until the last moment, and does not make them.
+        """
+        self.withdraw()
+        self._has_ended = True
+        for end in list(self._ends):
+            end.lose_both()
 
 
 def offer_of(address: Address) -> Offer | None:
@@ -78,7 +106,7 @@ def connect(
     here.other, there.other = there, here
     here._is_one_loop = there._is_one_loop = loop is offer.loop
     try:
-        there.call(there.accept, offer.accept)
+        offer.take(there)
     except RuntimeError:
         refused = errno.ECONNREFUSED
         raise ConnectionRefusedError(refused, os.strerror(refused)) from None
@@ -112,9 +140,11 @@ class Handover(asyncio.Transport):
 
     Attributes:
         other: the other end.
+        when_lost: is told of this end once it is lost.
     """
 
     other: Handover
+    when_lost: Callable[[Handover], None] | None = None
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, sockname: Address, peername: Address
@@ -172,10 +202,9 @@ class Handover(asyncio.Transport):
         try:
             protocol = make()
         except ConnectionError:
-            self._is_lost = self._is_closing = True
-            self._reset_other()
-            return
-        self.open(protocol)
+            self.lose_both()
+        else:
+            self.open(protocol)
 
     def open(self, protocol: asyncio.BaseProtocol) -> None:
         """Connect a protocol."""
@@ -190,10 +219,10 @@ class Handover(asyncio.Transport):
             return
         content = data if type(data) is bytes else bytes(data)
         other = self.other
+        written = self._written = self._written + len(content)
         if other._is_lost:
             self._lose_soon(ConnectionResetError("the other end is closed"))
             return
-        written = self._written = self._written + len(content)
         other._arrived(content)
         if written - other._taken > _HIGH and not self._is_full:
             self._is_full = True
@@ -347,6 +376,16 @@ class Handover(asyncio.Transport):
         protocol, self._protocol = self._protocol, None
         if protocol is not None:
             protocol.connection_lost(error)
+
+        if self.when_lost is not None:
+            self.when_lost(self)
+
+    def lose_both(self) -> None:
+        """Lose this end at once, and have the other one lost."""
+        if not self._is_closing:
+            self._is_closing = True
+            self._reset_other()
+        self._lose(None)
 
     def _reset_other(self) -> None:
         self.other._lose_soon(ConnectionResetError("the other end has closed, and not read all"))

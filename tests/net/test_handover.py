@@ -229,6 +229,46 @@ def test_a_loop_that_has_ended_refuses() -> None:
         offer.withdraw()
 
 
+def test_who_ends_before_the_loop_has_looked_resets() -> None:
+    """A loop that is about to end takes calls, and does not make them."""
+    idle = asyncio.new_event_loop()
+    offer = Offer(("127.0.0.1", 1), idle, End)
+
+    async def main() -> None:
+        here = handover.connect(offer, asyncio.get_running_loop(), End)
+        here.transport.write(b"last")
+        offer.end()
+        assert handover.offer_of(("127.0.0.1", 1)) is None
+        await turns()
+        assert [type(each) for each in here.seen] == [ConnectionResetError]
+        assert here.transport.get_write_buffer_size() == 4
+        with pytest.raises(ConnectionRefusedError):  # who looked before it was withdrawn
+            handover.connect(offer, asyncio.get_running_loop(), End)
+        assert not offer._ends
+
+    try:
+        asyncio.run(main())
+    finally:
+        idle.close()
+
+
+def test_who_ends_loses_what_only_closes() -> None:
+    async def body(here: End, there: End) -> None:
+        offer = handover.offer_of(("127.0.0.1", 1))
+        assert offer is not None and len(offer._ends) == 1
+        there.transport.close()
+        offer.end()
+        assert there.seen == [None]
+        assert not offer._ends
+        here.transport.write(b"too late")
+        assert here.transport.get_write_buffer_size() == 8  # as what is unread
+        await turns()
+        assert "end" in here.seen or isinstance(here.seen[-1], ConnectionResetError)
+        assert there.seen == [None]
+
+    two_ends(body)
+
+
 # Contexts
 
 
@@ -263,6 +303,7 @@ def test_the_end_of_a_context_is_seen(make_context: MakeContext) -> None:
     there.stop(drain=TIMEOUT)
     there.join(TIMEOUT)
     assert receiver.exits.take()[1] == Reason.TERMINATED
+    wait_until(lambda: not here._runtime.outgoing)  # on which it could be in flight
     letters = dead_letters(here)
     receiver.send(echo.pid, "message")
     assert take_letter(letters).reason is Reason.REFUSED
