@@ -270,7 +270,7 @@ class _Connection(http.client.HTTPConnection):
         Raises:
             Fault: that did not work.
         """
-        sock = dial(self._target, self._until)
+        sock = dial(self._target, max(self._until - clock.now(), 0.001))
         try:
             if self._tls is not None:
                 sock = shake_hands(self._target, sock, self._tls, self._until)
@@ -286,14 +286,13 @@ class _Connection(http.client.HTTPConnection):
             self._real.close()
 
 
-def dial(target: Target, until: float) -> socket.socket:
-    """A connection to a context.
+def dial(target: Target, seconds: float) -> socket.socket:
+    """A connection to a context, which is waited for so long.
 
     Raises:
         Fault: there is none; the text says why, and what would help.
     """
     host, port = target.pid.address
-    seconds = max(until - clock.now(), 0.001)
     try:
         return socket.create_connection((host, port), timeout=seconds)
     except (socket.gaierror, UnicodeError):

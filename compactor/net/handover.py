@@ -66,7 +66,7 @@ class Offer:
         self._ends.add(end)
         try:
             if self._has_ended:  # a moment ago, on another thread
-                raise RuntimeError("its context has ended")
+                raise RuntimeError  # what its loop raises a moment later
             end.call(end.accept, self.accept)
         except RuntimeError:
             self._ends.discard(end)

@@ -160,6 +160,8 @@ def test_a_handler_that_nobody_waits_for_any_more_does_not_begin(
 ) -> None:
     first, second, third = (context.ask(slow.pid, "slow") for _ in range(3))
     assert slow.events.take() == "slow"
+    mailbox = slow.context._runtime.registry.live[slow.pid.id]
+    wait_until(lambda: len(mailbox.queue) == 2)  # else the second may not have left yet
     second.cancel()
     if slow.context is context:
         settle(spawned(context, Receiver("other")))

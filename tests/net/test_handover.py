@@ -255,7 +255,8 @@ def test_who_ends_before_the_loop_has_looked_resets() -> None:
 def test_who_ends_loses_what_only_closes() -> None:
     async def body(here: End, there: End) -> None:
         offer = handover.offer_of(("127.0.0.1", 1))
-        assert offer is not None and len(offer._ends) == 1
+        assert offer is not None
+        assert len(offer._ends) == 1
         there.transport.close()
         offer.end()
         assert there.seen == [None]

@@ -16,7 +16,6 @@ from compactor.errors import SettingsError
 from compactor.inbound.listen import own_addresses
 from compactor.pid import PID, Address
 from compactor.settings import Settings
-from compactor.system import clock
 from compactor.system.names import ip_of
 from compactor.system.system import system
 
@@ -139,8 +138,7 @@ class OwnAddress:
             yield ok("address", f"{said}; from here that is reached")
 
     def _leads_here(self, target: Target, timeout: float) -> bool:
-        until = clock.now() + timeout
-        with dial(target, until) as connection:
+        with dial(target, timeout) as connection:
             if self.is_taken:
                 return True
             told = b""

@@ -156,7 +156,7 @@ class Peer:
             return
         text = f"its pids say {advertised.host}, and you dial {self._target.host}"
         try:
-            dial(advertised, clock.now() + self._access.timeout).close()
+            dial(advertised, self._access.timeout).close()
         except Fault as fault:
             yield problem(
                 "its address",

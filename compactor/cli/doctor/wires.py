@@ -59,7 +59,7 @@ class Wires:
             yield ok("protocol", f"{host} speaks no TLS, and neither do contexts here")
 
     def _dial(self) -> socket.socket:
-        return dial(self._target, clock.now() + self._access.timeout)
+        return dial(self._target, self._access.timeout)
 
     def _answers(self) -> bool:
         try:
