@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -60,6 +60,15 @@ def is_there(os_pid: int) -> bool:
     return True
 
 
+@pytest.fixture
+def hears_of_hangups() -> Iterator[None]:
+    """Also where the tests run under nohup, which has programs ignore them."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hears_of_hangups")
 def test_workers_answer_are_replaced_and_end(caplog: pytest.LogCaptureFixture) -> None:
     async def body(context: Context) -> None:
         async with Workers(parts.make, count=2, context=context) as workers:
