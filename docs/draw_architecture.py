@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 from xml.sax.saxutils import escape
@@ -17,7 +18,7 @@ DRAWING = Path(__file__).with_name("architecture.svg")
 WIDTH, MARGIN, GAP = 1180, 16, 8
 LABEL_WIDTH = 40  # the number of a floor
 HEAD, LINE = 40, 16  # heights: of a room's name and purpose, and of a row of its files
-FILE_WIDTH = 148  # a column of files
+FILE_WIDTH = 120  # a column of files
 LETTER = 5.6  # width of the small text
 SHADES = ("#eef2f7", "#f7f9fc")
 WAYS = {"in": "#2563eb", "out": "#c2410c"}
@@ -55,15 +56,14 @@ def ways(text: str) -> dict[str, set[str]]:
 
 
 def draw(text: str) -> str:
-    """The drawing of a page as SVG."""
+    """The drawing of a page as SVG: its rooms, and of their files those on the two ways."""
     rooms, files, passed = _rooms(text), _files(text), ways(text)
     shapes: list[str] = []
     y = MARGIN + 34
     for floor in sorted({room.floor for room in rooms}, reverse=True):
         here = [room for room in rooms if room.floor == floor]
-        inside = [[name for name in files if name.startswith(room.name)] for room in here]
-        inside = [[] if len(names) < 2 else names for names in inside]
-        widths = _widths([len(names) for names in inside])
+        inside = [_passed(room, files, passed) for room in here]
+        widths = _widths(list(map(_need, here, map(len, inside))))
         columns = [max(1, int((width - 12) // FILE_WIDTH)) for width in widths]
         rows = max(-(-len(names) // wide) for names, wide in zip(inside, columns, strict=True))
         height = HEAD + rows * LINE + (8 if rows else 0)
@@ -87,11 +87,23 @@ def draw(text: str) -> str:
     )
 
 
-def _widths(counts: list[int]) -> list[float]:
-    """How wide the rooms of a floor are: the more files, the wider."""
-    free = WIDTH - 2 * MARGIN - LABEL_WIDTH - GAP * len(counts)
-    shares = [max(count, 5) ** 0.8 for count in counts]
-    return [round(free * share / sum(shares), 1) for share in shares]
+def _passed(room: Room, files: Iterable[str], passed: dict[str, set[str]]) -> list[str]:
+    """The files of a folder that a message passes."""
+    on_ways = set().union(*passed.values())
+    is_folder = room.name.endswith("/")
+    return [name for name in files if is_folder and name.startswith(room.name) and name in on_ways]
+
+
+def _need(room: Room, files: int) -> float:
+    """How wide a room has to be for its texts."""
+    texts = max(len(room.purpose) * LETTER, len(room.name) * 9)
+    return max(texts + 24, min(files, 3) * FILE_WIDTH + 12)
+
+
+def _widths(needs: list[float]) -> list[float]:
+    """How wide the rooms of a floor are, which they fill."""
+    free = WIDTH - 2 * MARGIN - LABEL_WIDTH - GAP * len(needs)
+    return [round(need + (free - sum(needs)) / len(needs), 1) for need in needs]
 
 
 def _legend() -> list[str]:
@@ -109,7 +121,7 @@ def _band(floor: int, y: float, height: float) -> list[str]:
     return [
         f'<rect x="8" y="{y:g}" width="{WIDTH - 16}" height="{height:g}" rx="8" '
         f'fill="{SHADES[floor % 2]}"/>',
-        _text(22, y + 36, str(floor), 24, "#94a3b8", "bold"),
+        _text(22 if floor < 10 else 14, y + 36, str(floor), 24, "#94a3b8", "bold"),
     ]
 
 
