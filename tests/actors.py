@@ -7,6 +7,7 @@ import queue
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from compactor import PID, Context, DeadLetter, Process, install
@@ -38,6 +39,16 @@ class Patience:
         self._left -= min(now - self._asked, 2 * self.step)
         self._asked = now
         return self._left <= 0
+
+
+def peer_of(context: Context, to: PID) -> Any:
+    """What a context has for the address of a pid.
+
+    Its loop makes it: this thread would make another one, and the loop may not have begun.
+    """
+    peer: Future[Any] = Future()
+    context._portal.post(lambda: peer.set_result(context._runtime.peer(to.address)))
+    return peer.result(TIMEOUT)
 
 
 class Events:

@@ -12,7 +12,7 @@ import pytest
 
 from compactor import PID, Context, DeadLetter, Process, Reason, Request, Settings, route
 from compactor.runtime import hot_path
-from tests.actors import TIMEOUT, Receiver, settle, spawned, wait_until
+from tests.actors import TIMEOUT, Receiver, peer_of, settle, spawned, wait_until
 from tests.raw import dead_port, pid_at
 from tests.tls_fixture import Certificates
 
@@ -201,7 +201,7 @@ def test_another_connection_is_answered_before_all_answers_of_a_peer_are_read(
         web.send(to, "message")
     peer, _ = listener.accept()
     with peer:
-        wait_until(lambda: web.context._runtime.peer(to.address).send_queue.written == count)
+        wait_until(lambda: peer_of(web.context, to).send_queue.written == count)
         peer.sendall(REFUSED * count)
         assert 0 < int(last_line(other)) < count
         wait_until(lambda: web.served == count)
@@ -220,7 +220,7 @@ def test_answers_of_a_connection_that_breaks_are_read_all_the_same(
     for _ in range(count):
         here.send(to, "message")
     peer, _ = listener.accept()
-    wait_until(lambda: here.context._runtime.peer(to.address).send_queue.written == count)
+    wait_until(lambda: peer_of(here.context, to).send_queue.written == count)
     peer.sendall(REFUSED * count)
     peer.close()
     assert here.exits.take() == (to, Reason.NO_PROCESS)
@@ -267,7 +267,7 @@ def test_a_connection_may_be_given_up_while_what_it_brought_is_still_read(
     for _ in range(count + 1):
         here.send(to, "message")
     peer, _ = listener.accept()
-    wait_until(lambda: context._runtime.peer(to.address).send_queue.written == count + 1)
+    wait_until(lambda: peer_of(context, to).send_queue.written == count + 1)
     peer.sendall(REFUSED)
     assert begun.wait(TIMEOUT)
     peer.sendall(REFUSED * count)

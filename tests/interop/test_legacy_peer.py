@@ -12,6 +12,7 @@ from compactor import PID, AskFailed, AskTimeout, Context, Reason, answer
 from compactor.outbound.send_queue import BROKE, TAKEN
 from compactor.process import Process
 from compactor.wire import notices
+from tests.actors import peer_of
 from tests.ports import own_port
 from tests.raw import frame
 from tests.relay import Relay
@@ -225,7 +226,7 @@ def test_an_address_that_it_takes_over_is_asked_as_it_understands(
             return [await each for each in asked]
 
         deadline = time.monotonic() + TIMEOUT
-        queue = here._runtime.peer(to.address).send_queue
+        queue = peer_of(here, to).send_queue
         while queue.numbers != TAKEN:
             assert here.dispatch(ours.pid, ask, b"x").result(TIMEOUT) == [b"x"]
             assert time.monotonic() < deadline
@@ -244,7 +245,7 @@ def test_whoever_asks_for_notices_in_its_name_has_one_connection_to_it_broken(
     ours, theirs = started(context, peer)
     nobody = PID(*theirs.address, "")
     asked = frame(ours.pid, "asked", b"z", sender=PID(*theirs.address, "__req_res__(17)"))
-    queue = context._runtime.peer(theirs.address).send_queue
+    queue = peer_of(context, theirs).send_queue
     with socket.create_connection(ours.pid.address, TIMEOUT) as sock:
         sock.sendall(notices.request(f"127.0.0.1:{context.port}", nobody, "x" * 32))
         assert sock.recv(12) == b"HTTP/1.1 200"

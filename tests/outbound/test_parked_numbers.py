@@ -21,7 +21,7 @@ from compactor.wire.encoder import (
     message_prefix,
 )
 from compactor.wire.request_decoder import RequestDecoder
-from tests.actors import TIMEOUT, Receiver, spawned, wait_until
+from tests.actors import TIMEOUT, Receiver, peer_of, spawned, wait_until
 from tests.ports import own_port
 from tests.raw import frame, have_no_notices, pid_at, read_bytes
 from tests.relay import Relay
@@ -88,7 +88,7 @@ def pair(make_context: MakeContext) -> Iterator[Pair]:
 
 def queue_of(process: Process, to: Process) -> Any:
     """What leads from the context of a process to that of another."""
-    return process.context._runtime.peer(to.pid.address).send_queue
+    return peer_of(process.context, to.pid).send_queue
 
 
 def told_peer(pair: Pair) -> Any:
@@ -277,7 +277,7 @@ def test_a_peer_that_breaks_on_numbers_is_tried_once(
                 seen.append(b"a number")
     assert seen[0] == b"a number"
     assert seen[1:] == [b"POST /__req_res__(17)/get HTTP/1.1\r\n"] * 2
-    queue = context._runtime.peer(asker.address).send_queue
+    queue = peer_of(context, asker).send_queue
     wait_until(lambda: queue.numbers == BROKE)
 
 

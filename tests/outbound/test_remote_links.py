@@ -15,7 +15,16 @@ import pytest
 
 from compactor import PID, Context, Reason, Settings
 from compactor.tls.credentials import Tls
-from tests.actors import TIMEOUT, Receiver, dead_letters, settle, spawned, take_letter, wait_until
+from tests.actors import (
+    TIMEOUT,
+    Receiver,
+    dead_letters,
+    peer_of,
+    settle,
+    spawned,
+    take_letter,
+    wait_until,
+)
 from tests.network import run_in_own_network
 from tests.raw import accept_notices, dead_port, have_no_notices, pid_at
 from tests.tls_fixture import Certificates
@@ -429,7 +438,7 @@ def test_a_connection_that_is_given_up_and_not_read_is_closed_and_says_so(
     here.send(pid, "message", bytes(20_000_000))
     connection, _ = listener.accept()
     with connection:
-        wait_until(lambda: context._runtime.peer(pid.address).is_connected)
+        wait_until(lambda: peer_of(context, pid).is_connected)
         cut_after(context, 0.2)
         context.disconnect(pid)
         wait_until(lambda: not context._runtime.outgoing)
@@ -496,7 +505,7 @@ def test_a_connection_whose_peer_ends_its_side_and_does_not_read_is_closed_and_s
             ssl_context = Tls(tls).accepting
             connection = ssl_context.wrap_socket(connection, server_side=True)
         assert connection.recv(4096)
-        wait_until(lambda: context._runtime.peer(pid.address).send_queue.is_full)
+        wait_until(lambda: peer_of(context, pid).send_queue.is_full)
         cut_after(context, 0.2)
         socket.socket.shutdown(connection, socket.SHUT_WR)
         assert here.exits.take() == (pid, Reason.CLOSED)

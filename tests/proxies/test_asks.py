@@ -17,7 +17,7 @@ import pytest
 
 from compactor import PID, AskFailed, Context, Process, Reason, RemoteError, answer, install
 from compactor.outbound.send_queue import ASKED
-from tests.actors import TIMEOUT, Events, spawned, wait_until
+from tests.actors import TIMEOUT, Events, peer_of, spawned, wait_until
 from tests.ports import own_port
 
 from .test_proxies import ONE_CONNECTION, REUSED, haproxy, nginx
@@ -83,7 +83,7 @@ def proxied(
 
 
 def numbers_of(process: Process, to: Process) -> int:
-    queue = process.context._runtime.peer(to.pid.address).send_queue
+    queue = peer_of(process.context, to.pid).send_queue
     return int(queue.numbers)
 
 

@@ -54,7 +54,7 @@ def is_draining(context: Context) -> bool:
 
 
 def on_loop_of(context: Context, call: Callable[..., Any], *args: Any) -> None:
-    context._runtime.run_queue.loop.call_soon_threadsafe(call, *args)
+    context._portal.post(lambda: call(*args))
 
 
 def test_hooks_are_called_once_while_others_still_ask(
