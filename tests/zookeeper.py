@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -46,6 +46,16 @@ def why_missing() -> str:
     return ""
 
 
+def skip_if_missing() -> None:
+    """Skip the test where ZooKeeper is not installed, unless ``COMPACTOR_REQUIRE_INTEROP`` is set,
+    as it fails without other peers then.
+    """
+    if reason := why_missing():
+        if os.environ.get("COMPACTOR_REQUIRE_INTEROP"):
+            pytest.fail(f"COMPACTOR_REQUIRE_INTEROP is set, but: {reason}")
+        pytest.skip(reason)
+
+
 class Server:
     """One server, which may be stopped, killed, paused and started again with what it had stored.
 
@@ -53,19 +63,30 @@ class Server:
         number: from 1, as in its configuration.
         port: where clients connect, on 127.0.0.1.
         log: the file of what it prints.
+
+    On another host, ``prefix`` runs what is behind it there; what asks it has to be there as well.
     """
 
-    def __init__(self, home: Path, number: int, port: int, peers: list[str]) -> None:
+    def __init__(
+        self,
+        home: Path,
+        number: int,
+        port: int,
+        peers: list[str],
+        ip: str = "127.0.0.1",
+        prefix: Sequence[str] = (),
+    ) -> None:
         self.number = number
         self.port = port
         self.log = home / "log"
         self._home = home
+        self._prefix = prefix
         self._popen: subprocess.Popen[bytes] | None = None
         (home / "data").mkdir(parents=True)
         (home / "data" / "myid").write_text(str(number))
         lines = [
             f"tickTime={TICK_MS}", f"maxSessionTimeout={MOST_SESSION_MS}", f"dataDir={home}/data",
-            "clientPortAddress=127.0.0.1", f"clientPort={port}", "maxClientCnxns=0",
+            f"clientPortAddress={ip}", f"clientPort={port}", "maxClientCnxns=0",
             "initLimit=20", "syncLimit=5", "admin.enableServer=false",
             "4lw.commands.whitelist=*", *(peers if len(peers) > 1 else []),
         ]  # fmt: skip
@@ -91,7 +112,8 @@ class Server:
         """Start it, which :meth:`wait_until_ready` waits for."""
         assert not self.is_alive, "it runs"
         libraries = f"{self._home}:{_LIBRARIES}/zookeeper.jar:{_LIBRARIES}/slf4j-simple.jar"
-        command = ["java", *_JVM, "-cp", libraries, _MAIN, str(self._home / "zoo.cfg")]
+        java = ["java", *_JVM, "-cp", libraries, _MAIN, str(self._home / "zoo.cfg")]
+        command = [*self._prefix, *java]
         if shutil.which("setpriv"):  # outlives no test run
             command = ["setpriv", "--pdeathsig", "KILL", *command]
         with self.log.open("ab") as log:
@@ -191,15 +213,8 @@ class Ensemble:
 
 @contextlib.contextmanager
 def zookeeper(home: Path, count: int = 1) -> Iterator[Ensemble]:
-    """``count`` running servers with all that they store below ``home``; killed at the end.
-
-    The test is skipped where ZooKeeper is not installed, unless ``COMPACTOR_REQUIRE_INTEROP`` is
-    set, as it fails without other peers then.
-    """
-    if reason := why_missing():
-        if os.environ.get("COMPACTOR_REQUIRE_INTEROP"):
-            pytest.fail(f"COMPACTOR_REQUIRE_INTEROP is set, but: {reason}")
-        pytest.skip(reason)
+    """``count`` running servers with all that they store below ``home``; killed at the end."""
+    skip_if_missing()
     ensemble = Ensemble(home, count)
     try:
         ensemble.start()

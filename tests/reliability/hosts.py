@@ -73,8 +73,8 @@ class Network:
         self._thread = threading.Thread(target=self._carry, name="wire", daemon=True)
         self._thread.start()
 
-    def add_host(self) -> Host:
-        """A new host, which all others reach."""
+    def add_host(self, ip: str | None = None) -> Host:
+        """A new host, which all others reach that are in its network of 256 addresses."""
         import fcntl  # only where there are hosts to be had is it sure to exist
 
         number = next(_numbers)
@@ -82,7 +82,7 @@ class Network:
             f"compactor-{os.getpid()}-{number}",
             f"cpt{os.getpid() % 10**7}-{number}",
         )
-        ip = f"198.18.0.{number % 250 + 1}"
+        ip = ip or f"198.18.0.{number % 250 + 1}"
         subprocess.run(["ip", "netns", "add", name], check=True, capture_output=True)
         try:
             device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
