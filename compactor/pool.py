@@ -150,7 +150,9 @@ class Pool:
         """
         self._check_key(key)
         seconds = self._seconds(timeout)
-        return await self._pick(key, asyncio.get_running_loop().time() + seconds, seconds)
+        now = asyncio.get_running_loop().time()
+        pid = self._at_hand(key, now)
+        return await self._wait(key, now + seconds, seconds) if pid is None else pid
 
     @overload
     async def ask(
@@ -218,22 +220,27 @@ class Pool:
         self._check_key(key)
         seconds = self._seconds(timeout)
         loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
+        now = loop.time()
+        until = now + seconds
         refused: Draining | None = None
         while True:
-            try:
-                pid = await self._pick(key, until, seconds)
-            except NoMember:
-                if refused is None:
-                    raise
-                raise refused from None
-            left = max(until - loop.time(), 1e-3)
+            pid = self._at_hand(key, now)
+            if pid is None:
+                try:
+                    pid = await self._wait(key, until, seconds)
+                except NoMember:
+                    if refused is None:
+                        raise
+                    raise refused from None
+                now = loop.time()
+            left = max(until - now, 1e-3)
             self._count(pid, 1)
             try:
                 return await self._context.ask(pid, name, body, reply=reply, timeout=left)
             except Draining as error:
                 refused = error
-                self._avoid(pid, loop.time())
+                now = loop.time()
+                self._avoid(pid, now)
             except AskFailed as error:
                 if error.reason in _AWAY:
                     self._avoid(pid, loop.time())
@@ -264,12 +271,19 @@ class Pool:
                 self._avoided = {each: at for each, at in self._avoided.items() if at > now}
             self._avoided[pid] = now + _AVOIDED
 
-    async def _pick(self, key: Key | None, until: float, seconds: float) -> PID:
+    def _at_hand(self, key: Key | None, now: float) -> PID | None:
+        """One that may be asked right now."""
+        usable, _ = self._usable(now)
+        return self._choose(usable, key) if usable else None
+
+    async def _wait(self, key: Key | None, until: float, seconds: float) -> PID:
+        """Wait for one that may be asked."""
         loop = asyncio.get_running_loop()
         while True:
             woken: asyncio.Future[None] = loop.create_future()
             entry = (loop, woken)
-            self._waiting.add(entry)  # before the look, or an update between the two is missed
+            with self._lock:  # an update in another thread goes through them
+                self._waiting.add(entry)  # before the look, or an update between the two is missed
             try:
                 now = loop.time()
                 usable, again = self._usable(now)
@@ -280,7 +294,8 @@ class Pool:
                 pause = min(until, again) - now
                 await asyncio.wait([woken], timeout=pause)
             finally:
-                self._waiting.discard(entry)
+                with self._lock:
+                    self._waiting.discard(entry)
 
     def _usable(self, now: float) -> tuple[Sequence[PID], float]:
         """Those that may be asked, and when to look again if there are none."""

@@ -21,6 +21,7 @@ from compactor import (
     RemoteError,
     answer,
 )
+from compactor.actor.protobuf import DoesNotParse
 from compactor.pool import NoMember, Pool, choose_by_key
 from compactor.testing.simulated.world import World
 from compactor.testing.simulation import Simulation
@@ -181,6 +182,23 @@ def test_what_a_handler_raises_and_what_is_late_is_told_and_not_asked_again() ->
         with pytest.raises(AskTimeout):
             await pool.ask("wait", timeout=0.5)
         assert sum(len(worker.asked) for worker in made) == 2
+
+    simulate(scenario)
+
+
+def test_an_answer_that_does_not_parse_is_told_and_leaves_nothing() -> None:
+    """The handler has run, so nobody else is asked; who answered that may be asked again."""
+
+    async def scenario(world: World) -> None:
+        context, (first, second) = workers(world, 2)
+        pool = Pool(context, [first.pid, second.pid], "first")
+        for _ in range(3):
+            with pytest.raises(DoesNotParse):
+                await pool.ask("work", b"in words", reply=int)
+        assert (len(first.asked), second.asked) == (3, [])
+        assert not pool._under_way
+        assert not pool._avoided
+        assert await pool.ask("work", b"as it is") == b"worker"
 
     simulate(scenario)
 
