@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -87,12 +88,33 @@ class NatsCluster:
     def url(self, path: str) -> str:
         return "nats://" + ",".join(f"127.0.0.1:{each.port}" for each in self.servers) + path
 
+    def leader_of(self, stream: str) -> NatsServer:
+        """The server that leads a stream, once all agree who that is."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            told = {
+                _leader_in(server.says("jsz?accounts=1&streams=1"), stream)
+                for server in self.servers
+            }
+            if len(told) == 1 and (name := told.pop()):
+                return self.servers[int(name.removeprefix("server"))]
+            time.sleep(0.05)
+        raise AssertionError(f"nobody leads {stream}")
+
     def start(self) -> None:
         for server in self.servers:
             if not server.is_alive:
                 server.start()
         for server in self.servers:
             server.wait_until_ready()
+
+
+def _leader_in(text: str, stream: str) -> str:
+    """The name of the server that leads a stream, as one of them says."""
+    accounts = json.loads(text or "{}").get("account_details", [])
+    streams = [each for account in accounts for each in account.get("stream_detail", [])]
+    leaders = [each["cluster"].get("leader", "") for each in streams if each["name"] == stream]
+    return "".join(leaders)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import time
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -114,6 +115,42 @@ def test_a_server_that_is_killed_and_comes_back_ends_no_session(one: NatsCluster
                 assert registration.id == first
 
     asyncio.run(run())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [2, 30])
+def test_the_end_of_the_leader_of_a_bucket_ends_sessions_that_are_shorter_than_the_pause(
+    tmp_path_factory: pytest.TempPathFactory, seconds: int
+) -> None:
+    """Servers take 4 to 9 s to have another one, in which nothing is written."""
+
+    async def hold(three: NatsCluster) -> None:
+        url = three.url("/pause?replicas=3")
+        async with entered(url, session=seconds, timeout=30) as (cluster, pid):
+            session = cluster._sessions.now
+            assert session is not None
+            async with cluster.lead("boss", pid) as term:
+                leader = await asyncio.to_thread(three.leader_of, "KV_pause")
+                leader.kill()
+                killed = time.monotonic()
+                # Until a heartbeat is acknowledged that was sent after that.
+                while session.lease.left <= seconds - (time.monotonic() - killed):
+                    await asyncio.sleep(0.05)
+                assert term.valid
+
+    async def lose(three: NatsCluster) -> None:
+        url = three.url("/pause?replicas=3")
+        async with entered(url, session=seconds, timeout=30) as (cluster, pid):
+            with pytest.raises(LeadershipLost):
+                async with cluster.lead("boss", pid) as term:
+                    (await asyncio.to_thread(three.leader_of, "KV_pause")).kill()
+                    await asyncio.sleep(30)
+            assert not term.valid
+            async with cluster.lead("boss", pid) as again:
+                assert again > term
+
+    with nats(tmp_path_factory.mktemp("three"), 3) as three:
+        asyncio.run(lose(three) if seconds == 2 else hold(three))
 
 
 def test_a_quorum_that_is_lost_ends_leadership_and_one_that_is_back_gives_it(
