@@ -83,9 +83,10 @@ class _Child:
     def run(self) -> None:
         """Make a context, have it filled, and run it until it is enough."""
         plan = self._plan
-        self._make = load_target(plan.make)
+        # First, as an import may never end, and the parent may.
         for target, name in ((self._listen, "worker-listen"), (self._watch, "worker-watch")):
             threading.Thread(target=target, name=name, daemon=True).start()
+        self._make = load_target(plan.make)
         make = functools.partial(Context, port=plan.port, settings=plan.settings, tls=plan.tls)
         run_program(make, self._main, plan.drain)
 
@@ -133,9 +134,10 @@ class _Child:
 
     def _listen(self) -> None:
         """Wait for the word of the parent, or its end."""
-        for message in self._line:
-            if message.get("kind") == "stop":
-                break
+        with contextlib.suppress(ValueError):  # no message of a parent: there is none any more
+            for message in self._line:
+                if message.get("kind") == "stop":
+                    break
         self._is_over.set()
         loop = self._loop
         if loop is not None:

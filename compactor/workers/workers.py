@@ -18,7 +18,7 @@ from compactor.pool import Pool, Route
 from compactor.system import clock
 from compactor.workers.board import Board, in_order, sums_of, told_of
 from compactor.workers.hangups import Hangups
-from compactor.workers.member import READY, Member, hang_up_all, kill_all, log, told
+from compactor.workers.member import READY, Member, disconnect, hang_up_all, kill_all, log, told
 from compactor.workers.options import Options, check_count
 from compactor.workers.plan import Worker, check_target
 
@@ -272,10 +272,9 @@ class Workers:
 
     def _spawn(self, number: int, port: int) -> Member:
         worker = Worker(number, self._count, self._generations[number])
-        plan = self._options.plan(worker, port)
         self._generations[number] += 1
         try:
-            member = Member(plan, self._has_ended)
+            member = Member(self._options.plan(worker, port), self._has_ended)
         except OSError as error:
             raise WorkersFailed(f"worker {number} has no OS process: {error}") from None
         self._alive.add(member)
@@ -324,11 +323,12 @@ class Workers:
     # Supervision
 
     def _has_ended(self, member: Member) -> None:
-        number = member.plan.worker.number
-        status = member.over.result()
+        number, status = member.plan.worker.number, member.over.result()
         is_expected = member.was_told_to_stop
         self._alive.discard(member)
-        if is_expected and status:
+        if not is_expected:
+            disconnect(self._context, member)
+        elif status:
             log.error("%s was to end, and did with %s", member, told(status))
         if self._members[number] is not member:
             return  # it was never ready, or is replaced

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
+import socket
 import time
 from typing import Any
 
 from compactor import PID, Context, Process, answer
 from compactor.workers import Worker
+from compactor.workers.lines import Line
 
 
 class Part(Process):
@@ -40,6 +43,30 @@ class Part(Process):
             time.sleep(60)
         elif how == b"stop":
             os.kill(os.getpid(), signal.SIGSTOP)
+
+    @answer("pipe")
+    def pipe(self, from_pid: PID, content: bytes) -> bytes:
+        """Write something to the parent that no worker writes, or end that way."""
+        line = next(each for each in gc.get_objects() if isinstance(each, Line))
+        end = socket.socket(fileno=os.dup(line._connection.fileno()))
+        end.sendall(content)
+        if not content:
+            end.shutdown(socket.SHUT_RDWR)
+        return b""
+
+    @answer("drop")
+    def drop(self, from_pid: PID, count: bytes) -> bytes:
+        line = next(each for each in gc.get_objects() if isinstance(each, Line))
+        line.dropped += int(count)
+        return b""
+
+    @answer("fork")
+    def fork(self, from_pid: PID, body: bytes) -> bytes:
+        child = os.fork()
+        if not child:
+            time.sleep(600)
+            os._exit(0)
+        return b"%d" % child
 
     @answer("log")
     def log(self, from_pid: PID, body: bytes) -> None:
