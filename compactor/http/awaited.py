@@ -9,7 +9,8 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 from compactor.errors import Reason
-from compactor.http.response import Late, Response
+from compactor.http.compressing import compressed_stream
+from compactor.http.response import Late, Response, Streamed
 from compactor.http.streams import Place, StreamEnded
 
 
@@ -134,6 +135,8 @@ async def begin(exchange: Any, request: Any, late: Late) -> None:
         place = exchange.place if isinstance(exchange.place, Place) else Place(exchange.place)
         try:
             response = await late.begun(request, place)
+            if exchange.takes_gzip and type(response) is Streamed:
+                response = await compressed_stream(response, request.method)
         except StreamEnded:
             exchange.late = None
             exchange.answer(Response.error(500))

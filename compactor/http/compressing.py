@@ -3,38 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import re
 
-from compactor.http.response import Late, Response
+from compactor.http.compressed_pieces import AT_ONCE, LEVEL, CompressedPieces
+from compactor.http.content import LEAST_IN_GZIP, is_compressible
+from compactor.http.headers import ResponseHeaders
+from compactor.http.response import Late, Response, Streamed
 from compactor.http.status import NO_CONTENT
 from compactor.http.streams import Place
-
-LEAST = 1024
-"""Bytes of an answer that is compressed, as in libprocess."""
-
-_AT_ONCE = 32 * 1024  # bytes that are compressed in less than a millisecond
-_LEVEL = 1  # three times as fast as the default, for a tenth more
-_WORTH_IT = re.compile(
-    r"text/|application/(?:json|javascript|xml|[^;,]*\+(?:json|xml))\b|image/svg"
-)
 
 
 def is_worth_it(response: Response) -> bool:
     """Whether an answer becomes smaller in gzip, as far as its head tells."""
+    return len(response.body) >= LEAST_IN_GZIP and _may_be(response)
+
+
+def _may_be(response: Response) -> bool:
+    """Whether an answer may be sent in gzip, however long it is."""
     headers = response.headers
     return (
-        len(response.body) >= LEAST
-        and response.status not in NO_CONTENT
+        response.status not in NO_CONTENT
         and response.status != 206
         and "Content-Encoding" not in headers
         and "Content-Length" not in headers
-        and _WORTH_IT.match(headers.get("Content-Type", "").lower()) is not None
+        and is_compressible(headers.get("Content-Type", ""))
     )
 
 
 def compressed(response: Response) -> Response:
     """The same answer in gzip, or what becomes of it in a thread, if that takes long."""
-    if len(response.body) > _AT_ONCE:
+    if len(response.body) > AT_ONCE:
         return Compressing(response)
     return _told(response, _gzip(response.body))
 
@@ -62,7 +59,7 @@ class Compressing(Late):
 def _gzip(body: bytes) -> bytes:
     import gzip  # few programs need it
 
-    return gzip.compress(body, _LEVEL, mtime=0)
+    return gzip.compress(body, LEVEL, mtime=0)
 
 
 def _told(response: Response, body: bytes) -> Response:
@@ -70,9 +67,41 @@ def _told(response: Response, body: bytes) -> Response:
     if len(body) >= len(response.body):
         return response
     found = Response(body, response.status, headers=response.headers)
-    found.headers["Content-Encoding"] = "gzip"
-    found.headers.add("Vary", "Accept-Encoding")
-    tag = found.headers.get("ETag", "")
-    if tag.startswith('"'):
-        found.headers["ETag"] = f"W/{tag}"  # other bytes than those that it was for
+    _tell(found.headers)
     return found
+
+
+def _tell(headers: ResponseHeaders) -> None:
+    headers["Content-Encoding"] = "gzip"
+    headers.add("Vary", "Accept-Encoding")
+    tag = headers.get("ETag", "")
+    if tag.startswith('"'):
+        headers["ETag"] = f"W/{tag}"  # other bytes than those that it was for
+
+
+async def compressed_stream(response: Streamed, method: str) -> Streamed:
+    """The same answer in pieces in gzip, if that is worth it, or as it is.
+
+    Args:
+        response: its first piece is there.
+        method: of the request.
+    """
+    source = response.source
+    if (
+        source is None
+        or not _may_be(response)
+        or (source.length is not None and source.length < LEAST_IN_GZIP)
+        or (response.first is None and method != "HEAD")  # there is nothing to compress
+    ):
+        return response
+    pieces = CompressedPieces(source)
+    if response.first is not None:
+        try:
+            response.first = await pieces.pack(response.first)
+        except BaseException:
+            pieces.close()
+            raise
+    response.source = pieces
+    _tell(response.headers)
+    response.headers.pop("Accept-Ranges", None)  # of other bytes
+    return response

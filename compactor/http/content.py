@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final, NoReturn
 
 from compactor.errors import LocalProtocolError
 
 TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
+
+
+LEAST_IN_GZIP: Final = 1024
+"""Bytes of an answer that is compressed, as in libprocess."""
+
+_COMPRESSIBLE = re.compile(
+    r"text/(?!event-stream)|application/(?:json|javascript|xml|[^;,]*\+(?:json|xml))\b|image/svg"
+)
+
+
+def is_compressible(kind: str) -> bool:
+    """Whether what has that type becomes smaller in gzip.
+
+    Server-sent events are short, their streams are open for long, and most have nothing to send.
+    """
+    return _COMPRESSIBLE.match(kind.lower()) is not None
 
 
 def _no_json(value: Any) -> NoReturn:

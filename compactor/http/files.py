@@ -13,8 +13,10 @@ from collections.abc import Callable, Mapping
 from email.utils import formatdate, parsedate_to_datetime
 from typing import BinaryIO, NamedTuple
 
+from compactor.http.content import LEAST_IN_GZIP, is_compressible
 from compactor.http.ranges import Span, parts_of, spans_of
 from compactor.http.streams import StreamEnded
+from compactor.wire.preferences import takes_gzip
 
 _PIECE = 256 * 1024  # bytes that are read at a time
 _MAX_TAGS = 8 * 1024  # characters of a condition that is looked at
@@ -215,9 +217,11 @@ def _answer(
         "Accept-Ranges": "bytes",
     }
     status = _condition(headers, tag, int(found.st_mtime), method in ("GET", "HEAD"))
-    if status:
-        return FileAnswer(status, told)
     size = found.st_size
+    if status:
+        if status == 304 and _is_in_gzip(headers, kind, size):
+            told |= {"ETag": f"W/{tag}", "Vary": "Accept-Encoding"}  # as the answer that it is for
+        return FileAnswer(status, told)
     spans = _spans(headers, tag, int(found.st_mtime), size) if method == "GET" else None
     if spans is None:
         told["Content-Type"] = kind
@@ -240,6 +244,12 @@ def _kind_of(name: str) -> str:
     if kind is None or coding is not None:
         return "application/octet-stream"
     return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+
+
+def _is_in_gzip(headers: Mapping[str, str], kind: str, size: int) -> bool:
+    """Whether a whole file is sent in gzip."""
+    is_asked_for = takes_gzip(headers.get("Accept-Encoding", ""))
+    return is_asked_for and size >= LEAST_IN_GZIP and is_compressible(kind)
 
 
 def _condition(headers: Mapping[str, str], tag: str, modified: int, is_read: bool) -> int:
