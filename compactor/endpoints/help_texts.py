@@ -7,9 +7,10 @@ import inspect
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from compactor.actor.handlers import HandlerTable
+from compactor.actor.handlers import INSTALL_ATTRIBUTE, ROUTE_ATTRIBUTE, HandlerTable
 from compactor.actor.protobuf import without_parsing
-from compactor.actor.route_methods import ANY, ByMethod
+from compactor.actor.realms import realms_of
+from compactor.actor.route_methods import ANY, ByMethod, name_of
 from compactor.endpoints.endpoint import Endpoint
 from compactor.pid import escape_id
 
@@ -69,10 +70,30 @@ def routes_of(table: HandlerTable, id_: str, is_delegate: bool) -> Iterator[Entr
         if methods:
             usage = [f"{method} {line}" for line in usage for method in methods]
         if doc:
-            more = f"### AUTHENTICATION ###\n{_OPEN}"
+            more = f"### AUTHENTICATION ###\n{_authentication(table, name, serves)}"
             yield Entry(name, page(usage, doc, more), _summary(doc))
         else:
             yield Entry(name, f"## No help page for `{path}`\n", "")
+
+
+def _authentication(table: HandlerTable, name: str, serves: Any) -> str:
+    """Who may ask for a route, or for an answer: in the words of libprocess, and with the realm."""
+    realms = realms_of(table) if table.traits else {}
+    if serves is None:
+        found = {ANY: realms.get((INSTALL_ATTRIBUTE, name[1:]), "")}
+    else:
+        methods = list(serves.given) if isinstance(serves, ByMethod) else [ANY]
+        found = {m: realms.get((ROUTE_ATTRIBUTE, name_of(m, name)), "") for m in methods}
+    different = set(found.values())
+    if different == {""}:
+        return _OPEN
+    if len(different) == 1:
+        return f"{_IN_REALM}The realm is `{different.pop()}`.\n"
+    told = ""
+    for method, realm in found.items():
+        who = f"the realm is `{realm}`" if realm else "no authentication"
+        told += f"{method or 'others'}: {who}.\n"
+    return f"{_IN_REALM}{told}"
 
 
 def messages_of(table: HandlerTable) -> Iterator[Entry]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from compactor import Context, Process, Request, Settings, answer, install, route
+from compactor.auth import Access
 from compactor.endpoints import help as help_
 from compactor.endpoints.registry import BUILT_IN
 from tests.endpoints.asking import Answer, fetch, recorded
@@ -33,6 +34,28 @@ class Web(Process):
 
 for name in ("bad", "big", "echo", "fail", "json", "slow", "stream", "streamin"):
     setattr(Web, name, route(f"/{name}")(lambda self, request: ""))
+
+
+class Guarded(Process):
+    @route("/one", realm="staff")
+    def one(self, request: Request) -> str:
+        """Is in a realm."""
+        return ""
+
+    @route("/two", methods=["GET"])
+    def get(self, request: Request) -> str:
+        """Is open."""
+        return ""
+
+    @route("/two", methods=["PUT"], realm="staff")
+    def put(self, request: Request) -> str:
+        """Is not."""
+        return ""
+
+    @answer("three", realm="owners")
+    def three(self, from_pid: Any, body: bytes) -> bytes:
+        """Asks who asks."""
+        return b""
 
 
 class Shop(Process):
@@ -256,3 +279,20 @@ def test_many_processes_are_not_sorted(
 
     assert [process["id"] for process in found if len(process["id"]) == 1] == ["d", "a", "c", "b"]
     assert {endpoint.id for endpoint in BUILT_IN} < {process["id"] for process in found}
+
+
+def test_help_tells_who_has_to_say_who_it_is(make_context: MakeContext) -> None:
+    """In the words of libprocess, and the realm."""
+    everybody = {"staff": lambda _: None, "owners": lambda _: None}
+    context = make_context(access=Access(everybody))
+    context.spawn(Guarded("guarded"))
+    section = "### AUTHENTICATION ###\n"
+    words = "This endpoint requires authentication iff HTTP authentication is\nenabled.\n"
+
+    def said(name: str) -> str:
+        return told(context, f"/help/guarded/{name}").text.partition(section)[2]
+
+    assert said("one") == f"{words}The realm is `staff`.\n\n"
+    assert said("three") == f"{words}The realm is `owners`.\n\n"
+    assert said("two") == (f"{words}GET: no authentication.\nPUT: the realm is `staff`.\n\n")
+    assert "The realm is `staff`." in told(context, "/help/guarded?format=json").text
