@@ -6,11 +6,11 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from compactor.errors import Reason
 from compactor.metrics.dead_letters import DeadLetter, DeadLetters
-from compactor.metrics.logs import fields, logger, skipped_in
+from compactor.metrics.logs import fields, logger, place_of, skipped_in
 from compactor.metrics.readings import Reading, flat
 from compactor.metrics.throttled_log import ThrottledLog
 from compactor.pid import PID, Address
@@ -45,6 +45,18 @@ class Census(Protocol):
 
     def take(self) -> Iterator[list[Reading] | None]: ...
     async def gauges(self, seconds: float) -> list[Reading]: ...
+
+
+class _More(NamedTuple):
+    """What is added to a line of the log that is due.
+
+    Attributes:
+        text: how many like it were left out, in words.
+        fields: for handlers that write them by name.
+    """
+
+    text: str
+    fields: dict[str, Any]
 
 
 class Metrics:
@@ -176,210 +188,149 @@ class Metrics:
     def _taken(self, _: object) -> None:
         self._taking = None
 
+    # Lines of the log, at a bounded rate: strangers can cause any number
+
+    def _due(self, about: object, what: object, event: str, **values: Any) -> _More | None:
+        """What is added to a line, if it is due.
+
+        Args:
+            about, what: as ``ThrottledLog.due`` has them.
+            event, values: as ``fields`` has them.
+        """
+        more = self._throttle.due(about, what)
+        if more is None:
+            return None
+        return _More(more, fields(event, **values, skipped=skipped_in(more)))
+
     def slow_handler(self, pid: PID, what: str, seconds: float) -> None:
-        """Count a handler that held the loop for so long, and log it at a bounded rate."""
+        """Count a handler that held the loop for so long, and log it."""
         self.slow_handlers += 1
-        more = self._throttle.due(pid, "slow")
-        if more is not None:
-            held = f"{seconds:.3g}"
+        held = f"{seconds:.3g}"
+        if more := self._due(pid, "slow", "slow_handler", pid=pid, seconds=held):
             process_log.warning(
                 "process %s held the loop for %s s in %s%s",
                 pid,
                 held,
                 what,
-                more,
-                extra=fields("slow_handler", pid=pid, seconds=held, skipped=skipped_in(more)),
+                more.text,
+                extra=more.fields,
             )
 
     def check_failed(self, pid: PID, check: str, error: Exception) -> None:
-        """Log a health check that raised, at a bounded rate: others may ask at any."""
-        more = self._throttle.due(pid, "health")
-        if more is not None:
-            name = type(error).__name__
+        """Log a health check that raised."""
+        name = type(error).__name__
+        if more := self._due(pid, "health", "health", pid=pid, reason=name):
             process_log.warning(
                 "health check %s of %s failed: %s: %s%s",
                 check,
                 pid,
                 name,
                 error,
-                more,
-                extra=fields("health", pid=pid, reason=name, skipped=skipped_in(more)),
+                more.text,
+                extra=more.fields,
             )
 
     def endpoints_missing(self, error: OSError) -> None:
-        """Log, at a bounded rate, that what a context serves by itself cannot be read from disk."""
-        more = self._throttle.due(None, "endpoints")
-        if more is not None:
+        """Log that what a context serves by itself cannot be read from disk."""
+        if more := self._due(None, "endpoints", "endpoints", reason=str(error)):
             server_log.warning(
-                "the built-in endpoints cannot be loaded: %s%s",
-                error,
-                more,
-                extra=fields("endpoints", reason=str(error), skipped=skipped_in(more)),
+                "the built-in endpoints cannot be loaded: %s%s", error, more.text, extra=more.fields
             )
 
     def connection_refused(self, ip: str, why: str) -> None:
-        """Count a connection that was not taken, and log it at a bounded rate."""
+        """Count a connection that was not taken, and log it."""
         self.refused_connections += 1
-        more = self._throttle.due(None, why)
-        if more is not None:
+        if more := self._due(None, why, "refused", peer=ip, reason=why):
             server_log.warning(
-                "a connection from %s is refused: %s%s",
-                ip,
-                why,
-                more,
-                extra=fields("refused", peer=ip, reason=why, skipped=skipped_in(more)),
+                "a connection from %s is refused: %s%s", ip, why, more.text, extra=more.fields
             )
 
     def connection_cut(self, ip: str, port: int, why: str) -> None:
-        """Count a connection that is given up, and log it at a bounded rate."""
+        """Count a connection that is given up, and log it."""
         self.cut_connections += 1
-        more = self._throttle.due(ip, "cut")
-        if more is not None:
+        if more := self._due(ip, "cut", "cut", peer=f"{ip}:{port}", reason=why):
             server_log.warning(
-                "connection from %s:%d is cut: %s%s",
-                ip,
-                port,
-                why,
-                more,
-                extra=fields("cut", peer=f"{ip}:{port}", reason=why, skipped=skipped_in(more)),
+                "connection from %s:%d is cut: %s%s", ip, port, why, more.text, extra=more.fields
             )
 
     def request_refused(self, ip: str, why: str) -> None:
-        """Count a request that a web page may not make, and log it at a bounded rate."""
+        """Count a request that a web page may not make, and log it."""
         self.refused_requests += 1
-        more = self._throttle.due(ip, "browser")
-        if more is not None:
+        if more := self._due(ip, "browser", "request_refused", peer=ip, reason=why):
             server_log.warning(
-                "a request from %s is refused: %s%s",
-                ip,
-                why,
-                more,
-                extra=fields("request_refused", peer=ip, reason=why, skipped=skipped_in(more)),
+                "a request from %s is refused: %s%s", ip, why, more.text, extra=more.fields
             )
 
     def credentials_refused(self, ip: str, realm: str, why: str) -> None:
-        """Count credentials that were not taken, and log it at a bounded rate."""
+        """Count credentials that were not taken, and log it."""
         self.refused_credentials += 1
-        more = self._throttle.due(ip, "credentials")
-        if more is not None:
+        told = {"peer": ip, "realm": realm, "reason": why}
+        if more := self._due(ip, "credentials", "credentials_refused", **told):
             access_log.warning(
                 "credentials from %s for the realm %r are refused: %s%s",
                 ip,
                 realm,
                 why,
-                more,
-                extra=fields(
-                    "credentials_refused",
-                    peer=ip,
-                    realm=realm,
-                    reason=why,
-                    skipped=skipped_in(more),
-                ),
+                more.text,
+                extra=more.fields,
             )
 
     def access_denied(self, ip: str, what: str, why: str) -> None:
-        """Count a request that is not let in, and log it at a bounded rate."""
+        """Count a request that is not let in, and log it."""
         self.denied_requests += 1
-        more = self._throttle.due(ip, "denied")
-        if more is not None:
+        if more := self._due(ip, "denied", "denied", peer=ip, endpoint=what, reason=why):
             access_log.warning(
                 "a request from %s for %s is denied: %s%s",
                 ip,
                 what,
                 why,
-                more,
-                extra=fields(
-                    "denied", peer=ip, endpoint=what, reason=why, skipped=skipped_in(more)
-                ),
+                more.text,
+                extra=more.fields,
             )
 
     def access_failed(self, endpoint: str, why: str) -> None:
-        """Log that nobody can say who may have an endpoint, at a bounded rate."""
-        more = self._throttle.due(endpoint, "access")
-        if more is not None:
+        """Log that nobody can say who may have an endpoint."""
+        told = {"endpoint": endpoint, "reason": why}
+        if more := self._due(endpoint, "access", "access_failed", **told):
             access_log.error(
                 "whether a request for %s is let in cannot be said: %s%s",
                 endpoint,
                 why,
-                more,
-                extra=fields(
-                    "access_failed", endpoint=endpoint, reason=why, skipped=skipped_in(more)
-                ),
+                more.text,
+                extra=more.fields,
             )
 
     def link_refused(self, ip: str, why: str) -> None:
-        """Log that a process is not watched for a peer, at a bounded rate."""
-        more = self._throttle.due(ip, "link")
-        if more is not None:
+        """Log that a process is not watched for a peer."""
+        if more := self._due(ip, "link", "link_refused", peer=ip, reason=why):
             links_log.warning(
-                "a link from %s is refused: %s%s",
-                ip,
-                why,
-                more,
-                extra=fields("link_refused", peer=ip, reason=why, skipped=skipped_in(more)),
+                "a link from %s is refused: %s%s", ip, why, more.text, extra=more.fields
             )
 
     def not_understood(self, peer: Address, what: str, why: object) -> None:
-        """Count what a peer sent in vain, and log it at a bounded rate: peers can send many."""
+        """Count what a peer sent in vain, and log it."""
         self.malformed += 1
-        more = self._throttle.due(peer[0], "malformed")
-        if more is not None:
+        if more := self._due(peer[0], "malformed", "malformed", peer=place_of(peer), reason=why):
             server_log.warning(
-                "connection from %s:%d %s: %s%s",
-                *peer,
-                what,
-                why,
-                more,
-                extra=fields(
-                    "malformed", peer=f"{peer[0]}:{peer[1]}", reason=why, skipped=skipped_in(more)
-                ),
+                "connection from %s:%d %s: %s%s", *peer, what, why, more.text, extra=more.fields
             )
 
     def peer_trouble(self, what: str, address: Address, why: object) -> None:
-        """Log what is wrong with a peer, at a bounded rate: strangers can have many dialled."""
-        more = self._throttle.due(address, what)
-        if more is not None:
-            peers_log.warning(
-                "%s %s:%d: %s%s",
-                what,
-                *address,
-                why,
-                more,
-                extra=fields(
-                    "trouble",
-                    peer=f"{address[0]}:{address[1]}",
-                    reason=why,
-                    skipped=skipped_in(more),
-                ),
-            )
+        """Log what is wrong with a peer."""
+        if more := self._due(address, what, "trouble", peer=place_of(address), reason=why):
+            peers_log.warning("%s %s:%d: %s%s", what, *address, why, more.text, extra=more.fields)
 
     def tls_broke(self, address: Address, why: object) -> None:
-        """Count a connection that broke as TLS does, and log it at a bounded rate."""
+        """Count a connection that broke as TLS does, and log it."""
         self.tls_failures += 1
-        more = self._throttle.due(address[0], "tls")
-        if more is not None:
+        if more := self._due(address[0], "tls", "tls_broke", peer=place_of(address), reason=why):
             tls_log.warning(
-                "TLS with %s:%d broke: %s%s",
-                *address,
-                why,
-                more,
-                extra=fields(
-                    "tls_broke",
-                    peer=f"{address[0]}:{address[1]}",
-                    reason=why,
-                    skipped=skipped_in(more),
-                ),
+                "TLS with %s:%d broke: %s%s", *address, why, more.text, extra=more.fields
             )
 
     def unparsable(self, to: PID, what: str, error: Exception) -> None:
-        """Log a message that does not parse, at a bounded rate: peers can send many."""
-        more = self._throttle.due(to, "unparsable")
-        if more is not None:
+        """Log a message that does not parse."""
+        if more := self._due(to, "unparsable", "unparsable", pid=to, reason=error):
             process_log.error(
-                "process %s failed in %s: %s%s",
-                to,
-                what,
-                error,
-                more,
-                extra=fields("unparsable", pid=to, reason=error, skipped=skipped_in(more)),
+                "process %s failed in %s: %s%s", to, what, error, more.text, extra=more.fields
             )

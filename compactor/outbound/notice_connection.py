@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import math
+from logging import DEBUG
 from typing import Protocol, cast
 
 from compactor.actor.run_queue import TURN_SECONDS, RunQueue
 from compactor.errors import RemoteProtocolError
+from compactor.metrics.logs import fields, logger, place_of
 from compactor.net.flow_control import FULL_READ, ReadGate
 from compactor.net.keepalive import probe
 from compactor.net.memory import cut, cuts_without_memory
+from compactor.outbound.reasons import why_lost
+from compactor.pid import Address
 from compactor.system import clock
 from compactor.wire import notices
 from compactor.wire.response_decoder import Answer, ResponseDecoder
+
+log = logger("peers")
 
 _SILENT_INTERVALS = 3  # after which a stream counts as cut
 
@@ -30,6 +36,7 @@ class NoticeConnection(asyncio.Protocol):
     """One connection of its own: a request, and an answer without end.
 
     Args:
+        address: of the peer.
         request: asks for the notices.
         owner: is told what comes.
         run_queue: the turns of the loop.
@@ -42,12 +49,18 @@ class NoticeConnection(asyncio.Protocol):
     """
 
     def __init__(
-        self, request: bytes, owner: NoticeOwner, run_queue: RunQueue, peer_timeout: float
+        self,
+        address: Address,
+        request: bytes,
+        owner: NoticeOwner,
+        run_queue: RunQueue,
+        peer_timeout: float,
     ) -> None:
         self.answer: Answer | None = None
         self.is_open = False
         self.ended: asyncio.Future[None] = run_queue.loop.create_future()
         self.transport: asyncio.Transport | None = None
+        self._address = address
         self._request = request
         self._owner: NoticeOwner | None = owner
         self._run_queue = run_queue
@@ -58,6 +71,7 @@ class NoticeConnection(asyncio.Protocol):
         self._interval = math.inf
         self._heard = False
         self._silent = 0
+        self._why = ""  # it is cut, if we cut it
         self._check: asyncio.TimerHandle | None = None
         self._gate: ReadGate
 
@@ -93,6 +107,7 @@ class NoticeConnection(asyncio.Protocol):
         self._silent = 0 if self._heard else self._silent + 1
         self._heard = False
         if self._silent > _SILENT_INTERVALS:
+            self._why = "nothing was heard for too long"
             self.abort()
         elif math.isfinite(self._interval):
             self._check = self._loop.call_later(self._interval, self._listen)
@@ -131,6 +146,7 @@ class NoticeConnection(asyncio.Protocol):
     def _fail(self, error: RemoteProtocolError) -> None:
         if self._owner is not None and self.answer is not None:  # else it may be TLS
             self._owner.not_understood(error)
+        self._why = str(error)
         self.abort()
 
     def _read_on(self) -> None:
@@ -144,12 +160,20 @@ class NoticeConnection(asyncio.Protocol):
         if self._owner is not None and not self._read(b""):
             self._loop.call_soon(self.connection_lost, exc)  # what came is read all the same
             return
+        if not self.ended.done():
+            self._tell_of_the_end(exc)
         self._owner = None
         self._lines = notices.Lines()  # this is kept until Python looks for what refers to itself
         if self._check is not None:
             self._check.cancel()
         if not self.ended.done():
             self.ended.set_result(None)
+
+    def _tell_of_the_end(self, exc: Exception | None) -> None:
+        if log.isEnabledFor(DEBUG):
+            place, reason = place_of(self._address), self._why or why_lost(exc)
+            told = fields("close", peer=place, reason=reason)
+            log.debug("the connection to %s for notices has ended: %s", place, reason, extra=told)
 
     def out_of_memory(self) -> None:
         """Nothing that comes can be kept: it is asked for again."""
@@ -163,5 +187,6 @@ class NoticeConnection(asyncio.Protocol):
 
     def drop(self) -> None:
         """The same, and tell nobody."""
+        self._why = self._why or "it is wanted no more"
         self._owner = None
         self.abort()

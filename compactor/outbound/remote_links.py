@@ -238,7 +238,9 @@ class RemoteLinks:
 
         def make() -> NoticeConnection:
             # At once: the answer may be there before this task hears that it has connected.
-            made = NoticeConnection(request, self, owner.run_queue, settings.peer_timeout)
+            made = NoticeConnection(
+                self._address, request, self, owner.run_queue, settings.peer_timeout
+            )
             self._connection = made
             return made
 

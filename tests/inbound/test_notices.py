@@ -628,7 +628,7 @@ def test_a_flood_without_lines_is_read_in_turns(
     async def turns() -> int:
         run_queue, count = RunQueue(), 0
         run_queue.attach(asyncio.get_running_loop())
-        connection = NoticeConnection(b"", Mock(), run_queue, 60)
+        connection = NoticeConnection(("127.0.0.1", 1), b"", Mock(), run_queue, 60)
         connection.connection_made(Mock(get_extra_info=lambda name: None))
         connection.data_received(flood)
         while connection._reader.has_more:
