@@ -35,6 +35,7 @@ class Basic(Authenticator):
     """
 
     scheme = "Basic"
+    reads_body = False
 
     def __init__(self, users: Mapping[str, str]) -> None:
         self._path: str | os.PathLike[str] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from compactor.auth.principal import Authenticator, Forbidden, Principal, Unauthorized
@@ -77,35 +77,47 @@ class Guard:
 
         It has its ``principal`` then.  A coroutine of this, if somebody has to be waited for.
         """
-        steps = self._steps(lock, request)
-        try:
-            awaited = next(steps)
-        except StopIteration as stop:
-            verdict: Verdict = stop.value
-            return verdict
-        return _finish(steps, awaited)
+        return _begun(self._steps(lock, request, self._looked_at))
+
+    def check_head(self, lock: Lock, request: Request) -> Verdict | Coroutine[Any, Any, Verdict]:
+        """The same of a request whose body has not come: what it is answered whatever that is.
+
+        Who is not refused is checked again, with the body.
+        """
+        all_of_realm = self.access.authenticators.get(lock.realm, ()) if lock.realm else ()
+        if any(getattr(one, "reads_body", True) for one in all_of_realm) and not lock.disabled:
+            return None
+        return _begun(self._steps(lock, request, self._looked_at_head))
 
     def timed_out(self, lock: Lock, seconds: float) -> None:
         """Nobody has said in time whether a request is let in."""
         self._metrics.access_failed(lock.endpoint, f"it takes longer than {seconds:g} s")
 
-    def _steps(self, lock: Lock, request: Request) -> _Steps:
-        """The check, as a generator of what has to be awaited; it never fails itself."""
+    def _steps(
+        self, lock: Lock, request: Request, look: Callable[[Lock, Request], _Steps]
+    ) -> _Steps:
+        """A check, as a generator of what has to be awaited; it never fails itself."""
         try:
-            return (yield from self._looked_at(lock, request))
+            return (yield from look(lock, request))
         except Exception as error:  # a challenge that cannot be sent, for one
             return self._failed(lock, _failure(error))
 
+    def _looked_at_head(self, lock: Lock, request: Request) -> _Steps:
+        who = yield from self._who(lock, request)
+        return who if isinstance(who, Response) else None
+
+    def _who(self, lock: Lock, request: Request) -> Generator[Any, Any, Any]:
+        """Who has sent a request, None if nobody has to know; what it is answered if refused."""
+        if lock.disabled:
+            self._metrics.access_denied(request.peer[0], lock.disabled, "it is disabled")
+            return Response.error(403, f"Endpoint '{lock.disabled}' is disabled")
+        return (yield from self._authenticate(lock, request)) if lock.realm else None
+
     def _looked_at(self, lock: Lock, request: Request) -> _Steps:
         ip = request.peer[0]
-        if lock.disabled:
-            self._metrics.access_denied(ip, lock.disabled, "it is disabled")
-            return Response.error(403, f"Endpoint '{lock.disabled}' is disabled")
-        principal = None
-        if lock.realm:
-            principal = yield from self._authenticate(lock, request)
-            if isinstance(principal, Response):
-                return principal
+        principal = yield from self._who(lock, request)
+        if isinstance(principal, Response):
+            return principal
         authorizer = self.access.authorizers.get(lock.endpoint)
         if authorizer is not None:
             said = yield from _called(authorizer, request, principal)
@@ -155,6 +167,16 @@ class Guard:
         for challenge in challenges:
             response.headers.add("WWW-Authenticate", challenge)
         return response
+
+
+def _begun(steps: _Steps) -> Verdict | Coroutine[Any, Any, Verdict]:
+    """What a check has found; a coroutine of this, if somebody has to be waited for."""
+    try:
+        awaited = next(steps)
+    except StopIteration as stop:
+        verdict: Verdict = stop.value
+        return verdict
+    return _finish(steps, awaited)
 
 
 def _challenge(scheme: str, realm: str, said: Unauthorized) -> str:

@@ -48,9 +48,12 @@ class Authenticator:
 
     Attributes:
         scheme: of the challenge that those who show nothing get.
+        reads_body: whether it looks at the body of a request.  If not, those that it refuses are
+            answered before their body has come.
     """
 
     scheme: ClassVar[str] = "Bearer"
+    reads_body: ClassVar[bool] = True
 
     def authenticate(self, request: Request) -> Said | Awaitable[Said]:
         """Who has sent a request.

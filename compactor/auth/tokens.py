@@ -36,6 +36,7 @@ class Jwt(Authenticator):
     """
 
     scheme = "Bearer"
+    reads_body = False
 
     def __init__(
         self,

@@ -18,7 +18,7 @@ from compactor.http.request import Request
 from compactor.http.response import Response
 from compactor.inbound.delivery import Delivery
 from compactor.inbound.delivery_owner import Page
-from compactor.inbound.response_queue import ResponseQueue
+from compactor.inbound.response_queue import CONTINUE, ResponseQueue
 from compactor.net.flow_control import Feeder
 from compactor.pid import Address
 from compactor.wire.request_head import Head
@@ -41,6 +41,7 @@ class Requested(Protocol):
 
     def hold(self, mailbox: Any, /) -> None: ...
     def send_ready(self, *exchanges: Exchange) -> None: ...
+    def send_out(self) -> None: ...
 
 
 class LetIn:
@@ -115,6 +116,8 @@ class Checks:
         self._responses = responses
         self._find = find
         self._waiting: set[_Check] = set()
+        self._number = 0  # of the last request that was looked at, in whole or before its body came
+        self._is_looked_at = False  # before its body came
 
     def lock_of(self, head: Head) -> Lock | None:
         """What has to be looked at before a request is served; None if nothing."""
@@ -130,6 +133,8 @@ class Checks:
 
     def page_of(self, lock: Lock, head: Head, body: bytes) -> Page | None:
         """Who serves a request that is let in; None if it waits, or is answered without one."""
+        self._number += 1
+        self._is_looked_at = False
         call, request, verdict = self._begun(lock, head, body)
         if isinstance(verdict, Coroutine):
             if self._responses.is_over:
@@ -139,7 +144,7 @@ class Checks:
             exchange.takes_gzip = head.takes_gzip
             exchange.answered = self._connection.send_ready
             self._responses.queue(exchange, head, head.size + len(body))
-            self._wait(verdict, lock, call, exchange, head, body)
+            self._wait_for(verdict, lock, call, exchange, head, body)
             return None
         if verdict is not None:
             answer = request.answer(verdict)
@@ -157,14 +162,81 @@ class Checks:
             call.to(serve), head, connection.peer, connection.send_ready
         )
         if isinstance(verdict, Coroutine):
-            self._wait(verdict, lock, call, exchange, head, b"")
+            self._wait_for(verdict, lock, call, exchange, head, b"")
         elif verdict is not None:
             exchange.answer(verdict)
         else:
             mailbox.put_event(exchange)
             self._delivery.hold_if_full(mailbox)
 
-    def _wait(
+    def look_at_head(self, head: Head, is_awaited: bool, is_streamed: bool = False) -> bool:
+        """Answer a request whose body has not come, if it is refused whatever that is.
+
+        Args:
+            head: of the request.
+            is_awaited: whether the client waits to be told that it may send the body.
+            is_streamed: whether the route reads it as it comes, and is checked at once.
+
+        Returns:
+            Whether the client is told more of it here.
+        """
+        if self._is_looked_at:  # when it was found to wait
+            self._is_looked_at = is_awaited
+            return False
+        lock = self.lock_of(head)
+        if lock is None:
+            return False
+        peer = self._connection.peer
+        request = Request(head.method, head.path_text, head.query_text, head.fields, b"", peer)
+        verdict = self._guard.check_head(lock, request)
+        if isinstance(verdict, Coroutine) and is_streamed:
+            verdict.close()
+            return False
+        self._is_looked_at = is_awaited and not is_streamed
+        if verdict is None:
+            return False
+        if isinstance(verdict, Coroutine):
+            self._wait_to_refuse(verdict, lock, head, request, is_awaited)
+        else:
+            self._refuse(head, request, verdict, is_awaited)
+        return True
+
+    def _wait_to_refuse(
+        self,
+        verdict: Coroutine[Any, Any, Verdict],
+        lock: Lock,
+        head: Head,
+        request: Request,
+        is_awaited: bool,
+    ) -> None:
+        self._number += 1
+        number = self._number
+
+        def then(answer: Verdict) -> None:
+            if number != self._number:
+                return  # its body has come all the same, and it was looked at with that
+            if answer is not None:
+                self._refuse(head, request, answer, is_awaited)
+            elif is_awaited:
+                self._responses.queue(CONTINUE, None)
+            self._connection.send_out()
+
+        self._wait(verdict, lock, then)
+
+    def _refuse(self, head: Head, request: Request, verdict: Response, is_awaited: bool) -> None:
+        """Answer a request whose body has not come."""
+        if is_awaited:  # whether it will come now, nobody knows
+            answer = request.answer(verdict)
+            answer.headers["Connection"] = "close"
+            self._responses.queue_last(self._responses.encoded(answer, head))
+            return
+        connection = self._connection
+        refused = self._responses.begin_body(
+            lambda _: None, head, connection.peer, connection.send_ready
+        )
+        refused.answer(verdict)
+
+    def _wait_for(
         self,
         verdict: Coroutine[Any, Any, Verdict],
         lock: Lock,
@@ -173,29 +245,40 @@ class Checks:
         head: Head,
         body: bytes,
     ) -> None:
+        def then(answer: Verdict) -> None:
+            if answer is None and self.lock_of(head) == lock:
+                self._serve(call, exchange, head, body)
+            else:  # refused, or it is another process by now
+                exchange.answer(answer or Response.error(503))
+
+        self._wait(verdict, lock, then)
+
+    def _wait(
+        self,
+        verdict: Coroutine[Any, Any, Verdict],
+        lock: Lock,
+        then: Callable[[Verdict], None],
+    ) -> None:
+        """Hold the connection until a check is over."""
         check = _Check()
         self._waiting.add(check)
         self._connection.hold(check)
 
         async def wait() -> None:
-            answer: Response | None = Response.error(503)
+            answer: Verdict = Response.error(503)
             try:
                 answer = await asyncio.wait_for(verdict, self._seconds)
-                if answer is None:
-                    if self.lock_of(head) == lock:
-                        self._serve(call, exchange, head, body)
-                    else:  # it is another process by now
-                        answer = Response.error(503)
             except asyncio.TimeoutError:
                 self._guard.timed_out(lock, self._seconds)
             except asyncio.CancelledError:
                 pass  # the connection is lost, or somebody has cancelled what is waited for
             finally:
                 self._waiting.discard(check)
-                if answer is not None:
-                    exchange.answer(answer)
-                for feeder in check.feeders or ():
-                    feeder.release(check)
+                try:
+                    then(answer)
+                finally:
+                    for feeder in check.feeders or ():
+                        feeder.release(check)
 
         check.task = asyncio.get_running_loop().create_task(wait())
 

@@ -15,7 +15,6 @@ from compactor.http.exchange import Exchange
 from compactor.inbound.body_reader import LargeBodyReader
 from compactor.inbound.delivery_owner import Page
 from compactor.inbound.link_answers import LinkAnswers
-from compactor.inbound.response_queue import CONTINUE
 from compactor.inbound.server_state import ServerState
 from compactor.inbound.unusual_messages import UnusualMessages
 from compactor.inbound.unusual_requests import UnusualRequests
@@ -58,7 +57,7 @@ class ServerConnection(asyncio.Protocol):
         self._eof = False
         self._is_lost = False
         self._is_counted = False  # among those that are taken, though it is lost
-        self._is_waiting = False  # for a body to be inflated
+        self.is_waiting = False  # for a body to be inflated
         self._watch: AckWatch | None = None
         self._lingering: LingeringClose | None = None
         self._requests: UnusualRequests | None = None  # once there was one
@@ -123,7 +122,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _serve_what_is_left(self) -> None:
         """The connection is lost; what it brought is served all the same, in turns."""
-        if self._is_waiting:
+        if self.is_waiting:
             return  # and go on when that is over
         if self._delivery.is_behind and not self._delivery.is_shut:
             try:
@@ -189,12 +188,12 @@ class ServerConnection(asyncio.Protocol):
 
     def wait_for_body(self) -> None:
         """Serve nothing more until the body is there."""
-        self._is_waiting = True
+        self.is_waiting = True
         self._gate.hold(_INFLATING)
 
     def body_inflated(self, head: Head, body: bytes) -> None:
         """Serve what the body belongs to, and then what came behind it."""
-        self._is_waiting = False
+        self.is_waiting = False
         self._delivery.serve_inflated(head, body)
         self._go_on()
         if not (self._is_lost or self._delivery.is_behind):
@@ -204,7 +203,7 @@ class ServerConnection(asyncio.Protocol):
 
     def body_refused(self, error: RemoteProtocolError) -> None:
         """Cut off what is no request after all, and read nothing that came behind it."""
-        self._is_waiting = False
+        self.is_waiting = False
         self._decoder.refuse(error)
         self._delivery.kept.clear()
         self.malformed()
@@ -212,7 +211,7 @@ class ServerConnection(asyncio.Protocol):
         self._go_on()
 
     def _go_on(self) -> None:
-        self._is_waiting = False
+        self.is_waiting = False
         self._gate.release(_INFLATING)
         if self._is_lost:
             self._serve_what_is_left()
@@ -271,15 +270,15 @@ class ServerConnection(asyncio.Protocol):
     def malformed(self) -> None:
         """The decoder found what is no request."""
         error = self._decoder.error
-        if error is not None and not (self._is_waiting or self._delivery.is_shut):
+        if error is not None and not (self.is_waiting or self._delivery.is_shut):
             self.cut_off(error)
 
     def body_awaited(self) -> None:
         """The client sends the body of its request once it is told to."""
-        if self._is_waiting:
+        if self.is_waiting:
             self._decoder.is_awaited = True  # to be asked again
         else:
-            self._responses.queue(CONTINUE, None)
+            self._unusual_requests().body_awaited(self._decoder.begun)
 
     @cuts_without_memory
     def cut_off_if_slow(self, now: float, timeout: float) -> None:
@@ -329,7 +328,7 @@ class ServerConnection(asyncio.Protocol):
             self._responses.waiting
             or self._delivery.kept
             or self._decoder.has_more
-            or self._is_waiting
+            or self.is_waiting
         )
 
     def send_out(self) -> None:

@@ -130,7 +130,7 @@ class Delivery:
             if (
                 self._decoder.body.missing >= LARGE_BODY
                 and self._responses.body is None
-                and not self.is_behind
+                and not (self.is_behind or self.is_shut)
             ):
                 self._connection.read_large_body()
             elif is_late or (
@@ -190,7 +190,7 @@ class Delivery:
         if decoder.is_awaited and not self.kept:
             decoder.is_awaited = False
             self._connection.body_awaited()
-        if decoder.unfinished and not self.kept:
+        if decoder.unfinished and not (self.kept or self._connection.is_waiting):
             self._read_body()
         return not in_time
 

@@ -21,9 +21,11 @@ class DeliveryOwner(Protocol):
 
     Attributes:
         peer: (ip, port) of the other end.
+        is_waiting: whether something has to be served before what comes now: its body is inflated.
     """
 
     peer: tuple[str, int]
+    is_waiting: bool
 
     def page_of(self, head: Head, body: bytes) -> Page | None: ...
     def begin_body(self, head: Head) -> None: ...

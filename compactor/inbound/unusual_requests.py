@@ -18,7 +18,7 @@ from compactor.inbound.delivery import Delivery
 from compactor.inbound.delivery_owner import Page
 from compactor.inbound.http_asks import HttpAsk
 from compactor.inbound.link_answers import LinkAnswers
-from compactor.inbound.response_queue import ResponseQueue
+from compactor.inbound.response_queue import CONTINUE, ResponseQueue
 from compactor.inbound.server_state import ServerState
 from compactor.wire import notices
 from compactor.wire.request_head import Head
@@ -84,6 +84,8 @@ class UnusualRequests:
         """Have a request be served whose route reads its body as it comes, if it is such a one."""
         page = self._state.owner.pages.find_streamed(head.path, head.method)
         if page is None:
+            if self._checks is not None:
+                self._checks.look_at_head(head, is_awaited=False)
             return
         if self._checks is not None:
             lock = self._checks.lock_of(head)
@@ -96,6 +98,21 @@ class UnusualRequests:
             self._responses.begin_body(call, head, connection.peer, connection.send_ready)
         )
         self._delivery.hold_if_full(mailbox)
+
+    def body_awaited(self, head: Head | None) -> None:
+        """Have a client send the body of its request that waits to be told so, or refuse it."""
+        checks, responses = self._checks, self._responses
+        if (
+            checks is not None
+            and head is not None
+            and head.sender is None
+            and not (head.is_special or responses.is_over)
+        ):
+            pages = self._state.owner.pages
+            is_streamed = pages.find_streamed(head.path, head.method) is not None
+            if checks.look_at_head(head, is_awaited=True, is_streamed=is_streamed):
+                return
+        responses.queue(CONTINUE, None)
 
     def _find(self, head: Head, body: bytes, exchange: Exchange | None = None) -> Page | None:
         """The same as ``page_of``, whoever asks.
