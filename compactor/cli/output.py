@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,13 +13,23 @@ import click
 
 from compactor.metrics.logs import readable
 
+_UNPRINTED = re.compile("[^\n\x20-\x7e]")
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def print_json(value: Any) -> None:
     """Print a value as JSON: indented for people, on one line for others."""
     indent = 2 if is_terminal() else None
-    click.echo(json.dumps(value, indent=indent, ensure_ascii=False).encode("utf-8", "replace"))
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    click.echo(_UNPRINTED.sub(_escaped_in_json, text).encode("utf-8", "replace"))
+
+
+def _escaped_in_json(found: re.Match[str]) -> str:
+    """What JSON lets stand though it could move the cursor, or reverse the direction of text."""
+    text = found[0]
+    is_surrogate = "\ud800" <= text <= "\udfff"  # which no UTF-8 has; they become a ?
+    return text if text.isprintable() or is_surrogate else json.dumps(text)[1:-1]
 
 
 def is_terminal() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+from compactor.cli.at_once import at_once
 from compactor.cli.exits import Fault
 from compactor.cli.http_client import HttpClient
 from compactor.cli.targets import Target, parse_target
@@ -20,10 +21,12 @@ def with_workers(client: HttpClient, targets: Iterable[Target]) -> list[tuple[Ta
         client: asks them; those that do not answer have no workers.
         targets: the contexts.
     """
+    all_targets = list(targets)
     found = []
-    for target in targets:
+    workers = at_once(lambda target: _workers_of(client, target), all_targets)
+    for target, of_this in zip(all_targets, workers, strict=True):
         found.append((target, target.host))
-        for number, worker in _workers_of(client, target):
+        for number, worker in () if isinstance(of_this, Fault) else of_this:
             found.append((worker, f"  worker {number}, {worker.host}"))
     return found
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 
 import pytest
 
+from compactor.cli.at_once import at_once
 from compactor.cli.bench.contest import Bench
+from compactor.cli.exits import Exit, Fault
 from tests.cli.running import command, fails
 from tests.cli.servers import reply, serving, telling
 from tests.ports import own_port
@@ -62,18 +65,50 @@ def test_several_contexts_are_told_apart_and_one_that_is_dead_hides_no_other(com
     assert f"nobody listens at {dead}" in done.stderr
     told = json.loads(done.stdout)
     assert [row["id"] for row in told] == ["__reaper__(1)", "a/b%", "worker(2)"] * 2
+    handled = [told[at].pop("handled") for at in (2, 5)]
+    assert sorted(handled) == [100, 110]  # they are asked at once
+    assert told[2] == told[5]
     assert told[2] == {
         "context": compactor_like,
         "id": "worker(2)",
         "waiting": 1500,
         "peak": 2000,
         "rate": None,
-        "handled": 100,
         "failures": 3,
         "restarts": None,
         "p99": None,
     }
     assert "CONTEXT" in command("ps", compactor_like, compactor_like, "--interval", 0).stdout
+
+
+def test_all_contexts_are_asked_at_once():
+    """None of these answers before all have been asked, for the first time and for the second."""
+    barrier = threading.Barrier(3, timeout=20)
+
+    def numbers(head):
+        barrier.wait()
+        return reply("200 OK", b'{"processes/worker(2)/events_handled": 1}')
+
+    answer = telling({"/__processes__": PROCESSES, "/metrics/snapshot": numbers})
+    with serving(answer) as one, serving(answer) as two, serving(answer) as three:
+        done = command("ps", one, two, three, "--interval", 0.1)
+    assert done.exit_code == 0, done.stderr
+    assert [line.split()[1] for line in done.stdout.splitlines()[1:]] == ["a/b%", "worker(2)"] * 3
+
+
+def test_more_contexts_than_are_asked_at_a_time_are_all_told_in_their_order():
+    items = range(200)
+    fault = Fault(Exit.LOST, "gone")
+
+    def call(item):
+        if item == 70:
+            raise fault
+        return -item
+
+    expected = [fault if item == 70 else -item for item in items]
+    assert at_once(call, items) == expected
+    with pytest.raises(ZeroDivisionError):
+        at_once(lambda item: 1 // item, items)
 
 
 def test_the_context_of_the_environment_is_meant_where_none_is_given(compactor_like):
@@ -119,6 +154,16 @@ def test_ids_cannot_move_the_cursor_or_forge_lines():
     with serving(telling({"/__processes__": evil})) as host:
         lines = command("ps", host).stdout.splitlines()
     assert lines[1:] == [r"\x1b[2J\nworker        0"]
+
+
+def test_json_for_people_cannot_move_the_cursor_either():
+    """JSON itself lets most of these stand."""
+    evil = "\x1b[2J \x7f \x9b2J \u202e \u2028 \U000e0001 é 😀"
+    with serving(telling({"/__processes__": [{"id": evil, "events": []}]})) as host:
+        said = command("ps", host, "--json").stdout
+    assert json.loads(said)[0]["id"] == evil
+    assert said.strip().isprintable()
+    assert "é 😀" in said
 
 
 # Metrics
@@ -176,8 +221,9 @@ def test_help_lists_what_is_served_and_handled():
         assert "\x1b" not in shown
         assert len(json.loads(command("help", host, "/web", "--json").stdout)) == 3
         assert f"{host} has no help on /we" in fails(6, "help", host, "/we")
-    with serving(telling({"/help": [1]})) as host:
-        assert "has no help as libprocess has it" in fails(7, "help", host)
+    for nonsense in ([1], {"processes": ["web"]}, {"processes": [{"endpoints": 5}]}):
+        with serving(telling({"/help": nonsense})) as host:
+            assert "has no help as libprocess has it" in fails(7, "help", host)
 
 
 def test_help_without_a_context_is_that_of_the_command():
@@ -212,6 +258,13 @@ def test_more_is_logged_for_a_while():
     assert asked[1] == "POST /logging/toggle?level=2&duration=5mins"
     assert asked[3] == "POST /logging/toggle?level=3&duration=1.5hrs"
     assert asked[5] == "POST /logging/toggle?level=warning&duration=30s".replace("30s", "30secs")
+
+
+def test_the_level_that_is_told_cannot_move_the_cursor():
+    with serving(telling({"/logging/toggle": b"1\x1b[2J\n\x9b2J"})) as host:
+        said = command("logs", host).stdout
+    assert said.count("\n") == 1
+    assert said.strip().isprintable()
 
 
 @pytest.mark.parametrize(

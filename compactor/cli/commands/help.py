@@ -43,7 +43,7 @@ def help_(context: Target | None, path: str | None, access: Access, as_json: boo
     told = HttpClient(access).json(context, "/help?format=json")
     try:
         entries = list(_entries(told))
-    except (LookupError, TypeError):
+    except (LookupError, TypeError, AttributeError):
         raise Fault(Exit.REFUSED, f"{context.host} has no help as libprocess has it") from None
     if path is not None:
         wanted = "/" + path.strip("/")

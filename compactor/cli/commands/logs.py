@@ -11,6 +11,7 @@ from compactor.cli.exits import Exit, Fault
 from compactor.cli.http_client import HttpClient, check_status
 from compactor.cli.output import echo, json_option, print_json
 from compactor.cli.targets import Target, context
+from compactor.metrics.logs import readable
 
 _PATH = "/logging/toggle"
 _NUMBERS = {"info": "1", "debug": "2", "all": "3"}  # as C++ understands them, too
@@ -71,7 +72,6 @@ def logs(context: Target, level: str | None, duration: str, access: Access, as_j
     name = {number: name for name, number in _NUMBERS.items()}.get(now, "as configured")
     if as_json:
         print_json({"context": context.host, "level": now, "name": name})
-    elif level is None:
-        echo(f"{context.host} logs at level {now} ({name})")
-    else:
-        echo(f"{context.host} logs at level {now} ({name}) for {duration}")
+        return
+    until = "" if level is None else f" for {duration}"
+    echo(f"{context.host} logs at level {readable(now)} ({name}){until}")

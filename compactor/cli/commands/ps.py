@@ -8,10 +8,11 @@ import time
 import click
 
 from compactor.cli.access import Access, access_options
+from compactor.cli.at_once import at_once
 from compactor.cli.exits import Fault, note
 from compactor.cli.http_client import HttpClient
 from compactor.cli.output import json_option, number, print_json, print_table
-from compactor.cli.snapshot import Row, look, rows
+from compactor.cli.snapshot import Row, Snapshot, look, rows
 from compactor.cli.targets import Target, context, context_of_environment
 from compactor.cli.worker_tree import with_workers
 
@@ -52,11 +53,13 @@ def ps(
     client = HttpClient(access)
     found: list[tuple[str, Target, list[Row]]] = []
     faults: list[Fault] = []
-    for target, name in with_workers(client, contexts or (context_of_environment(),)):
-        try:
-            found.append((name, target, _rows(client, target, interval)))
-        except Fault as fault:  # of one of them; the others are shown
-            faults.append(fault)
+    places = with_workers(client, contexts or (context_of_environment(),))
+    looked = _look_at_all(client, [target for target, _ in places], interval)
+    for (target, name), listed in zip(places, looked, strict=True):
+        if isinstance(listed, Fault):  # of one of them; the others are shown
+            faults.append(listed)
+        else:
+            found.append((name, target, listed))
     if not shows_all:
         found = [
             (name, target, [row for row in listed if not row.id.startswith(_INTERNAL)])
@@ -78,15 +81,31 @@ def ps(
         raise click.exceptions.Exit(faults[0].code)
 
 
-def _rows(client: HttpClient, target: Target, interval: float) -> list[Row]:
-    now, before = look(client, target), None
-    if interval and now.of_processes:
-        before = now
+def _look_at_all(
+    client: HttpClient, targets: list[Target], interval: float
+) -> list[list[Row] | Fault]:
+    """The processes of each context; of all of them the rates are measured in the same seconds."""
+    first = at_once(lambda target: look(client, target), targets)
+    again = [
+        at
+        for at, found in enumerate(first)
+        if interval and isinstance(found, Snapshot) and found.of_processes
+    ]
+    if again:
         time.sleep(interval)
-        now = look(client, target)
+    second = dict(zip(again, at_once(lambda at: look(client, targets[at]), again), strict=True))
+    return [_rows(found, second.get(at)) for at, found in enumerate(first)]
+
+
+def _rows(first: Snapshot | Fault, second: Snapshot | Fault | None) -> list[Row] | Fault:
+    """The processes of a context, from what it has said once, or twice."""
+    now, before = (first, None) if second is None else (second, first)
+    if isinstance(now, Fault):
+        return now
     if now.without:
         note(now.without)
-    return sorted(rows(now, before), key=lambda row: row.id)
+    earlier = before if isinstance(before, Snapshot) else None
+    return sorted(rows(now, earlier), key=lambda row: row.id)
 
 
 def _print(found: list[tuple[str, list[Row]]]) -> None:

@@ -13,6 +13,7 @@ from compactor.cli.output import echo, json_option, print_json
 from compactor.cli.own_context import own_context, own_context_options
 from compactor.cli.targets import Target, process
 from compactor.errors import Reason
+from compactor.metrics.logs import readable
 from compactor.pid import PID
 
 _GRACE = 1.0  # seconds in which a compactor tells of the end of a process that is unknown by now
@@ -58,7 +59,7 @@ def watch(
     if as_json:
         print_json({"pid": str(pid), "reason": str(reason), "detail": why})
     else:
-        echo(f"{pid} has exited: {reason}" + (f" ({why})" if why else ""))
+        echo(readable(f"{pid} has exited: {reason}") + (f" ({readable(why)})" if why else ""))
     raise click.exceptions.Exit(exit_of(reason))
 
 
