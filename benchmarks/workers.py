@@ -112,7 +112,7 @@ async def cores(context: Context, seconds: float) -> dict[str, object]:
 
 
 async def _rate(pool: Pool, seconds: float) -> float:
-    """Asks in a second, 8 at a time."""
+    """Asks in a second, some at a time."""
     until, done = time.perf_counter() + seconds, 0
 
     async def ask() -> None:
@@ -122,7 +122,7 @@ async def _rate(pool: Pool, seconds: float) -> float:
             done += 1
 
     began = time.perf_counter()
-    await asyncio.gather(*(ask() for _ in range(8)))
+    await asyncio.gather(*(ask() for _ in range(_ASKERS)))
     return done / (time.perf_counter() - began)
 
 
