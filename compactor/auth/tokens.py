@@ -116,9 +116,12 @@ class Jwt(Authenticator):
     def _claims(self, token: str) -> dict[str, Any]:
         if len(token) > _LONGEST:
             raise ValueError
+        head = self._jwt.get_unverified_header(token)
+        if "crit" in head:  # what has to be understood, and older readers look over
+            raise ValueError
         key = self._keys.get("")
         if self._has_kids:
-            key = self._keys.get(self._jwt.get_unverified_header(token).get("kid", ""))
+            key = self._keys.get(head.get("kid", ""))
             if key is None:
                 raise self._jwt.InvalidKeyError
         # Times are looked at by our own clock.

@@ -247,6 +247,10 @@ TOKENS = [
     ("....", "it is malformed"),
     ("é.ü.ñ", "it is malformed"),
     (f"{DEEP}.{DEEP}.x", "it is malformed"),
+    (
+        jwt.encode({"sub": "ann", "exp": NOW + 60}, KEY, headers={"crit": ["b64"]}),
+        "it is malformed",
+    ),
     (f"{part({'alg': 'HS256'})}.{part([1])}.x", ""),
     (f"{part({'alg': ['HS256']})}.{part({})}.x", ""),
     ("x" * 70_000, "it is malformed"),
