@@ -21,7 +21,7 @@ from compactor.actor.pending import FAILED, TOLD, Pending, told_failure
 from compactor.actor.run_queue import RunQueue
 from compactor.errors import AskTimeout, Reason
 from compactor.metrics.dead_letters import DeadLetter
-from compactor.pid import PID, TEMPORARY, Address, Temporary, number_in
+from compactor.pid import NOBODY, PID, TEMPORARY, Address, Temporary, number_in
 from compactor.system.system import system
 
 _RANDOM = struct.Struct("=512Q")  # numbers that are made at a time
@@ -374,9 +374,9 @@ class Asks:
         elif to is not None and to.address == self._here and letter.reason in TOLD:
             self._refuse(sender, to.id, letter.name or "", letter.reason)
 
-    def end_those_of(self, asker: PID) -> None:
-        """A process is made anew, and its successor has asked nothing yet."""
-        self._end(Reason.TERMINATED, asker)
+    def end_those_of(self, askers: set[str]) -> None:
+        """Processes of these ids are made anew, and their successors have asked nothing yet."""
+        self._end(Reason.TERMINATED, askers)
 
     def abandon(self) -> None:
         """The context stops."""
@@ -384,11 +384,11 @@ class Asks:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _end(self, reason: Reason, asker: PID | None) -> None:
-        """End all asks, or those of one process."""
+    def _end(self, reason: Reason, askers: set[str] | None) -> None:
+        """End all asks, or those of some processes."""
         for number, target in list(self._waiting.items()):
             asked = target.waiting.get(number)
-            if asked is not None and (asker is None or asked.asker == asker):
+            if asked is not None and (askers is None or (asked.asker or NOBODY).id in askers):
                 self.forget(asked)
                 self.unanswered += 1
                 asked.fail_for(reason)

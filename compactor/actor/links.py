@@ -86,7 +86,7 @@ class Links:
         for to in self.linked.pop(linker, ()):
             for watched in self._all_at(to.address):
                 watched.get(to, {}).pop(linker, None)
-            if not self.watchers(to):
+            if not self._at.get(to.address, {}).get(to):
                 self._pop(to)
 
     def _pop(self, to: PID) -> dict[Linker, None]:

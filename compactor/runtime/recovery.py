@@ -71,7 +71,7 @@ class Recovery:
         if isinstance(policy, Resume) and not isinstance(self._entry[1], Initialization):
             return
         self._bury_message()
-        self._end_what_is_the_old_ones()
+        await self._end_what_is_the_old_ones()
         await self._runtime.supervision.end_dependents(mailbox, waits=False)
         await self._call("finalize")
         if self._record.restarts is None or not await self._restart():
@@ -97,12 +97,12 @@ class Recovery:
             letter = DeadLetter(Reason.FAILED, mailbox.pid, sender, name, len(body))
             self._runtime.metrics.dead_letter(letter)
 
-    def _end_what_is_the_old_ones(self) -> None:
+    async def _end_what_is_the_old_ones(self) -> None:
         pid = self._mailbox.pid
         for watcher in self._runtime.watches.links.watchers(pid):
             if isinstance(watcher, Timer):
                 watcher.cancel()
-        self._runtime.asks.end_those_of(pid)
+        await self._runtime.supervision.old_asks.end(pid, self._runtime.asks)
 
     def _end(self) -> None:
         """Have the process end, and tell its parent if that is what the policy says."""

@@ -14,6 +14,7 @@ from compactor.actor.concurrent import Crew, put_next
 from compactor.actor.entries import Entry
 from compactor.actor.events import Initialization
 from compactor.actor.mailbox import ENDED, Mailbox
+from compactor.actor.old_asks import OldAsks
 from compactor.actor.protobuf import DoesNotParse
 from compactor.actor.supervision import GaveUp, Policy, Restart, Restarts, Resume, Stop
 from compactor.errors import Reason
@@ -127,12 +128,14 @@ class Supervision:
     Attributes:
         records: by id; empty if nothing is supervised.
         parents: the families by id of the parent.
+        old_asks: ends those of processes that have failed.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self.records: dict[str, Supervised] = {}
         self.parents: dict[str, Family] = {}
+        self.old_asks = OldAsks()
 
     def new_mailbox(self, process: Process, pid: PID, record: Supervised | None) -> Mailbox:
         """The mailbox of a process, not opened yet; any thread may have it made."""
