@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # where builds by PEP 517 do not
 
 import build_speedups
 
-TWINS = [f"actor.{name}" for name in ("handlers", "routes", "scopes")]
+TWINS = [f"actor.{name}" for name in ("handlers", "outcome", "routes", "scopes")]
 TWINS += ["pid", "wire.body_buffer", "wire.encoder"]
 """Written again, in Cython."""
 

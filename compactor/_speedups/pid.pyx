@@ -61,6 +61,28 @@ cdef Py_ssize_t _ASKER = offset_of(vars(Temporary)["asker"])
 cdef Py_ssize_t _NUMBER = offset_of(vars(Temporary)["number"])
 
 
+cdef extern from *:
+    """
+    #include <stddef.h>
+
+    static int is_laid_out(
+        Py_ssize_t id, Py_ssize_t ip, Py_ssize_t port, Py_ssize_t asker, Py_ssize_t number
+    ) {
+        return id == offsetof(CompactorPid, id) && ip == offsetof(CompactorPid, ip)
+            && port == offsetof(CompactorPid, port)
+            && asker == offsetof(CompactorTemporary, asker)
+            && number == offsetof(CompactorTemporary, number);
+    }
+    """
+    bint is_laid_out(
+        Py_ssize_t id, Py_ssize_t ip, Py_ssize_t port, Py_ssize_t asker, Py_ssize_t number
+    )
+
+
+if not is_laid_out(_ID, _IP, _PORT, _ASKER, _NUMBER):
+    raise ImportError("the slots of a PID are not where compiled code reads them")
+
+
 cpdef object number_of_digits(bytes digits):
     """The number that is written in digits alone; see ``compactor.pid``."""
     cdef const char* at = digits
@@ -79,7 +101,7 @@ cpdef object temporary_of(at, bytes number, asker):
     return _temporary(at, temporary_id(number, len(number)), number_of_digits(number), asker)
 
 
-cpdef object temporary_at(at, unsigned long long number, asker):
+cpdef object temporary_at(at, number, asker):
     """The same, of a number that is not written yet."""
     cdef char[20] digits
     cdef Py_ssize_t first = 20

@@ -18,6 +18,7 @@ from compactor.errors import ContextError, Reason, RemoteError
 from compactor.pid import PID
 
 from .mailbox import SUSPENDED
+from .outcome import end_with
 from .run_queue import RunQueue
 
 _Step = Callable[[Any], Any]
@@ -176,7 +177,8 @@ class Asked:
             return self
         if self._error is not None:
             raise self._error
-        raise StopIteration(self._result)
+        end_with(self._result)
+        raise StopIteration
 
     def result(self, timeout: float | None = None) -> Any:
         """The answer; raises what there is instead.
@@ -212,7 +214,7 @@ class Asked:
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
         """The loop of its context, the only one that it can be awaited on."""
-        return self._run_queue.loop
+        return self._run_queue._loop  # type: ignore[return-value]  # it runs
 
     def add_done_callback(self, step: _Step, *, context: contextvars.Context | None = None) -> None:
         """Have a function be called with this once it is done, on its loop."""

@@ -24,6 +24,8 @@ from compactor.metrics.dead_letters import DeadLetter
 from compactor.pid import NOBODY, PID, TEMPORARY, Address, Temporary, number_in
 from compactor.system.system import system
 
+from .asked import Asked
+
 _RANDOM = struct.Struct("=512Q")  # numbers that are made at a time
 _MAX_LEFT = 1024  # addresses that have said that they stop
 _MAX_TARGETS = 1024  # that are watched without being waited for
@@ -38,7 +40,6 @@ class Target:
     """A process that was asked: it is watched for all asks at once.
 
     Attributes:
-        pid: of it.
         waiting: the asks that it has not answered, by number.
     """
 
@@ -165,15 +166,19 @@ class Asks:
                 target = self._new_target(to)
             self._last = target
         number = self._new_number()
-        asked.number = number
+        own: Any = asked if type(asked) is Asked else None
+        if own is None:
+            asked.number = number
+        else:
+            own.number = number
         target.waiting[number] = asked
         self._waiting[number] = target
         self._set_time(number, timeout)
         if is_new and not self._may_be_there(target, to, asked):
             return
         mailbox = self._ways.ask(asker, number, to, name, body)
-        if mailbox is not None:
-            asked.mailbox = mailbox
+        if own is not None:
+            own.mailbox = mailbox
 
     def _may_be_there(self, target: Target, to: PID, asked: Pending) -> bool:
         """Watch who is asked for the first time; False if it is known that there is nobody."""
@@ -194,11 +199,15 @@ class Asks:
         if self._time is None:
             self._time = self._run_queue.loop.time
         when = self._time() + timeout
-        heappush(self._due, (when, number, timeout))
+        due = self._due
+        if due and due[(len(due) - 1) // 2][0] > when:
+            heappush(due, (when, number, timeout))
+        else:  # as mostly: the heap is one without a call
+            due.append((when, number, timeout))
         if when < self._wakes_at:
             self._wake_at(when)
-        elif len(self._due) > 2 * len(self._waiting) + _FEW:
-            self._due = [due for due in self._due if due[1] in self._waiting]
+        elif len(due) > 2 * len(self._waiting) + _FEW:
+            self._due = [each for each in due if each[1] in self._waiting]
             heapify(self._due)
 
     def _new_target(self, to: PID) -> Target:
@@ -209,10 +218,8 @@ class Asks:
         return target
 
     def close(self, address: Address) -> list[Target]:
-        """Ask nobody at an address any more, for it is about to stop.
-
-        Returns:
-            Those there who have not answered all that was asked before.
+        """Ask nobody at an address any more, for it is about to stop; return those there who have
+        not answered all that was asked before.
         """
         self.leaving.add(address)
         found = [target for target in self._targets.values() if target.pid.address == address]
@@ -244,11 +251,8 @@ class Asks:
     @property
     def are_open_here(self) -> bool:
         """Whether a process of this context was asked, and has not answered."""
-        ip, port = self._here
-        return any(
-            target.waiting and target.pid.port == port and target.pid.ip == ip
-            for target in self._targets.values()
-        )
+        targets = self._targets.values()
+        return any(target.waiting and target.pid.address == self._here for target in targets)
 
     def _drop(self, target: Target) -> None:
         """Watch a process no more that nobody waits for."""
@@ -328,8 +332,10 @@ class Asks:
         Returns:
             False if there is no short way.
         """
-        if type(to) is Temporary and to.port == self._here[1] and to.ip == self._here[0]:
-            return self.answered(to.number, name, body, content_type)
+        if type(to) is Temporary:
+            temporary = to
+            if temporary.port == self._here[1] and temporary.ip == self._here[0]:
+                return self.answered(temporary.number, name, body, content_type)
         return self._ways.answer_shortly(process.pid, to, name, body)
 
     def answered(self, number: int, name: str, body: bytes, content_type: str = "") -> bool:

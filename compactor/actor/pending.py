@@ -38,14 +38,12 @@ class Pending(abc.ABC):
         to, name: who was asked, and what.
         asker: who has asked, as the handler is told; None for the temporary sender.
         number: what tells it from all others, once it is under way; -1 before.
-        mailbox: of whom was asked; None if that is nobody here.
     """
 
     to: PID
     name: str
     asker: PID | None
     number = -1
-    mailbox: Any = None
 
     def done(self) -> bool:
         """Whether nobody waits any more."""

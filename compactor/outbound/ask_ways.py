@@ -24,6 +24,7 @@ from compactor.wire.encoder import TypedName, message_prefix
 from compactor.wire.notices import numbers_prefix
 
 from ..actor.inquiry import Answering
+from ..pid import temporary_at
 
 _ANSWERED = "__req_res__"  # the id that answers with a number are sent to
 _MAX_WAYS = 1024  # beginnings of frames that are remembered
@@ -48,7 +49,6 @@ class AskWays:
         here: a pid of this context without an id.
         owner: has the peers.
         is_told: whether the compactor at an address has asked for our notices.
-        temporary_at: makes the pid of an ask, at the address of a pid, of its number and asker.
         live: the mailbox of each live process, by id.
         max_events: that may wait in one of them.
     """
@@ -58,7 +58,6 @@ class AskWays:
         here: PID,
         owner: WaysOwner,
         is_told: Callable[[Address], bool],
-        temporary_at: Callable[[PID, int, PID | None], Temporary],
         live: dict[str, Mailbox],
         max_events: int,
     ) -> None:
@@ -67,7 +66,6 @@ class AskWays:
         self._port = here.port
         self._live = live
         self._max_events = max_events
-        self._temporary_at = temporary_at
         self._owner = owner
         self._is_told = is_told
         self._ways: dict[tuple[str, str, str, int, str], _Way] = {}
@@ -85,10 +83,11 @@ class AskWays:
         Returns:
             The mailbox of who was asked; None if that is nobody here.
         """
-        if to.port == self._port and to.ip == self._ip:
+        target = to
+        if target.port == self._port and target.ip == self._ip:
             return self._ask_here(asker, number, to, name, body)
         if not self._write(asker or self._here, to, b"a", number, name, body):
-            temporary = self._temporary_at(self._here, number, asker)
+            temporary = temporary_at(self._here, number, asker)
             self._write_otherwise(temporary, to, name, body)
         return None
 
@@ -96,10 +95,11 @@ class AskWays:
         self, asker: PID | None, number: int, to: PID, name: str, body: bytes
     ) -> Mailbox | None:
         """Send the message of an ask to a process of this context."""
-        sender = self._temporary_at(self._here, number, asker)
+        sender = temporary_at(self._here, number, asker)
+        target = to
         if type(name) is not str:
             name = str(name)
-        mailbox = self._live.get(to.id)
+        mailbox = self._live.get(target.id)
         if mailbox is not None and len(mailbox.queue) < self._max_events:
             call = mailbox.call_for(name)
             if type(call) is Answering:
@@ -116,8 +116,9 @@ class AskWays:
 
     def answer_shortly(self, sender: PID, to: PID, name: str, body: bytes) -> bool:
         """Send an answer on a connection that takes numbers; False if none is known to be open."""
-        key = sender.id, _ANSWERED, to.ip, to.port, name.key if type(name) is TypedName else name
-        way = self._ways.get(key)
+        source, target = sender, to
+        exact = name.key if type(name) is TypedName else name
+        way = self._ways.get((source.id, _ANSWERED, target.ip, target.port, exact))
         if way is None:
             return False
         queue = way[0].send_queue
@@ -130,8 +131,10 @@ class AskWays:
         self, sender: PID, to: PID, kind: bytes, number: int, name: str, body: bytes
     ) -> bool:
         """Write a message with a number; False if that is not known to arrive."""
-        id_ = to.id if kind == b"a" else _ANSWERED
-        key = sender.id, id_, to.ip, to.port, name.key if type(name) is TypedName else name
+        source, target = sender, to
+        id_ = target.id if kind == b"a" else _ANSWERED
+        exact = name.key if type(name) is TypedName else name
+        key = source.id, id_, target.ip, target.port, exact
         way = self._ways.get(key)
         if way is None:
             if self._owner.undialable(to) is not None:

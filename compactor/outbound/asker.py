@@ -70,11 +70,11 @@ class Asker:
             and type(body) is bytes
             and type(name) is str
             and name in self._plain_names
-            and to.id != self._pid.id
             and self._portal.thread == get_ident()
         ):
-            pid, run_queue = self._pid, self._run_queue
-            asked: Any = Asked(to, name, pid, None, run_queue, self._forget, self._check)
-            self._asks.ask(asked, pid, to, name, body, self._timeout)
-            return asked
+            pid, target, run_queue = self._pid, to, self._run_queue
+            if target.id != pid.id:
+                asked: Any = Asked(to, name, pid, None, run_queue, self._forget, self._check)
+                self._asks.ask(asked, pid, to, name, body, self._timeout)
+                return asked
         return self._ask_otherwise(self._pid, to, name, body, timeout, reply)

@@ -132,6 +132,7 @@ def _extensions() -> None:
     import compactor._speedups.actor.handlers
     import compactor._speedups.actor.inquiry
     import compactor._speedups.actor.mailbox
+    import compactor._speedups.actor.outcome
     import compactor._speedups.actor.routes
     import compactor._speedups.actor.run_queue
     import compactor._speedups.actor.scopes
@@ -162,6 +163,7 @@ def _modules() -> None:
     import compactor.actor.handlers
     import compactor.actor.inquiry
     import compactor.actor.mailbox
+    import compactor.actor.outcome
     import compactor.actor.routes
     import compactor.actor.run_queue
     import compactor.actor.scopes

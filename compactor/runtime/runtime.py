@@ -126,7 +126,6 @@ class Runtime(Ending):
             PID(*address, ""),
             self,
             observers.is_told,
-            self.backend.temporary_at,
             self.registry.live,
             self.settings.max_mailbox_events,
         )

@@ -88,7 +88,7 @@ class IsolatedRuntime(Runtime):
 
     def _init_asks(self, address: Address) -> None:
         live, most = self.registry.live, self.settings.max_mailbox_events
-        ways = _Ways(PID(*address, ""), self, self.observers.is_told, temporary_at, live, most)
+        ways = _Ways(PID(*address, ""), self, self.observers.is_told, live, most)
         told = self.observers.refused, self._tell_given_up
         self.asks = self.backend.Asks(address, self.run_queue, self.watches, ways, *told)
         self.metrics.hooks.append(self.asks.not_delivered)

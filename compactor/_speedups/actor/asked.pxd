@@ -1,10 +1,14 @@
+cimport cython
+
 from compactor._speedups.actor.mailbox cimport Mailbox as CMailbox
 from compactor._speedups.actor.run_queue cimport RunQueue as CRunQueue
+from compactor._speedups.actor.outcome cimport end_with
 
 
 cdef int SUSPENDED
 
 
+@cython.freelist(64)
 cdef class Asked:
     # What was asked.
     cdef readonly object to

@@ -1,6 +1,8 @@
 cimport cython
 
+from compactor._speedups.actor.asked cimport Asked as CAsked
 from compactor._speedups.actor.run_queue cimport RunQueue as CRunQueue
+from compactor._speedups.pid cimport Temporary as CTemporary
 
 
 cdef class Target:
@@ -32,11 +34,12 @@ cdef class Asks:
     cdef object _timer
     cdef double _wakes_at
 
-    @cython.locals(target=Target)
+    @cython.locals(target=Target, own=CAsked)
     cpdef ask(self, asked, asker, to, name, body, double timeout)
     cdef object _new_number(self)
-    @cython.locals(when=double)
+    @cython.locals(when=double, due=list)
     cdef object _set_time(self, number, double timeout)
+    @cython.locals(temporary=CTemporary)
     cpdef bint answer(self, process, to, name, body, content_type) except -1
     @cython.locals(target=Target)
     cpdef bint answered(self, number, name, body, content_type=*) except -1

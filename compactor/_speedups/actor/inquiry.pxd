@@ -1,6 +1,9 @@
+cimport cython
+
 from compactor._speedups.actor.asks cimport Asks as CAsks
 
 
+@cython.freelist(64)
 cdef class Inquiry:
     # What was asked.
     cdef readonly object process

@@ -1,0 +1,1 @@
+cpdef void end_with(result) noexcept
