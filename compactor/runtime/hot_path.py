@@ -65,6 +65,7 @@ MODULES = {
     "Counts": "actor.counts",
     "Mailbox": "actor.mailbox",
     "Waiter": "actor.waiter",
+    "end_with": "actor.outcome",
     "Asked": "actor.asked",
     "Asks": "actor.asks",
     "Inquiry": "actor.inquiry",
@@ -107,6 +108,7 @@ class Backend(NamedTuple):
     Counts: type[Counts]
     Mailbox: type[Mailbox]
     Waiter: type[Waiter]
+    end_with: Callable[[Any], None]
     Asked: type[Asked]
     Asks: type[Asks]
     Inquiry: type[Inquiry]
