@@ -166,7 +166,7 @@ class Asks:
                 target = self._new_target(to)
             self._last = target
         number = self._new_number()
-        own: Any = asked if type(asked) is Asked else None
+        own: Any = asked if type(asked) is Asked else None  # type: ignore[comparison-overlap]
         if own is None:
             asked.number = number
         else:
