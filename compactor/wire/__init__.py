@@ -5,7 +5,8 @@ Each way has a decoder that is fed with whatever bytes have come, and returns wh
 the bytes of what is incomplete, and works in steps, so that no input holds up a loop.
 
 Frames of one sender repeat their heads.  So a head is parsed once (``request_head``, which has its
-``fields`` parsed), and recognised from then on (``head_pattern``).  Bodies have a length or come in
+``fields`` parsed), and recognised from then on (``head_pattern``) by the connection that it came
+on, as long as that has room: no other can have it forgotten.  Bodies have a length or come in
 ``chunks`` (``body_decoder``), and may have to be inflated (``inflate``).
 
 The other way, ``encoder`` makes bytes of messages and responses.  All but the body of a message is

@@ -98,6 +98,10 @@ class HeadPattern:
         self.once = -1
         self.given: Head | None = None
 
+    def room(self) -> int:
+        """Bytes of memory that it takes, roughly; as long as it is remembered, always the same."""
+        return 0 if self.head is None else self.head.size + 3 * len(self.block)
+
     # In one piece: made for every other size, where each call in it counts.
     def learn(self, data: bytes, pos: int, max_body: int) -> int:
         """Learn from a message how one just like it begins and ends, its body apart.

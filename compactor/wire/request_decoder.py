@@ -21,10 +21,13 @@ from .body_decoder import BodyDecoder
 from .head_pattern import HeadFamily, HeadPattern, family_of
 from .request_head import METHODS, Head, cached_head, numbered_head, parse_head
 
-_MAX_PATTERNS = 8  # that one connection compares with; among more, the cache finds heads
+_MAX_PATTERNS = 8  # that one connection compares with, before it looks a head up
 _MAX_FAMILIES = 4  # the same, of heads that differ in a number
+# Bytes of the patterns of one connection, of which it keeps 8 in any case.  It has some 30 ordinary
+# ones: a host of as many senders does without the cache, which others may have filled.
+_MAX_REMEMBERED = 64 * 1024
 # Of a head that is remembered, by its connection and in a cache of 4,096 for a whole program: each
-# takes some 8 KiB at most, and all some 32 MiB.
+# takes some 8 KiB at most, and those of the cache some 32 MiB.
 _MAX_CACHED_HEAD = 1024
 _MAX_CACHED_LINES = 24  # each of which may be of 4 bytes, and takes 100 more once it is parsed
 # What a step may do: so many chunks, of which a head that is looked up or parsed (some 5 us) counts
@@ -75,6 +78,8 @@ class RequestDecoder:
         "_max_body",
         "_max_fields",
         "_max_header",
+        "_more",
+        "_remembered",
         "_scanned",
         "_tail",
         "body",
@@ -94,6 +99,8 @@ class RequestDecoder:
         self._last = HeadPattern(b"", None, False)
         self._alone = -1  # the bytes of one more message just like the last
         self._known: list[HeadPattern] = []
+        self._more: dict[bytes, HeadPattern] | None = None  # older ones, by their heads
+        self._remembered = 0  # bytes of all of them
         self._families: list[HeadFamily] = []
         self._tail = b""
         self._scanned = 0
@@ -269,24 +276,48 @@ class RequestDecoder:
         start, stop = self._find_head(data, pos)
         if stop >= 0:
             block = data[start:stop]
-            lines = block.count(b"\n")
-            if lines - 2 > self._max_fields:
-                raise RemoteProtocolError(f"more than {self._max_fields} header fields", 431)
-            self._left -= _A_HEAD + lines // _LINES + len(block) // _BYTES
-            is_large = len(block) > _MAX_CACHED_HEAD or lines > _MAX_CACHED_LINES
-            try:
-                head = parse_head(block) if is_large else cached_head(block)
-            except RemoteProtocolError as error:
-                error.is_head = block.startswith(b"HEAD ")
-                raise
-            self._last = HeadPattern(block, head, is_large)
-            if not is_large:
-                if len(self._known) == _MAX_PATTERNS:
-                    del self._known[0]
-                self._known.append(self._last)
-                if b"__req_res__(" in block:
-                    self._meet(head, block)
+            self._left -= _A_HEAD + len(block) // _BYTES
+            if self._more is not None:
+                known = self._more.get(block)
+                if known is not None:
+                    self._last = known
+                    return stop
+            self._learn_head(block)
         return stop
+
+    def _learn_head(self, block: bytes) -> None:
+        """Make ``_last`` the pattern of a head that this connection does not remember."""
+        lines = block.count(b"\n")
+        if lines - 2 > self._max_fields:
+            raise RemoteProtocolError(f"more than {self._max_fields} header fields", 431)
+        self._left -= lines // _LINES
+        is_large = len(block) > _MAX_CACHED_HEAD or lines > _MAX_CACHED_LINES
+        try:
+            head = parse_head(block) if is_large else cached_head(block)
+        except RemoteProtocolError as error:
+            error.is_head = block.startswith(b"HEAD ")
+            raise
+        self._last = HeadPattern(block, head, is_large)
+        if not is_large:
+            self._remember(self._last)
+            if b"__req_res__(" in block:
+                self._meet(head, block)
+
+    def _remember(self, like: HeadPattern) -> None:
+        """Compare with a pattern from now on; look up the oldest of too many, or forget some."""
+        self._known.append(like)
+        self._remembered += like.room()
+        if len(self._known) > _MAX_PATTERNS:
+            older = self._known.pop(0)
+            if self._more is None:
+                self._more = {}
+            more = self._more
+            if older.block in more:  # blank lines before a head keep it from being compared with
+                self._remembered -= older.room()
+            more[older.block] = older
+            while self._remembered > _MAX_REMEMBERED and more:
+                oldest = more.pop(next(iter(more)))
+                self._remembered -= oldest.room()
 
     def _meet(self, head: Head, block: bytes) -> None:
         """Recognise the relatives of a head from now on."""

@@ -37,6 +37,8 @@ cdef class HeadPattern:
     cdef Py_ssize_t once
     cdef CHead given
 
+    cdef Py_ssize_t room(self) except -1
+
     @cython.locals(
         head=CHead, begin=bytes, end=bytes, length=Py_ssize_t, stop=Py_ssize_t,
         before=Py_ssize_t, start=Py_ssize_t,

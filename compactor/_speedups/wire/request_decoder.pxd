@@ -18,6 +18,8 @@ cdef class RequestDecoder:
     cdef CHeadPattern _last
     cdef Py_ssize_t _alone
     cdef list _known
+    cdef dict _more
+    cdef Py_ssize_t _remembered
     cdef list _families
 
     # The request that has begun.
@@ -56,9 +58,15 @@ cdef class RequestDecoder:
     # Heads.
     @cython.locals(
         like=CHeadPattern, family=CHeadFamily, block=bytes, start=Py_ssize_t, stop=Py_ssize_t,
-        lines=Py_ssize_t, is_large=bint,
+        known=object,
     )
     cdef Py_ssize_t _recognise(self, bytes data, Py_ssize_t pos) except? -2
+
+    @cython.locals(lines=Py_ssize_t, is_large=bint)
+    cdef object _learn_head(self, bytes block)
+
+    @cython.locals(more=dict, older=CHeadPattern, oldest=CHeadPattern)
+    cdef object _remember(self, CHeadPattern like)
 
     cdef object _meet(self, head, bytes block)
 
