@@ -51,8 +51,8 @@ class Simulation:
         replay: the command that runs the same again, for the note of a failure.
 
     Raises:
-        TypeError: the seed is something else.
-        ValueError: a number is out of its range.
+        TypeError: the seed is something else, or what must be a number is none.
+        ValueError: a number is out of its range, or the seed has no text in UTF-8.
     """
 
     def __init__(
@@ -68,8 +68,13 @@ class Simulation:
     ) -> None:
         if isinstance(seed, bool) or not isinstance(seed, (int, str)):
             raise TypeError(f"a seed is an integer or a text, got {seed!r}")
-        if max_events < 1 or not max_block > 0:
-            raise ValueError("max_events and max_block must be positive")
+        _check_seed(seed)
+        for name, value in (("max_events", max_events), ("max_block", max_block)):
+            if not isinstance(value, (int, float)):
+                raise TypeError(f"{name} must be a number, got {value!r}")
+            if not value > 0:
+                raise ValueError(f"{name} must be positive, got {value!r}")
+        Trace(keep)  # refuses what no trace would take
         self.seed = seed
         self._latency = span(latency)
         self._keep = keep
@@ -159,6 +164,14 @@ class Simulation:
                     world.end()
         finally:
             loop.close()
+
+
+def _check_seed(seed: int | str) -> None:
+    """Refuse what no source of chance can be made of, before a run would."""
+    try:
+        f"{seed}".encode()
+    except ValueError as error:
+        raise ValueError(f"a seed must have a text in UTF-8: {error}") from None
 
 
 def _begun(scenario: Scenario, world: World) -> Coroutine[Any, Any, Any]:

@@ -127,7 +127,7 @@ class Chaos:
         faults: those that were made.
 
     Raises:
-        ValueError: a number is not positive, or there is no such kind.
+        ValueError: a number is not positive, there is no such kind, or no host or kind at all.
     """
 
     def __init__(
@@ -136,25 +136,30 @@ class Chaos:
         rate: float,
         kinds: Iterable[str] | None,
         longest: float,
-        hosts: Iterable[Host] | None,
+        hosts: list[Host] | None,
         without: frozenset[int],
     ) -> None:
         for name, value in (("rate", rate), ("longest", longest)):
             if not (value > 0 and math.isfinite(value)):
                 raise ValueError(f"{name} must be positive and finite, got {value!r}")
+        if isinstance(kinds, str):
+            raise ValueError(f"kinds is a list of kinds of faults, got {kinds!r}")
         self._kinds = list(KINDS) if kinds is None else list(kinds)
+        if not self._kinds or hosts == []:
+            raise ValueError("there is nothing to go wrong: kinds and hosts must not be empty")
         for kind in self._kinds:
             if kind not in KINDS:
                 raise ValueError(f"a kind of fault is one of {', '.join(KINDS)}, got {kind!r}")
         self._world = world
         self._pause = 2 / rate
         self._longest = longest
-        self._hosts = None if hosts is None else list(hosts)
+        self._hosts = hosts
         self._without = without
         self._lasting: dict[_What, int] = {}  # how many faults make something last
         self._undo: dict[_What, Callable[[], object]] = {}
         self.faults: list[Fault] = []
         self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task.add_done_callback(self._ended)
 
     async def _run(self) -> None:
         number = 0
@@ -165,6 +170,12 @@ class Chaos:
             if number not in self._without:
                 self._make(number, chance)
             number += 1
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """What faults have raised fails the run: nobody else asks for it."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None and self._world.loop.failure is None:
+            self._world.loop.failure = error
 
     def _make(self, number: int, chance: Random) -> None:
         hosts = list(self._world.hosts.values()) if self._hosts is None else list(self._hosts)

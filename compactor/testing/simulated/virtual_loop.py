@@ -16,6 +16,7 @@ import asyncio
 import contextvars
 import heapq
 import itertools
+import math
 from collections.abc import Callable
 from random import Random
 from threading import get_ident
@@ -151,6 +152,7 @@ class VirtualLoop(NetworkLoop):
         *args: Any,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
+        _check_time(when)
         handle = HostHandle(when, callback, args, self, context)
         handle._scheduled = True
         turns = self.turns
@@ -169,6 +171,8 @@ class VirtualLoop(NetworkLoop):
         if turns.offset or turns.rate != 1.0:
             return self.call_at(self.time() + delay, callback, *args, context=context)
         when = self.now + delay
+        if when != when:
+            _check_time(when)
         handle = HostHandle(when, callback, args, self, context)
         handle._scheduled = True
         heapq.heappush(self._due, (when, next(self.order), handle, turns))
@@ -314,7 +318,7 @@ class VirtualLoop(NetworkLoop):
         while due and due[0][3] is not None and due[0][2]._cancelled:
             heapq.heappop(due)
             self._dropped -= 1
-        if not due:
+        if not due or due[0][0] == math.inf:
             raise SimulationError(
                 f"at {self.now:.6f} s nothing is left that could happen, and the scenario still "
                 "waits: what it waits for never comes"
@@ -381,3 +385,9 @@ class VirtualLoop(NetworkLoop):
 
     def _write_to_self(self) -> None:
         """It never sleeps."""
+
+
+def _check_time(when: float) -> None:
+    """Refuse a time that is before no other, and behind none: no timer would be in order."""
+    if math.isnan(when):
+        raise ValueError("a timer needs a number of seconds, got NaN")

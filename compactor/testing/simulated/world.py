@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
+import math
 from collections.abc import Iterable, Iterator
 from random import Random
 from threading import get_ident
@@ -77,10 +79,7 @@ class World(Happenings):
             SimulationError: there is one of that name.
             TypeError, ValueError: it is no name.
         """
-        if not isinstance(name, str):
-            raise TypeError(f"a host has a name, got {name!r}")
-        if not name or any(character.isspace() for character in name):
-            raise ValueError(f"the name of a host has characters, and no spaces, got {name!r}")
+        _check_name(name)
         if name in self._hosts:
             raise SimulationError(f"there is a host named {name!r}; world.hosts has it")
         self.loop.check_open()
@@ -107,13 +106,13 @@ class World(Happenings):
         Raises:
             SimulationError: a host would be cut off from itself.
         """
-        self._set_cut(_hosts_of(a, "a"), _hosts_of(b, "b"), one_way, True)
+        self._set_cut(self._hosts_of(a, "a"), self._hosts_of(b, "b"), one_way, True)
 
     def heal(self, a: Any = None, b: Any = None) -> None:
         """Let everything through again, between these hosts or all."""
         everybody = list(self._hosts.values())
-        here = everybody if a is None else _hosts_of(a, "a")
-        there = everybody if b is None else _hosts_of(b, "b")
+        here = everybody if a is None else self._hosts_of(a, "a")
+        there = everybody if b is None else self._hosts_of(b, "b")
         self._set_cut(here, there, False, False)
 
     def _set_cut(self, here: list[Host], there: list[Host], one_way: bool, is_cut: bool) -> None:
@@ -152,7 +151,8 @@ class World(Happenings):
             ValueError: one of them is negative, or 0 bytes a second.
         """
         self.loop.check_open()
-        way = self._network.way(a.ip, b.ip)
+        ((here, there),) = self._pairs([a], [b])
+        way = self._network.way(here.ip, there.ip)
         if latency is not None:
             way.latency = span(latency)
         if bandwidth is not None:
@@ -169,7 +169,7 @@ class World(Happenings):
             b: a host, or several.
         """
         self.loop.check_open()
-        for here, there in _pairs(a, b):
+        for here, there in self._pairs(a, b):
             self._add(
                 here.name, LINK, here.name, there.name, "reset", f"{here.name} and {there.name}"
             )
@@ -184,14 +184,15 @@ class World(Happenings):
             b: a host, or several.
         """
         self.loop.check_open()
-        for here, there in _pairs(a, b):
+        for here, there in self._pairs(a, b):
             detail = f"{here.name} and {there.name}"
             self._add(here.name, LINK, here.name, there.name, "half-open", detail)
             self._network.forget_between(here, there)
 
     def latency_of(self, a: Host, b: Host) -> tuple[float, float]:
         """The least and the most seconds that what ``a`` sends is on its way to ``b``."""
-        return self._network.way(a.ip, b.ip).latency
+        ((here, there),) = self._pairs([a], [b])
+        return self._network.way(here.ip, there.ip).latency
 
     def chaos(
         self,
@@ -213,10 +214,13 @@ class World(Happenings):
             What ends it by ``cancel``, or at the end of a ``with`` block.
 
         Raises:
-            ValueError: a number is not positive, or there is no such kind.
+            SimulationError: a host is of another world.
+            TypeError: one of them is no host.
+            ValueError: a number is not positive, there is no such kind, or no host or kind at all.
         """
         self.loop.check_open()
-        chaos = Chaos(self, rate, kinds, longest, hosts, self._without)
+        concerned = None if hosts is None else self._hosts_of(hosts, "hosts")
+        chaos = Chaos(self, rate, kinds, longest, concerned, self._without)
         self.chaoses.append(chaos)
         return chaos
 
@@ -279,6 +283,22 @@ class World(Happenings):
         finally:
             log.removeFilter(is_elsewhere)
 
+    def _pairs(self, a: Any, b: Any) -> Iterator[tuple[Host, Host]]:
+        for here in self._hosts_of(a, "a"):
+            for there in self._hosts_of(b, "b"):
+                if here is there:
+                    raise SimulationError(f"host {here.name!r} has no network to itself")
+                yield here, there
+
+    def _hosts_of(self, given: Any, name: str) -> list[Host]:
+        hosts = list(given) if isinstance(given, Iterable) else [given]
+        for host in hosts:
+            if not isinstance(host, Host):
+                raise TypeError(f"{name} must be a host, or several, got {host!r}")
+            if self._hosts.get(host.name) is not host:
+                raise SimulationError(f"{name} must be of this world, got {host!r} of another one")
+        return hosts
+
     def _told(self, what: str, about: Any, detail: str = "") -> None:
         """A host tells of itself."""
         if what == "context":
@@ -304,29 +324,44 @@ class World(Happenings):
         )
 
 
+def _check_name(name: Any) -> None:
+    """Whether a host may be named so.
+
+    Raises:
+        TypeError: it is no text.
+        ValueError: it has characters that cannot be seen, or would be taken for an address.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"a host has a name, got {name!r}")
+    if not name or " " in name or not name.isprintable():
+        raise ValueError(
+            f"the name of a host has characters that can be seen, and no spaces, got {name!r}"
+        )
+    if name.lower() == "localhost" or _is_ip(name):
+        raise ValueError(f"a host has an address besides its name, which cannot be {name!r}")
+
+
+def _is_ip(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
 def span(latency: Any) -> tuple[float, float]:
     """The least and the most seconds of a latency.
 
     Raises:
-        ValueError: they are negative, or the wrong way round.
+        TypeError: it is neither a number nor two.
+        ValueError: they are negative, not finite, or the wrong way round.
     """
-    least, most = latency if isinstance(latency, tuple) else (latency, latency)
-    if not 0 <= least <= most:
-        raise ValueError(f"latency must be seconds, or the least and the most, got {latency!r}")
+    both = latency if isinstance(latency, tuple) else (latency, latency)
+    if len(both) != 2 or not all(isinstance(each, (int, float)) for each in both):
+        raise TypeError(f"latency must be seconds, or the least and the most, got {latency!r}")
+    least, most = both
+    if not 0 <= least <= most < math.inf:
+        raise ValueError(
+            f"latency must be seconds, 0 or more, or the least and the most, got {latency!r}"
+        )
     return float(least), float(most)
-
-
-def _pairs(a: Any, b: Any) -> Iterator[tuple[Host, Host]]:
-    for here in _hosts_of(a, "a"):
-        for there in _hosts_of(b, "b"):
-            if here is there:
-                raise SimulationError(f"host {here.name!r} has no network to itself")
-            yield here, there
-
-
-def _hosts_of(given: Any, name: str) -> list[Host]:
-    hosts = list(given) if isinstance(given, Iterable) else [given]
-    for host in hosts:
-        if not isinstance(host, Host):
-            raise TypeError(f"{name} must be a host, or several, got {host!r}")
-    return hosts
