@@ -162,3 +162,13 @@ def unread(sock: Any) -> Iterator[bytes]:
             if not data:
                 return
             yield data
+
+
+def shut_down(descriptor: int) -> None:
+    """End a connection in both directions, whoever else has descriptors of it; POSIX alone can."""
+    if os.name == "posix":
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(fileno=os.dup(descriptor)) as copy,
+        ):
+            copy.shutdown(socket.SHUT_RDWR)

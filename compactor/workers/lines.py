@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
-import socket
 import threading
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any
+
+from compactor.system.sockets import shut_down
 
 _LONGEST = 1024 * 1024  # bytes of one message
 _MOST_TEXT = 64 * 1024  # characters of one text in it
@@ -89,12 +89,7 @@ class Line:
 
         Closed alone, the descriptor might be somebody else's when that one reads on.
         """
-        if os.name == "posix":
-            with (
-                contextlib.suppress(OSError),
-                socket.socket(fileno=os.dup(self._connection.fileno())) as end,
-            ):
-                end.shutdown(socket.SHUT_RDWR)
+        shut_down(self._connection.fileno())
 
     def close(self, seconds: float) -> None:
         """Write what waits, in some time, and close it."""
