@@ -125,7 +125,7 @@ class Server:
         """What it answers to a word of four letters such as ``srvr``; empty if nothing."""
         with (
             contextlib.suppress(OSError),
-            socket.create_connection(("127.0.0.1", self.port), timeout=1) as sock,
+            socket.create_connection(("127.0.0.1", self.port), timeout=5) as sock,
         ):
             sock.sendall(word.encode())
             return b"".join(iter(lambda: sock.recv(65_536), b"")).decode()
@@ -194,8 +194,14 @@ class Ensemble:
 
     @property
     def leader(self) -> Server:
-        """The server that leads, or the only one."""
-        return next(s for s in self.servers if s.mode in ("leader", "standalone"))
+        """The server that leads, or the only one; waits until there is one."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            for server in self.servers:
+                if server.is_alive and server.mode in ("leader", "standalone"):
+                    return server
+            time.sleep(0.05)
+        raise AssertionError("no server leads")
 
     def start(self) -> None:
         """Start those that do not run, and wait until all serve clients."""

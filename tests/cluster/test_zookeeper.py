@@ -244,18 +244,18 @@ def test_a_quorum_that_is_lost_ends_leadership_and_one_that_is_back_gives_it(
     three: Ensemble,
 ) -> None:
     async def run() -> None:
-        async with cluster(three.url("/quorum"), session=2) as (entered, pid):
+        async with cluster(three.url("/quorum"), session=6) as (entered, pid):
             async with entered.register("orders", pid):
                 assert await entered.find("orders") == pid
                 with pytest.raises(LeadershipLost):
                     async with entered.lead("boss", pid) as term:
                         leader = three.leader
                         leader.kill()  # two are left, and go on
-                        await asyncio.to_thread(_wait_for_leader, three)
+                        leader = await asyncio.to_thread(lambda: three.leader)
                         await asyncio.sleep(0.5)
                         assert term.valid
-                        three.leader.kill()
-                        await asyncio.sleep(20)
+                        leader.kill()
+                        await asyncio.sleep(60)
                 assert not term.valid
                 assert not entered.is_connected
                 assert await entered.find("orders") == pid  # what was known holds
@@ -265,13 +265,6 @@ def test_a_quorum_that_is_lost_ends_leadership_and_one_that_is_back_gives_it(
                 await until(entered, "orders", 1)
 
     asyncio.run(run())
-
-
-def _wait_for_leader(ensemble: Ensemble) -> None:
-    deadline = time.monotonic() + 20
-    while not any(server.mode == "leader" for server in ensemble.servers if server.is_alive):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 LEADER = """
