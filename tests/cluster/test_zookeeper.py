@@ -264,7 +264,7 @@ def test_a_quorum_that_is_lost_ends_leadership_and_one_that_is_back_gives_it(
                     assert again > term
                 await until(entered, "orders", 1)
 
-    asyncio.run(run())
+    asyncio.run(asyncio.wait_for(run(), 100))  # whatever fails, its client ends with it
 
 
 LEADER = """
