@@ -20,7 +20,7 @@ class AsksOfAll(Protocol):
 class OldAsks:
     """Ends the asks of processes that have failed, in one look at all asks for many of them.
 
-    A thousand may fail at once and have asked a thousand times: a look for each were a million.
+    A thousand may fail at once: a look at all asks for each of them would be quadratic.
     """
 
     def __init__(self) -> None:

@@ -28,7 +28,7 @@ def print_json(value: Any) -> None:
 def _escaped_in_json(found: re.Match[str]) -> str:
     """What JSON lets stand though it could move the cursor, or reverse the direction of text."""
     text = found[0]
-    is_surrogate = "\ud800" <= text <= "\udfff"  # which no UTF-8 has; they become a ?
+    is_surrogate = "\ud800" <= text <= "\udfff"  # which UTF-8 cannot write; a ? then
     return text if text.isprintable() or is_surrogate else json.dumps(text)[1:-1]
 
 

@@ -388,6 +388,6 @@ class VirtualLoop(NetworkLoop):
 
 
 def _check_time(when: float) -> None:
-    """Refuse a time that is before no other, and behind none: no timer would be in order."""
+    """Refuse NaN, which has no place in the order of times."""
     if math.isnan(when):
         raise ValueError("a timer needs a number of seconds, got NaN")
