@@ -66,6 +66,9 @@ class Engine(ABC):
     async def renew(self) -> None:  # noqa: B027  # not called where nothing expires
         """Have the engine acknowledge one heartbeat that was sent after this call."""
 
+    async def leave(self) -> None:  # noqa: B027  # not called where nothing expires
+        """Begin to go to another server, if there may be one: this one does not answer."""
+
     @abstractmethod
     async def end(self) -> None:
         """End the session, so that its records go at once, as far as that can be; raise nothing."""

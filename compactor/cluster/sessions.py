@@ -258,6 +258,9 @@ class Sessions:
                 return
             except Exception as error:
                 self.trouble = _text(error) or "it does not answer"
+                if isinstance(error, asyncio.TimeoutError):
+                    with contextlib.suppress(Exception):
+                        await asyncio.wait_for(session.engine.leave(), max(lease.left, 0.001))
             else:
                 self.trouble = ""
                 lease.renewed(sent)

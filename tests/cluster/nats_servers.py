@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -63,6 +64,11 @@ class NatsServer:
             if not self.is_alive or time.monotonic() > deadline:
                 raise AssertionError(f"NATS does not come up: {self._log.read_text()[-2000:]}")
             time.sleep(0.02)
+
+    def pause(self) -> None:
+        """Have it do nothing, though its sockets stay; ``kill`` ends it all the same."""
+        assert self._popen is not None, "it has not been started"
+        self._popen.send_signal(signal.SIGSTOP)
 
     def kill(self) -> None:
         """``kill -9``."""

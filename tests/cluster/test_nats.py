@@ -153,6 +153,33 @@ def test_the_end_of_the_leader_of_a_bucket_ends_sessions_that_are_shorter_than_t
         asyncio.run(lose(three) if seconds == 2 else hold(three))
 
 
+@pytest.mark.slow
+def test_a_server_of_three_that_stands_still_is_left(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Its connections stay, and so do the records, by way of another one."""
+
+    async def run(three: NatsCluster) -> None:
+        url = three.url("/left?replicas=3")
+        async with entered(url, session=30, timeout=30) as (cluster, pid):
+            session = cluster._sessions.now
+            assert session is not None
+            own: Any = session.engine
+            async with cluster.lead("boss", pid) as term:
+                port = own._client.connected_url.port
+                (still,) = (server for server in three.servers if server.port == port)
+                still.pause()
+                began = time.monotonic()
+                # Until a heartbeat is acknowledged that was sent after that.
+                while session.lease.left <= 30 - (time.monotonic() - began):
+                    await asyncio.sleep(0.05)
+                assert term.valid
+                assert own._client.connected_url.port != port
+
+    with nats(tmp_path_factory.mktemp("three"), 3) as three:
+        asyncio.run(run(three))
+
+
 def test_a_quorum_that_is_lost_ends_leadership_and_one_that_is_back_gives_it(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

@@ -24,7 +24,7 @@ from compactor.cluster import (
 )
 from compactor.cluster.conformance import ClusterConformance
 from tests.ports import own_port
-from tests.zookeeper import MOST_SESSION_MS, TICK_MS, Ensemble, zookeeper
+from tests.zookeeper import MOST_SESSION_MS, TICK_MS, Ensemble, Server, zookeeper
 
 client = pytest.importorskip("kazoo.client", reason="zk:// needs kazoo")
 
@@ -74,6 +74,59 @@ async def until(cluster: Cluster, name: str, count: int, seconds: float = 20.0) 
                 return
 
     await asyncio.wait_for(wait(), seconds)
+
+
+def server_of(engine: Any, ensemble: Ensemble) -> Server:
+    """The server that an engine is connected to."""
+    port = engine._client._connection._socket.getpeername()[1]
+    (server,) = (server for server in ensemble.servers if server.port == port)
+    return server
+
+
+class Way:
+    """A way to a server, which can be cut, and lead nowhere.
+
+    Attributes:
+        is_silent: whether connections are taken that lead nowhere.
+        silent: those of them that have sent something.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self.port = own_port()
+        self.is_silent = False
+        self.silent: set[asyncio.StreamWriter] = set()
+        self._open: set[asyncio.StreamWriter] = set()
+
+    async def __aenter__(self) -> Way:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        self.cut()
+
+    def cut(self) -> None:
+        """End all connections."""
+        for writer in self._open:
+            writer.transport.abort()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        if self.is_silent:
+            await reader.read(1)
+            self.silent.add(writer)
+            return
+        back, there = await asyncio.open_connection("127.0.0.1", self._to)
+        self._open.add(there)
+        await asyncio.gather(_carry(reader, there), _carry(back, writer))
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+    writer.close()
 
 
 class TestZooKeeper(ClusterConformance):
@@ -238,6 +291,57 @@ def test_a_server_that_stands_still_ends_leadership_by_the_own_clock(one: Ensemb
             return took
 
     assert asyncio.run(run()) < 1.3
+
+
+def test_a_server_that_takes_a_connection_and_says_nothing_is_left(one: Ensemble) -> None:
+    """As ZooKeeper may while it starts: a third of the session later, it is tried again."""
+
+    async def run() -> float:
+        async with contextlib.AsyncExitStack() as exits:
+            way = await exits.enter_async_context(Way(one.servers[0].port))
+            url = f"zk://127.0.0.1:{way.port}/silent"
+            entered, pid = await exits.enter_async_context(cluster(url, session=12))
+            async with entered.lead("boss", pid) as term:
+                session = entered._sessions.now
+                assert session is not None
+                way.is_silent = True
+                way.cut()
+                while not way.silent:
+                    await asyncio.sleep(0.01)
+                way.is_silent = False
+                began = asyncio.get_running_loop().time()
+                while True:
+                    with contextlib.suppress(ClusterUnreachable):
+                        await asyncio.wait_for(session.engine.renew(), 12)
+                        break
+                assert term.valid
+                return asyncio.get_running_loop().time() - began
+
+    assert asyncio.run(run()) < 8
+
+
+@pytest.mark.slow
+def test_a_server_of_three_that_stands_still_is_left(three: Ensemble) -> None:
+    """Its connections stay, and so does the session, on another one."""
+
+    async def run() -> None:
+        async with cluster(three.url("/left"), session=9) as (entered, pid):
+            async with entered.register("orders", pid) as registration:
+                async with entered.lead("boss", pid) as term:
+                    own, session = registration.id, entered._sessions.now
+                    assert session is not None
+                    still = server_of(session.engine, three)
+                    still.pause()
+                    began = time.monotonic()
+                    try:  # until a heartbeat is acknowledged that was sent after that
+                        while session.lease.left <= 9 - (time.monotonic() - began):
+                            await asyncio.sleep(0.05)
+                        assert term.valid
+                    finally:
+                        still.resume()
+                assert registration.id == own
+
+    asyncio.run(run())
 
 
 def test_a_quorum_that_is_lost_ends_leadership_and_one_that_is_back_gives_it(

@@ -153,6 +153,9 @@ class NatsEngine(Engine):
             return
         await asyncio.gather(*(self._renew(key) for key in list(self._own)))
 
+    async def leave(self) -> None:
+        await self._client.force_reconnect()
+
     async def _renew(self, key: str) -> None:
         own = self._own.get(key)
         if own is None:

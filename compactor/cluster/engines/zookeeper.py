@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,6 +28,7 @@ from compactor.cluster.urls import ClusterUrl, is_loopback
 from compactor.errors import MissingPackage
 
 _PORT = 2181
+_LEAST_PATIENCE = 1.0  # seconds for one step of connecting, or a third of a shorter session
 _MOST_READS = 64  # at once, of the nodes of one place
 _OF_MESOS = ("json.info_", "info_", "log_replicas")
 
@@ -56,6 +58,7 @@ class ZooKeeperEngine(Engine):
         self._kazoo = _kazoo()
         hosts = url.need(_PORT)
         self._hosts = ",".join(_host(*each) for each in hosts)
+        self._servers = len(hosts)
         self.serves_this_machine_alone = all(is_loopback(host) for host, _ in hosts)
         self._name = url.text
         self._root = "/" + "/".join(map(_quoted, url.place()))
@@ -99,19 +102,30 @@ class ZooKeeperEngine(Engine):
             auth_data=[("digest", ":".join(self._auth))] if self._auth else None,
             connection_retry=retry,
         )
-        # kazoo tells nobody what the server has agreed to.
-        connection = client._connection
-        invoke = connection._invoke
+        # kazoo waits for a whole session for a server that takes connections and says nothing,
+        # as ZooKeeper may while it starts, and tells nobody what the server has agreed to.
+        connection, handler = client._connection, client.handler
+        invoke, connect = connection._invoke, handler.create_connection
 
-        def invoked(*args: Any, **kw: Any) -> Any:
-            answer = invoke(*args, **kw)
+        def connected(*args: Any, **kw: Any) -> Any:
+            return connect(*args, **{**kw, "timeout": self._patience(session)})
+
+        def invoked(timeout: float, *args: Any, **kw: Any) -> Any:
+            answer = invoke(min(timeout, self._patience(session)), *args, **kw)
             agreed = getattr(answer[0], "time_out", 0) if isinstance(answer, tuple) else 0
             if agreed > 0:
                 self._negotiated = agreed / 1000.0
             return answer
 
-        connection._invoke = invoked
+        handler.create_connection, connection._invoke = connected, invoked
         return client
+
+    def _patience(self, session: float) -> float:
+        """Seconds that one server has for each step of the way to a session: once a heartbeat was
+        not answered, a third of the session is left for all of them.
+        """
+        third = (self._negotiated or session) / 3
+        return max(third / self._servers, min(third, _LEAST_PATIENCE))
 
     def _has_state(self, state: str) -> None:
         """A thread of kazoo tells how the connection is."""
@@ -138,6 +152,12 @@ class ZooKeeperEngine(Engine):
 
     async def renew(self) -> None:
         await self._call(self._client.exists_async(self._root))
+
+    async def leave(self) -> None:
+        client = self._client
+        if client is not None and client.connected:
+            with contextlib.suppress(OSError, AttributeError):  # it has gone by itself
+                client._connection._socket.shutdown(socket.SHUT_RDWR)
 
     async def end(self) -> None:
         await self._feeds.close()
