@@ -1,24 +1,29 @@
 """Files as answers: what of a file a request gets, and its pieces.
 
-Files are opened and read in threads of the loop, so a slow disk holds nobody up.
+Files are opened, read and sent in threads of the loop, so a slow disk holds nobody up.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import os
 import stat
 from collections.abc import Callable, Mapping
 from email.utils import formatdate, parsedate_to_datetime
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from compactor.http.content import LEAST_IN_GZIP, is_compressible
 from compactor.http.ranges import Span, parts_of, spans_of
 from compactor.http.streams import StreamEnded
+from compactor.system.system import system
 from compactor.wire.preferences import takes_gzip
 
+Result = TypeVar("Result")
+
 _PIECE = 256 * 1024  # bytes that are read at a time
+_SENT = 8 * 1024 * 1024  # bytes that are sent at a time, at most
 _MAX_TAGS = 8 * 1024  # characters of a condition that is looked at
 _NONE = {
     errno.ENOENT,
@@ -63,7 +68,8 @@ class FileSource:
     def __init__(self, file: BinaryIO, parts: list[bytes | Span]) -> None:
         self._file: BinaryIO | None = file
         self._parts = parts[::-1]
-        self._reading: asyncio.Future[bytes] | None = None
+        self._connection: int | None = None
+        self._working: asyncio.Future[Any] | None = None
         self._is_over = False
         self.length: int | None = sum(
             len(part) if isinstance(part, bytes) else part.stop - part.start for part in parts
@@ -83,36 +89,66 @@ class FileSource:
     async def _read(self, part: Span) -> bytes:
         size = min(_PIECE, part.stop - part.start)
         self._parts.append(Span(part.start + size, part.stop))
-        assert self._file is not None
-        loop = asyncio.get_running_loop()
-        self._reading = loop.run_in_executor(None, _read_at, self._file, part.start, size)
         try:
-            data = await asyncio.shield(self._reading)
+            data = await self._in_thread(_read_at, self._file, part.start, size)
         except OSError as error:
             raise StreamEnded(f"the file cannot be read: {error}") from None
-        finally:
-            if self._reading.done():
-                self._reading = None
         if len(data) < size:
             raise StreamEnded("the file has become shorter")
         return data
 
+    def connect(self, connection: int | None) -> None:
+        """Have a descriptor of the connection; it is closed with the file."""
+        self._connection = connection
+
+    async def send(self) -> bool:
+        """Have the system send what comes next, as far as the connection takes it right now: it
+        copies nothing, and takes no notice of what is written by others.
+
+        Returns:
+            Whether there may be more that it takes; the rest has to be written.
+        """
+        part = self._parts[-1] if self._parts else b""
+        if self._connection is None or self._is_over or isinstance(part, bytes):
+            return False
+        self._parts.pop()
+        file, connection = self._file, self._connection
+        assert file is not None
+        size = min(part.stop - part.start, _SENT)
+        sent = await self._in_thread(
+            system().send_file, connection, file.fileno(), part.start, size
+        )
+        self._parts.append(Span(part.start + sent, part.stop))
+        return size == _SENT == sent
+
+    async def _in_thread(self, work: Callable[..., Result], *args: Any) -> Result:
+        loop = asyncio.get_running_loop()
+        working = self._working = loop.run_in_executor(None, functools.partial(work, *args))
+        try:
+            return await asyncio.shield(working)
+        finally:
+            if working.done():
+                self._working = None
+
     def close(self) -> None:
-        """Close the file, once nothing of it is being read any more."""
+        """Close the file, once no thread works with it any more."""
         self._is_over = True
         file, self._file = self._file, None
+        connection, self._connection = self._connection, None
         if file is None:
             return
-        if self._reading is None:
-            file.close()
+        if self._working is None:
+            _close(file, connection)
         else:
-            self._reading.add_done_callback(lambda read: _close(file, read))
+            self._working.add_done_callback(lambda work: _close(file, connection, work))
 
 
-def _close(file: BinaryIO, read: asyncio.Future[bytes]) -> None:
-    if not read.cancelled():
-        read.exception()  # so that nobody complains that it was not looked at
+def _close(file: BinaryIO, connection: int | None, work: asyncio.Future[Any] | None = None) -> None:
+    if work is not None and not work.cancelled():
+        work.exception()  # so that nobody complains that it was not looked at
     file.close()
+    if connection is not None:
+        os.close(connection)
 
 
 def _read_at(file: BinaryIO, start: int, size: int) -> bytes:

@@ -281,7 +281,7 @@ class ResponseQueue:
 
     def _begin_stream(self, answer: Streamed, head: Head | None) -> None:
         if self.stream is None:
-            self.stream = StreamWriter(self._owner, self, self._date.now)
+            self.stream = StreamWriter(self._owner, self, self._transport, self._date.now)
         if head is not None and not self.stream.is_writing:
             self.stream.begin(answer, head)
 

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from compactor.http.files import FileSource
 from compactor.http.headers import header_line
 from compactor.http.response import Streamed
 from compactor.http.status import NO_CONTENT, STATUS_LINES
 from compactor.http.streams import Source, StreamEnded
+from compactor.system.system import system
 from compactor.wire.encoder import encode_head
 from compactor.wire.fields import says_close
 from compactor.wire.request_head import Head
@@ -42,12 +44,20 @@ class StreamWriter:
     Args:
         owner: the connection.
         responses: its answers, of which a stream is the oldest.
+        transport: of the connection, on which nothing else is written meanwhile.
         date: tells the ``Date``.
     """
 
-    def __init__(self, owner: StreamOwner, responses: Replies, date: Callable[[], bytes]) -> None:
+    def __init__(
+        self,
+        owner: StreamOwner,
+        responses: Replies,
+        transport: asyncio.Transport,
+        date: Callable[[], bytes],
+    ) -> None:
         self._owner = owner
         self._responses = responses
+        self._transport = transport
         self._date = date
         self._source: Source | None = None
         self._task: asyncio.Task[None] | None = None
@@ -87,6 +97,10 @@ class StreamWriter:
         is_chunked = source.length is None and not head.is_old
         has_body = head.method != "HEAD" and response.status not in NO_CONTENT
         begin, is_last = self._head(response, head, is_chunked)
+        transport = self._transport
+        direct = source if has_body and isinstance(source, FileSource) else None
+        if direct is not None and transport.get_extra_info("ssl_object") is None:
+            direct.connect(system().copy_of(transport.get_extra_info("socket")))
         try:
             responses.due.append(begin)
             piece = response.first if has_body else None
@@ -96,6 +110,9 @@ class StreamWriter:
                     responses.due.extend((size, piece, b"\r\n") if is_chunked else (piece,))
                     self._owner.send_out()
                 await self._has_room()
+                if direct is not None and not transport.get_write_buffer_size():
+                    while await direct.send():
+                        pass
                 piece = await source.next()
             if is_chunked and has_body:
                 responses.due.append(_LAST)

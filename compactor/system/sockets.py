@@ -34,6 +34,7 @@ _TCP_INFO = struct.Struct("@8B13I")
 _PROBES, _UNACKED, _LAST_ACK_RECEIVED = 3, 8 + 4, 8 + 12
 
 _SALVAGE_READ = 256 * 1024
+_CAN_SEND_FILES = hasattr(os, "sendfile")
 
 
 def bind(ip: str, port: int) -> socket.socket:
@@ -162,6 +163,25 @@ def unread(sock: Any) -> Iterator[bytes]:
             if not data:
                 return
             yield data
+
+
+def copy_of(sock: Any) -> int | None:
+    """A descriptor of a connection for ``send_file``; see ``System``."""
+    if not _CAN_SEND_FILES or sock is None:
+        return None
+    try:
+        return os.dup(sock.fileno())
+    except (OSError, ValueError):  # too many are open, or it is closed
+        return None
+
+
+def send_file(connection: int, file: int, start: int, size: int) -> int:
+    """Have the kernel send some of a file; see ``System``."""
+    sent = 0
+    with contextlib.suppress(OSError):  # it takes no more, or no files of this kind
+        while sent < size and (some := os.sendfile(connection, file, start + sent, size - sent)):
+            sent += some
+    return sent
 
 
 def shut_down(descriptor: int) -> None:

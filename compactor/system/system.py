@@ -87,6 +87,20 @@ class System:
         """What has arrived, and was not read; the socket may have been given up by its loop."""
         return sockets.unread(sock)
 
+    def copy_of(self, sock: Any) -> int | None:
+        """A descriptor of a connection for ``send_file``, to be closed by who asks; None where
+        there is none to be had.
+        """
+        return sockets.copy_of(sock)
+
+    def send_file(self, connection: int, file: int, start: int, size: int) -> int:
+        """Have the machine send some of a file, as far as a connection takes it right now.
+
+        Returns:
+            The bytes that it took.
+        """
+        return sockets.send_file(connection, file, start, size)
+
     # Names
 
     async def addresses_of(self, host: str, port: int) -> list[str]:
