@@ -22,6 +22,7 @@ from compactor.errors import ProcessError, Reason
 from compactor.pid import PID, TEMPORARY, Temporary
 
 from .asks import Asks
+from .scopes import scopes
 
 _OPEN, _ANSWERED, _GIVEN_UP = range(3)  # the states of an inquiry
 
@@ -95,7 +96,7 @@ class Inquiry:
 
     def serve(self, from_pid: PID, body: Any) -> Any:
         """Have the message handled."""
-        before = current_inquiry.set(self)
+        before = scopes.set_variable(current_inquiry, self)
         try:
             result = self.call(from_pid, body)
             if type(result) is not bytes and isinstance(result, Coroutine):
@@ -105,7 +106,7 @@ class Inquiry:
             if not self.handles(error):
                 raise
         finally:
-            current_inquiry.reset(before)
+            scopes.reset_variable(current_inquiry, before)
         return None
 
     def returned(self, result: Any) -> None:

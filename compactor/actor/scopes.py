@@ -16,5 +16,10 @@ class Scopes:
     copy = staticmethod(contextvars.copy_context)
     """A copy of the context that the caller runs in."""
 
+    set_variable = contextvars.ContextVar.set
+    """Set a variable in the context of the caller; returns what ``reset_variable`` takes."""
+
+    reset_variable = contextvars.ContextVar.reset
+
 
 scopes = Scopes

@@ -1,6 +1,9 @@
 cimport cython
 
 from compactor._speedups.actor.asks cimport Asks as CAsks
+from compactor._speedups.actor.scopes cimport Scopes as CScopes
+
+cdef CScopes scopes
 
 
 @cython.freelist(64)

@@ -7,3 +7,5 @@ cdef class Scope:
 cdef class Scopes:
     cdef Scope new(self)
     cdef Scope copy(self)
+    cdef object set_variable(self, variable, value)
+    cdef object reset_variable(self, variable, token)

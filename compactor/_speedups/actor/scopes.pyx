@@ -6,6 +6,8 @@ from cpython.contextvars cimport (
     PyContext_Enter,
     PyContext_Exit,
     PyContext_New,
+    PyContextVar_Reset,
+    PyContextVar_Set,
 )
 
 
@@ -33,6 +35,12 @@ cdef class Scopes:
         cdef Scope scope = Scope.__new__(Scope)
         scope._context = PyContext_CopyCurrent()
         return scope
+
+    cdef object set_variable(self, variable, value):
+        return PyContextVar_Set(variable, value)
+
+    cdef object reset_variable(self, variable, token):
+        PyContextVar_Reset(variable, token)
 
 
 scopes = Scopes()
