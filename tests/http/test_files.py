@@ -6,6 +6,7 @@ import contextlib
 import email
 import http.client
 import os
+import random
 import socket
 import time
 from collections.abc import Callable
@@ -136,7 +137,7 @@ def test_the_system_sends_what_it_can_of_a_file_in_order(
     takes: str,
 ) -> None:
     """The rest is read and written, and answers come behind it."""
-    content = b"".join(b"%015d\n" % number for number in range(BIG // 16))
+    content = random.Random(0).randbytes(BIG)
     (site.folder / "big").write_bytes(content)
     sent: list[int] = []
 
