@@ -13,7 +13,7 @@ import pytest
 
 from compactor import PID, Context, Process, Reason, Stop, install
 from compactor.errors import ContextError, ContextStopped, InvalidProcess, ProcessTerminated
-from tests.actors import TIMEOUT, Events, Receiver, settle, spawned, wait_until
+from tests.actors import TIMEOUT, Events, Receiver, peer_of, settle, spawned, wait_until
 
 
 class Slow(Process):
@@ -209,7 +209,7 @@ def test_wait_for_a_process_of_another_program(context: Context, how: str) -> No
         future = context.wait(pid)
         receiver = spawned(context, Receiver())
         receiver.link(pid)
-        wait_until(lambda: any(peer.is_connected for peer in context._runtime.peers.values()))
+        wait_until(lambda: peer_of(context, pid).is_connected)
         if how == "killed":
             program.kill()
         else:
