@@ -11,13 +11,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import peers
+from benchmarks import peers, pykka_peer
 from benchmarks.actors import new_context
 from benchmarks.children import Children, Report, cpus
 from benchmarks.floors import Actor, Node, listen, new_loop
 from benchmarks.harness import Contestant, Metric, Play, Scenario, Target, Values
 from benchmarks.local import BARE
-from benchmarks.meters import Meter, stopwatch, trips_of
+from benchmarks.meters import Meter, rate_of, stopwatch, trips_of
 from benchmarks.ping_pong import FRAME, run_pinger, run_ponger
 from benchmarks.traffic import BODY
 from compactor import PID, Process, answer
@@ -26,6 +26,7 @@ from compactor.cli.bench.roles import Bare
 WINDOW = 1_000  # asks under way
 MARK = 1_000  # answers between two marks of the meter
 FIRST, LAST = cpus()[0], cpus()[-1]
+CASTY, PYKKA, XOSCAR = "casty ask", "Pykka ask", "xoscar call"
 
 
 class Answerer(Process):
@@ -220,9 +221,17 @@ def bare(children: Children, seconds: float) -> Values:
 def by_program(command: peers.Command) -> Play:
     def play(children: Children, seconds: float) -> Values:
         program = command()
-        address = children.start_program([*program, "sink"], cpu=FIRST)()
-        pinger = children.start_program([*program, "pinger", address], cpu=LAST)
-        return {"p50": trips_of(pinger, seconds)["p50"]}
+        with children.fresh() as alone:
+            address = alone.start_program([*program, "sink"], cpu=FIRST)()
+            pinger = alone.start_program([*program, "pinger", address], cpu=LAST)
+            values = {"p50": trips_of(pinger, seconds)["p50"]}
+        with children.fresh() as alone:
+            address = alone.start_program([*program, "sink"], cpu=FIRST)()
+            asker = alone.start_program([*program, "asker", address], cpu=LAST)
+            values["remote"] = rate_of(asker, seconds)
+        with children.fresh() as alone:
+            values["local"] = rate_of(alone.start_program([*program, "local"]), seconds)
+        return values
 
     return play
 
@@ -239,19 +248,36 @@ SCENARIO = Scenario(
         "p99": Metric("ask, one under way, p99", "us", higher_is_better=False, in_table=False),
         "sends p50": Metric("ping-pong of sends, p50", "us", higher_is_better=False),
         "remote": Metric(
-            "ask, 1,000 under way", "asks/s", targets=(Target(value=200_000), Target(0.7, BARE))
+            "ask, 1,000 under way",
+            "asks/s",
+            targets=(
+                Target(value=200_000),
+                Target(0.7, BARE),
+                Target(4, CASTY),
+                Target(15, XOSCAR),
+            ),
         ),
         "foreign": Metric(
             "ask of a peer in libprocess's form, 1,000 under way",
             "asks/s",
             targets=(Target(value=40_000), Target(0.2, key="remote")),
         ),
-        "local": Metric("ask, local, each awaited", "asks/s", targets=(Target(value=400_000),)),
+        "local": Metric(
+            "ask, local, each awaited",
+            "asks/s",
+            targets=(
+                Target(value=400_000),
+                Target(5, CASTY),
+                Target(5, PYKKA),
+                Target(1.7, XOSCAR),
+            ),
+        ),
     },
     ours,
     {
         BARE: Contestant(bare),
-        "casty ask": Contestant(by_program(peers.casty), is_foreign=True),
-        "xoscar call": Contestant(by_program(peers.xoscar), is_foreign=True),
+        CASTY: Contestant(by_program(peers.casty), is_foreign=True),
+        PYKKA: Contestant(pykka_peer.from_asker, is_foreign=True),
+        XOSCAR: Contestant(by_program(peers.xoscar), is_foreign=True),
     },
 )

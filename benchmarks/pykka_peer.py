@@ -45,6 +45,31 @@ def run_thread(report: Report, seconds: float) -> None:
     gate.flood(partial(actor.tell, ("work", (None, BODY))))
 
 
+def run_asker(report: Report, seconds: float) -> None:
+    import pykka
+
+    class Answerer(pykka.ThreadingActor):
+        def ping(self, body: bytes) -> bytes:
+            return body
+
+    class Asker(pykka.ThreadingActor):
+        def count(self, answerer: Any) -> None:
+            meter, count = Meter(seconds, report), 0
+            while True:
+                answerer.ping(BODY).get()
+                count += 1
+                if count % 100 == 0:
+                    meter.mark(count)
+
+    asker: Any = Asker.start().proxy()
+    asker.count(Answerer.start().proxy())
+
+
+def from_asker(children: Children, seconds: float) -> Values:
+    need("pykka", "Pykka")
+    return {"local": children.start(run_asker, seconds)()}
+
+
 def from_handler(children: Children, seconds: float) -> Values:
     need("pykka", "Pykka")
     return {"rate": children.start(run_handler, seconds)()}

@@ -1,6 +1,8 @@
-"""casty, for Python 3.12 and later: `sink`, `source ADDRESS`, `pinger ADDRESS`.
+"""casty, for Python 3.12 and later: `sink`, `source ADDRESS`, `pinger ADDRESS`, `asker ADDRESS`,
+and `local`, which asks an actor of its own program.
 
-Prints lines of JSON: a sink its address and then its running count, a pinger its round trips.
+Prints lines of JSON: a sink its address and then its running count, a pinger its round trips, who
+asks their running count.
 """
 
 import asyncio
@@ -10,11 +12,12 @@ from collections import deque
 from dataclasses import dataclass
 
 from casty import ActorSystem, Askable, Client, Cluster, Context, actor
-from reporting import say, time_trips
+from reporting import count_trips, say, time_trips
 
 BODY = b"x" * 64
 BURST = 2_000  # messages between two questions; the answers hold the source back
 WINDOW = 10  # bursts under way
+ASKS = 1_000  # under way
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,19 @@ async def ping(client):
     await time_trips(lambda: to.ask(message))
 
 
+async def ask(client):
+    to = client.ref(sink, "sink")
+    message = Ping(BODY)
+    await count_trips(lambda: to.ask(message), ASKS)
+
+
+async def ask_here():
+    async with ActorSystem() as system:
+        to = system.ref(sink, "sink")
+        message = Ping(BODY)
+        await count_trips(lambda: to.ask(message), 1)
+
+
 async def call(role, address):
     async with Client(seeds=(address,)) as client:
         await role(client)
@@ -73,5 +89,8 @@ async def call(role, address):
 
 if sys.argv[1] == "sink":
     asyncio.run(serve())
+elif sys.argv[1] == "local":
+    asyncio.run(ask_here())
 else:
-    asyncio.run(call({"source": flood, "pinger": ping}[sys.argv[1]], sys.argv[2]))
+    roles = {"source": flood, "pinger": ping, "asker": ask}
+    asyncio.run(call(roles[sys.argv[1]], sys.argv[2]))

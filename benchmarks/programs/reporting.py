@@ -1,5 +1,6 @@
-"""What programs of peers print, and how they time round trips; standard library only."""
+"""What programs of peers print, how they time round trips and count them; standard library only."""
 
+import asyncio
 import json
 import time
 
@@ -18,3 +19,18 @@ async def time_trips(trip):
             await trip()
             trips.append(time.perf_counter() - begun)
         say(trips)
+
+
+async def count_trips(trip, lines):
+    """Await `trip()` for ever in so many lines at a time, and say now and again how many ended."""
+    count = 0
+
+    async def line():
+        nonlocal count
+        while True:
+            await trip()
+            count += 1
+            if count % 100 == 0:
+                say(count)
+
+    await asyncio.gather(*(line() for _ in range(lines)))

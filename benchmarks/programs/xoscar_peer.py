@@ -1,17 +1,20 @@
-"""xoscar: `sink`, `source ADDRESS`, `batches ADDRESS`, `pinger ADDRESS`.
+"""xoscar: `sink`, `source ADDRESS`, `batches ADDRESS`, `pinger ADDRESS`, `asker ADDRESS`, and
+`local`, which calls an actor of its own program.
 
-Prints lines of JSON: a sink its address and then its running count, a pinger its round trips.
+Prints lines of JSON: a sink its address and then its running count, a pinger its round trips, who
+asks their running count.
 """
 
 import asyncio
 import sys
 
 import xoscar
-from reporting import say, time_trips
+from reporting import count_trips, say, time_trips
 
 BODY = b"x" * 64
 BATCH = 1_000
 EVERY = 500  # messages between two reports of the count
+ASKS = 1_000  # under way
 
 
 class Sink(xoscar.Actor):
@@ -61,12 +64,25 @@ async def ping(sink):
     await time_trips(lambda: sink.ping(BODY))
 
 
+async def ask(sink):
+    await count_trips(lambda: sink.ping(BODY), ASKS)
+
+
+async def ask_here():
+    pool = await xoscar.create_actor_pool("127.0.0.1:0", n_process=0)
+    await xoscar.create_actor(Sink, address=pool.external_address, uid="sink")
+    sink = await xoscar.actor_ref(pool.external_address, "sink")  # which calls it past the pool
+    await count_trips(lambda: sink.ping(BODY), 1)
+
+
 async def call(role, address):
     await role(await xoscar.actor_ref(address, "sink"))
 
 
-ROLES = {"source": flood, "batches": flood_in_batches, "pinger": ping}
+ROLES = {"source": flood, "batches": flood_in_batches, "pinger": ping, "asker": ask}
 if sys.argv[1] == "sink":
     asyncio.run(serve())
+elif sys.argv[1] == "local":
+    asyncio.run(ask_here())
 else:
     asyncio.run(call(ROLES[sys.argv[1]], sys.argv[2]))
