@@ -9,8 +9,6 @@ import contextlib
 import errno
 import http.client
 import io
-import json
-import re
 import socket
 import ssl
 import threading
@@ -21,6 +19,7 @@ from typing import Any
 from compactor.cli.access import Access
 from compactor.cli.credentials import answer_to, challenges
 from compactor.cli.exits import Exit, Fault, note
+from compactor.cli.lenient_json import loads
 from compactor.cli.targets import Target
 from compactor.system import clock
 from compactor.system.names import ip_of
@@ -28,8 +27,8 @@ from compactor.tls.failures import describe
 
 MOST_BYTES = 64 * 1024 * 1024  # of one answer, its head and all
 
+_PIECE = 64 * 1024  # bytes that are read at a time
 _HEADERS = {"User-Agent": "compactor", "Accept": "text/plain, */*;q=0.9"}
-_ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|.)", re.S)
 _TLS_RECORDS = (0x14, 0x15, 0x16, 0x17)  # how anything of TLS begins
 
 
@@ -73,7 +72,7 @@ class HttpClient:
         reply = self.ask(target, path, method)
         check_status(target, path, reply)
         try:
-            return _loads(reply.body)
+            return loads(reply.body)
         except (ValueError, RecursionError):
             kind = reply.headers.get("content-type", "something")
             raise Fault(
@@ -128,7 +127,7 @@ class HttpClient:
         try:
             connection.request(method, path, body, all_headers)
             answer = connection.getresponse()
-            content = answer.read()
+            content = _content_of(answer, target)
         except Fault:
             raise
         except TimeoutError:
@@ -137,7 +136,7 @@ class HttpClient:
                 f"{target.host} has not answered {path} within {seconds:g} s, though it is "
                 "connected: it is busy or stopped; --timeout gives it longer",
             ) from None
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
             raise self._broken(target, connection, tls, error) from None
         finally:
             connection.end()
@@ -165,20 +164,25 @@ class HttpClient:
         return Fault(Exit.REFUSED, f"{target.host} answers with what is no HTTP: {what}")
 
 
-def _loads(body: bytes) -> Any:
-    """What JSON says, that of C++ libprocess as well: it has controls in texts as ``\\x01``.
+def _content_of(answer: http.client.HTTPResponse, target: Target) -> bytes:
+    """What an answer has, however much it says that it has; how much there may be, its reader says.
 
     Raises:
-        ValueError, RecursionError: it is none.
+        Fault: it is too much.
     """
-    try:
-        return json.loads(body)
-    except ValueError:
-        return json.loads(_ESCAPE.sub(_escape_of_json, body))
+    if (answer.length or 0) > MOST_BYTES:
+        raise too_much(target.host)
+    pieces = []
+    while piece := answer.read(_PIECE):
+        pieces.append(piece)
+    if answer.length:  # of what it has said
+        raise http.client.IncompleteRead(b"", answer.length)
+    return b"".join(pieces)
 
 
-def _escape_of_json(found: re.Match[bytes]) -> bytes:
-    return b"\\u00" + found[1] if found[1] is not None else found[0]
+def too_much(host: str) -> Fault:
+    """An answer is larger than any that is expected."""
+    return Fault(Exit.REFUSED, f"{host} answers with more than {MOST_BYTES >> 20} MiB")
 
 
 def check_status(target: Target, path: str, reply: Reply) -> None:
@@ -388,8 +392,7 @@ class _Reader(io.RawIOBase):
         size = self._sock.recv_into(buffer)
         self._left -= size
         if self._left < 0:
-            host = self._connection.host_and_port
-            raise Fault(Exit.REFUSED, f"{host} answers with more than {MOST_BYTES >> 20} MiB")
+            raise too_much(self._connection.host_and_port)
         if size and self._connection.first is None:
             self._connection.first = buffer[0]
         return size

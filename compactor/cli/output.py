@@ -15,6 +15,8 @@ from compactor.metrics.logs import readable
 
 _UNPRINTED = re.compile("[^\n\x20-\x7e]")
 
+_MOST_DRAWN = 64 * 1024  # characters of Markdown; longer ones would take seconds
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -87,14 +89,14 @@ def number(value: float | None, exact: bool = False) -> str:
 def print_markdown(text: str) -> None:
     """Print Markdown: drawn on a terminal, else as it is."""
     shown = "\n".join(readable_line(line) for line in text.splitlines())
-    if is_terminal():
+    if is_terminal() and len(shown) <= _MOST_DRAWN:
         try:
             from rich.console import Console
             from rich.markdown import Markdown
         except ModuleNotFoundError:  # it can be read without
             pass
         else:
-            Console(no_color=not has_colours()).print(Markdown(shown))
+            Console(no_color=not has_colours()).print(Markdown(shown, hyperlinks=False))
             return
     echo(shown)
 

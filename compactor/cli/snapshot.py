@@ -87,7 +87,10 @@ def look(client: HttpClient, target: Target) -> Snapshot:
 
 
 def _events(entry: dict[str, Any]) -> int:
-    return int(entry.get("pending", len(entry["events"])))
+    found = _number(entry.get("pending", len(entry["events"])))
+    if found is None:
+        raise ValueError("it is no number of events")
+    return int(found)
 
 
 def numbers(client: HttpClient, target: Target) -> dict[str, float]:

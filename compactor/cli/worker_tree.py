@@ -43,6 +43,7 @@ def _workers_of(client: HttpClient, target: Target) -> list[tuple[int, Target]]:
     except (
         Fault,
         ValueError,
+        OverflowError,
         TypeError,
         LookupError,
         AttributeError,

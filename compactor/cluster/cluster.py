@@ -85,7 +85,7 @@ class Cluster:
         self._candidates: set[str] = set()
         self._registrations: WeakSet[Registration] = WeakSet()
         self._leadings: WeakSet[Leading] = WeakSet()
-        self._has_warned = False
+        self._has_warned = self._has_withdrawn = False
 
     def __repr__(self) -> str:
         return (
@@ -254,11 +254,13 @@ class Cluster:
         """Bear no names and lead nothing any more; done first of all when the context drains.
 
         The blocks of ``register`` go on, without effect; those of ``lead`` end with
-        ``LeadershipLost``.  Others can still be found.
+        ``LeadershipLost``, and new ones are refused with a ``ClusterError``.  Others can still be
+        found.
 
         Args:
             timeout: seconds to wait for the engine to know; it is told afterwards, too.
         """
+        self._has_withdrawn = True
         waiting = [each for each in map(Registration.leave, self._registrations) if each]
         for leading in list(self._leadings):
             if not leading.ended.done() and leading.lose("this program has withdrawn"):
@@ -281,6 +283,8 @@ class Cluster:
     ) -> tuple[str, Exit, bytes]:
         """The place and the record for a process, and what tells its end."""
         self._check(capability, name)
+        if self._has_withdrawn:
+            raise ClusterError(f"this program has withdrawn from {self.url}, for good")
         check_pid(pid)
         if self.context._registry.mailbox_of(pid) is None:
             raise InvalidProcess(

@@ -128,6 +128,10 @@ async def begin(exchange: Any, request: Any, late: Late) -> None:
     """Give an ``Exchange`` an answer once its head is there."""
     await asyncio.sleep(0)  # never at once, also where tasks begin so: it is waited for
     try:
+        if not exchange.is_oldest and exchange.answered is not None:
+            # Or a client that sends many requests would have as many files opened and read.
+            late.turn = asyncio.get_running_loop().create_future()
+            await late.turn
         if exchange.is_abandoned or (exchange.is_left and late.ends_with_client):
             exchange.late = None
             exchange.answer(Response.error(400, "A stream ends when its client sends no more."))

@@ -32,6 +32,7 @@ class Exchange:
         early: bytes of the answer, if it waits behind others that are not there yet.
         is_abandoned: whether nobody waits for the answer any more.
         is_left: whether the client that waits for it sends no more.
+        is_oldest: whether all requests before it on its connection are answered.
         takes_gzip: whether the client takes the answer in gzip.
         late: an answer whose head is still being made.
         place: where a generator of the route runs, or the mailbox alone; of what was served.
@@ -44,6 +45,7 @@ class Exchange:
         "early",
         "is_abandoned",
         "is_left",
+        "is_oldest",
         "late",
         "place",
         "response",
@@ -60,7 +62,7 @@ class Exchange:
         self.response: Response | str | bytes | None = None
         self.answered: Callable[[Exchange], None] | None = None
         self.early = 0
-        self.is_abandoned = self.is_left = False
+        self.is_abandoned = self.is_left = self.is_oldest = False
         self.takes_gzip = False
         self.late: Late | None = None
 
@@ -117,6 +119,7 @@ class Exchange:
             self._respond(response)
         elif self.response is None and self.late is None:
             self.late = response
+            response.turn = None
             response.task = asyncio.get_running_loop().create_task(
                 begin(self, self._request, response)
             )
@@ -126,6 +129,13 @@ class Exchange:
         self._respond(response)
         if self.is_abandoned:
             self.abandon()
+
+    def become_oldest(self) -> None:
+        """All requests before it are answered."""
+        self.is_oldest = True
+        turn = self.late.turn if self.late is not None else None
+        if turn is not None and not turn.done():
+            turn.set_result(None)
 
     def abandon(self) -> None:
         """Nobody waits for the answer any more."""

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from compactor.http.content import LEAST_IN_GZIP, is_compressible
 from compactor.http.ranges import Span, parts_of, spans_of
-from compactor.http.streams import StreamEnded
+from compactor.http.streams import Sendable, StreamEnded
 from compactor.system.system import system
 from compactor.wire.preferences import takes_gzip
 
@@ -38,6 +38,9 @@ _NONE = {
 }
 """Errors that say that a name stands for no file that may be read."""
 
+_SCARCE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""Errors that clients bring about who ask for many files: no failure of the process."""
+
 _FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -45,7 +48,7 @@ class FileAnswer(NamedTuple):
     """What a request for a file is answered with.
 
     Attributes:
-        status: 200, 206, 304, 404, 412 or 416.
+        status: 200, 206, 304, 404, 412, 416 or 503.
         headers: of the answer, besides those that the route gives.
         source: the content, if there is any.
     """
@@ -55,7 +58,7 @@ class FileAnswer(NamedTuple):
     source: FileSource | None = None
 
 
-class FileSource:
+class FileSource(Sendable):
     """The content of a file, or some of it, piece by piece.
 
     Args:
@@ -98,16 +101,12 @@ class FileSource:
         return data
 
     def connect(self, connection: int | None) -> None:
-        """Have a descriptor of the connection; it is closed with the file."""
         self._connection = connection
+        if self._file is None and connection is not None:  # there was nothing to send
+            self._connection = None
+            os.close(connection)
 
     async def send(self) -> bool:
-        """Have the system send what comes next, as far as the connection takes it right now: it
-        copies nothing, and takes no notice of what is written by others.
-
-        Returns:
-            Whether there may be more that it takes; the rest has to be written.
-        """
         part = self._parts[-1] if self._parts else b""
         if self._connection is None or self._is_over or isinstance(part, bytes):
             return False
@@ -174,15 +173,15 @@ def open_file(
         kind: its content type; None to go by its name.
 
     Returns:
-        404 if there is no such file.
+        404 if there is no such file, 503 if no more can be opened right now.
     """
     try:
         file, name = open_it()
     except ValueError:
         return FileAnswer(404, {})
     except OSError as error:
-        if error.errno in _NONE:
-            return FileAnswer(404, {})
+        if error.errno in _NONE or error.errno in _SCARCE:
+            return FileAnswer(404 if error.errno in _NONE else 503, {})
         raise
     try:
         found = os.fstat(file.fileno())

@@ -22,7 +22,7 @@ from compactor.wire.fields import says_close
 if TYPE_CHECKING:
     from datetime import datetime
 
-_NOT_FOUND = "404 Not Found."
+_NO_FILE = {404: "404 Not Found.", 503: "No more files can be opened right now."}
 
 
 class Response:
@@ -284,13 +284,15 @@ class Late(Response):
 
     Attributes:
         task: has its head made.
+        turn: done once all answers before it have been given, if somebody waits for that.
         ends_with_client: whether a client that sends no more is taken for gone.
     """
 
-    __slots__ = ("task",)
+    __slots__ = ("task", "turn")
 
     ends_with_client: ClassVar[bool] = False
     task: asyncio.Task[None]
+    turn: asyncio.Future[None] | None
 
     async def begun(self, request: Any, place: Place) -> Response:
         """The answer to a request, as far as it can be told now."""
@@ -377,8 +379,9 @@ class FileResponse(Late):
 
         found = await opened(self._open, request.headers, request.method, self._kind)
         if found.source is None:
-            if found.status == 404:
-                return ErrorResponse(_NOT_FOUND, 404).accepted(request.headers.get("Accept", ""))
+            if found.status in (404, 503):
+                error = ErrorResponse(_NO_FILE[found.status], found.status)
+                return error.accepted(request.headers.get("Accept", ""))
             return Response(b"", found.status, headers=found.headers)
         streamed = Streamed(None, found.status, headers=self.headers)
         streamed.source = found.source

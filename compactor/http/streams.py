@@ -8,6 +8,7 @@ is room for it, so a client that does not read holds its generator up, and nothi
 
 from __future__ import annotations
 
+import abc
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, NamedTuple, Protocol
@@ -38,6 +39,22 @@ class Source(Protocol):
 
     def close(self) -> None:
         """No more pieces are wanted."""
+
+
+class Sendable(abc.ABC):
+    """A source that the system can send by itself, as far as a connection takes it right now."""
+
+    @abc.abstractmethod
+    def connect(self, connection: int | None) -> None:
+        """Have a descriptor of the connection, to be closed at the end; None for none."""
+
+    @abc.abstractmethod
+    async def send(self) -> bool:
+        """Have some of it sent, past what others write there.
+
+        Returns:
+            Whether there may be more that the connection takes; the rest has to be written.
+        """
 
 
 class Place(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from compactor.wire.notices import DRAINING
 
-_PATIENCE = 0.25  # seconds in which a peer has to say that it knows of farewells
+_PATIENCE = 1.0  # seconds in which a peer has to say that it knows of farewells
 
 
 class Told(Protocol):

@@ -102,15 +102,18 @@ class LinkAnswers:
         """Tell of a process on the notices of the peer; who has none asks for nothing."""
         owner = self._state.owner
         given = dict(head.headers)
+        id_, name = split_path(head.path)
+        if not name:  # of no process, but of the program itself
+            id_ = ""
         stream = owner.observers.stream(given[notices.LINK_FIELD])
         if stream is not None:
             self._told_elsewhere = stream
-            if not owner.observers.watch(split_path(head.path)[0], stream):
+            if not owner.observers.watch(id_, stream):
                 most = owner.settings.max_remote_links
                 why = f"max_remote_links={most} are watched already"
                 owner.metrics.link_refused(self._peer[0], why)
             elif log.isEnabledFor(DEBUG):
-                place, id_ = place_of(self._peer), split_path(head.path)[0]
+                place = place_of(self._peer)
                 told = fields("link", peer=place, to=id_)
                 log.debug("%s watches %s here", place, id_, extra=told)
         if head.wants_answer:

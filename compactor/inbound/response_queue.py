@@ -256,6 +256,7 @@ class ResponseQueue:
             if isinstance(answer, bytes):
                 self.due.append(answer)
             elif answer.response is None:
+                answer.become_oldest()
                 break
             elif type(answer.response) is Streamed:
                 self._begin_stream(answer.response, head)

@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from compactor.http.files import FileSource
 from compactor.http.headers import header_line
 from compactor.http.response import Streamed
 from compactor.http.status import NO_CONTENT, STATUS_LINES
-from compactor.http.streams import Source, StreamEnded
+from compactor.http.streams import Sendable, Source, StreamEnded
 from compactor.system.system import system
 from compactor.wire.encoder import encode_head
 from compactor.wire.fields import says_close
@@ -98,7 +97,7 @@ class StreamWriter:
         has_body = head.method != "HEAD" and response.status not in NO_CONTENT
         begin, is_last = self._head(response, head, is_chunked)
         transport = self._transport
-        direct = source if has_body and isinstance(source, FileSource) else None
+        direct = source if has_body and isinstance(source, Sendable) else None
         if direct is not None and transport.get_extra_info("ssl_object") is None:
             direct.connect(system().copy_of(transport.get_extra_info("socket")))
         try:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from compactor.actor.entries import Entry, discard, sender_of
 from compactor.actor.events import Exited
 from compactor.actor.mailbox import IDLE, SUSPENDED, Mailbox
 from compactor.errors import Reason
 from compactor.metrics.logs import logger
+from compactor.pid import TEMPORARY
 
 log = logger("context")
 
@@ -178,6 +181,24 @@ def tell_dropped(mailboxes: Iterable[Mailbox], concurrent: int = 0) -> list[str]
             cancelled,
         )
     return lost
+
+
+def refuse_asks(mailbox: Mailbox, told: Callable[..., None]) -> None:
+    """Have what was asked, and not begun in the time of the drain, be asked of somebody else.
+
+    Args:
+        mailbox: of a process that is about to be terminated; it keeps all else.
+        told: called with each ask: the mailbox, sender, name, bytes of its body, and reason.
+    """
+    others: deque[Entry] = deque()
+    asks: deque[Entry] = deque()
+    for entry in mailbox.queue:
+        sender = sender_of(entry)
+        is_ask = sender is not None and sender.id.startswith(TEMPORARY)
+        (asks if is_ask else others).append(entry)
+    if asks:
+        mailbox.queue = others
+        deque(discard(asks, mailbox, told, Reason.DRAINING), maxlen=0)
 
 
 def _is_of_no_matter(event: Any) -> bool:

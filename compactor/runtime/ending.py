@@ -16,7 +16,7 @@ from compactor.net.event_loop import ended_within
 from compactor.outbound.connection import PeerConnection
 from compactor.outbound.peer import Peer
 from compactor.pid import PID, Address
-from compactor.runtime.drain import Drain, tell_dropped
+from compactor.runtime.drain import Drain, refuse_asks, tell_dropped
 from compactor.runtime.failures import Failures
 from compactor.runtime.leaving import Leaving
 from compactor.runtime.life import ENDING
@@ -100,6 +100,10 @@ class Ending(Failures):
         self._ended = asyncio.Event()
         lost = self.drain.lost
         lost += tell_dropped(self.registry.live.values(), len(self.supervision.running()))
+        if self.drain.seconds > 0:
+            for mailbox in list(self.registry.live.values()):
+                refuse_asks(mailbox, self.message_dropped)
+            await asyncio.sleep(_AFTER_SOCKETS)  # they hear of that before they hear of ends
         for mailbox in list(self.registry.live.values()):
             mailbox.terminate(inject=True)
         self.pages.close()

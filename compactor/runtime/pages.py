@@ -168,7 +168,8 @@ class Pages:
 
     def _lock_of(self, guard: Guard, found: _Found, path: bytes, method: str) -> Lock | None:
         realm = realm_of_route(found.table, found.route, method)
-        return guard.lock(endpoint_of(found.mailbox.pid.id, found.route), self._plain(path), realm)
+        id_ = found.mailbox.pid.id
+        return guard.lock(endpoint_of(id_, found.route), _plain(id_, found.rest), realm)
 
     def lock_of(self, path: bytes, method: str) -> Lock | None:
         """What has to be looked at before a request is served; None if nothing."""
@@ -192,10 +193,7 @@ class Pages:
     def _plain(self, path: bytes) -> str:
         """A path without escapes, and without slashes that say nothing."""
         split = self._split(path)
-        if split is None:
-            return ""
-        rest = unescaped_as_far_as_possible(split[1].encode("utf-8", "surrogateescape"))
-        return endpoint_of(split[0], f"/{rest.decode('utf-8', 'surrogateescape').strip('/')}")
+        return "" if split is None else _plain(*split)
 
     def find_answer(self, path: bytes) -> tuple[Mailbox, str] | None:
         """Who answers requests to a path, and the name of the message that asks for it."""
@@ -213,3 +211,10 @@ class Pages:
             return self._backend.split_path(path)
         except RemoteProtocolError:
             return None
+
+
+def _plain(id_: str, rest: str) -> str:
+    """The path of a process, without escapes, and without slashes that say nothing."""
+    found = unescaped_as_far_as_possible(rest.encode("utf-8", "surrogateescape"))
+    parts = found.decode("utf-8", "surrogateescape").split("/")
+    return endpoint_of(id_, "/" + "/".join(filter(None, parts)))

@@ -604,6 +604,24 @@ def test_disabled_endpoints_in_every_spelling(
         assert found[2] in [f"Endpoint '{endpoint}' is disabled" for endpoint in disabled]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/web/open/secret", "/web/open//secret", "/web//open//secret/"),
+        *("/open/secret", "//open//secret", "/open/%73ecret", "/items/7"),
+    ],
+)
+def test_what_is_disabled_below_a_route_is_so_by_the_delegate_too(
+    make_one: MakeContext, path: str
+) -> None:
+    access = Access({"ro": None, "slow": None}, None, ["/web/open/secret", "/web/items/7"])
+    context = make_one(access=access, delegate="web")
+    context.spawn(Web())
+    for _ in range(2):
+        assert fetch(context, path)[0] == 403
+    assert fetch(context, "/open/other")[0] == fetch(context, "/web/open//other")[0] == 200
+
+
 def test_many_failures_are_counted_and_few_are_logged(
     context: Context, caplog: pytest.LogCaptureFixture, connect: Connect
 ) -> None:

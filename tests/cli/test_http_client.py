@@ -65,6 +65,9 @@ def test_a_server_that_never_ends_does_not_fill_the_memory(monkeypatch):
         assert "answers with more than 2 MiB" in fails(7, *send(host))
 
 
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
 @pytest.mark.parametrize(
     ("said", "code", "why"),
     [
@@ -74,6 +77,11 @@ def test_a_server_that_never_ends_does_not_fill_the_memory(monkeypatch):
         (b"HTTP/1.1 202 \xff\xfe\r\n\r\n", 0, ""),
         (b"HTTP/1.1 99999 no\r\n\r\n", 7, "answers with what is no HTTP"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", 7, "answers with what is no HTTP"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1%s\r\n\r\nabc" % (b"0" * 12), 7, "more than 64 MiB"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1%s\r\n\r\nabc" % (b"0" * 30), 7, "more than 64 MiB"),
+        (CHUNKED + b"e8d4a51000\r\nabc", 7, "answers with what is no HTTP"),
+        (CHUNKED + b"f" * 20 + b"\r\nabc", 7, "answers with what is no HTTP"),
+        (CHUNKED + b"-5\r\nabc", 7, "answers with what is no HTTP"),
         (b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 1000 + b"\r\n", 7, "answers with what is no HTTP"),
         (b"HTTP/1.1 302 Found\r\nLocation: http://elsewhere/\r\n\r\n", 7, "has answered 302"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\nno \x1b[31m such", 7, "has answered 400: no \\x1b[31m"),

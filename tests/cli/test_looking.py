@@ -139,6 +139,7 @@ def test_json_of_cpp_has_bytes_that_no_json_has():
     [
         *(b"{", b"[" * 100_000, b"[1]", b'"ab"', b'[{"id": 1, "events": 5}]'),
         *(b'[{"id": "a", "events": [], "pending": "x"}]', b'[{"id": 1, "pending": 1e999}]'),
+        b'[{"id": 1, "pending": %s}]' % (b"9" * 4200),
         b'[{"id": 1}]',
         b"null",
     ],

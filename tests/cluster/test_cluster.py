@@ -298,6 +298,12 @@ async def test_a_program_that_withdraws_bears_and_leads_nothing(world: World) ->
             assert not term.valid
             await asyncio.sleep(10)
             await cluster.withdraw()  # once more changes nothing
+            for again in (
+                lambda: cluster.register("orders", pid),
+                lambda: cluster.lead("boss", pid),
+            ):
+                with pytest.raises(ClusterError, match="has withdrawn"):
+                    again()
 
     await member(world, "a", goes)[1]
     assert left == ["b leads", ""]

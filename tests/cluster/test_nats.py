@@ -154,6 +154,7 @@ def test_the_end_of_the_leader_of_a_bucket_ends_sessions_that_are_shorter_than_t
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # nats-py forgets what it gives up
 def test_a_server_of_three_that_stands_still_is_left(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

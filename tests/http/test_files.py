@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import email
+import errno
 import http.client
 import os
 import random
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,26 @@ CONTENT = bytes(range(256)) * 8
 BIG = 16 * 2**20
 
 
+def opened_of(*beginnings: object) -> list[str]:
+    """What is open whose names begin so."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found.append(os.readlink(f"/proc/self/fd/{name}"))
+    return [name for name in found if name.startswith(tuple(map(str, beginnings)))]
+
+
 class Site(Process):
     def __init__(self, folder: Path) -> None:
         super().__init__("site")
         self.folder = folder
+        self.begun = 0
+
+    @route("/pieces")
+    async def pieces(self, request: Request) -> AsyncGenerator[bytes, None]:
+        self.begun += 1
+        while True:
+            yield bytes(1_000_000)
 
     @route("/file")
     def file(self, request: Request) -> Response:
@@ -57,6 +74,7 @@ class Site(Process):
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "data.bin").write_bytes(CONTENT)
+    (tmp_path / "empty").touch()
     with (tmp_path / "big").open("wb") as big:
         big.truncate(BIG)  # more than the buffers of the system
     public = tmp_path / "public"
@@ -382,23 +400,52 @@ def test_a_client_that_does_not_read_a_file_holds_nobody_up(
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="tells what is open")
 def test_no_file_stays_open(site: Site, connect: Callable[[Context], socket.socket]) -> None:
-    def opened() -> list[str]:
-        found = []
-        for name in os.listdir("/proc/self/fd"):
-            with contextlib.suppress(OSError):
-                found.append(os.readlink(f"/proc/self/fd/{name}"))
-        return [name for name in found if name.startswith((str(site.folder), "socket:"))]
+    def opened() -> int:
+        return len(opened_of(site.folder, "socket:"))
 
-    before = len(opened())
+    before = opened()
     for _ in range(10):
         sock = connect(site.context)
         sock.sendall(b"GET /site/big HTTP/1.1\r\nHost: x\r\n\r\n")
         time.sleep(0.002)
         sock.close()
         ask(site, "file", "HEAD")
+        assert ask(site, "path?name=empty")[2] == b""
         ask(site, "file", If_None_Match="*")
         ask(site, "file", Range="bytes=9999-")
-    wait_until(lambda: len(opened()) == before)
+    wait_until(lambda: opened() == before)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="tells what is open")
+@pytest.mark.parametrize("path", [b"big", b"pieces"])
+def test_of_many_requests_one_answer_in_pieces_is_begun(
+    site: Site, connect: Callable[[Context], socket.socket], path: bytes
+) -> None:
+    """Or one client could have any number of files opened, and read into memory."""
+    sock = connect(site.context)
+    sock.sendall(b"GET /site/%s HTTP/1.1\r\nHost: x\r\n\r\n" % path * 100)
+    read_head(sock)
+    for _ in range(3):
+        ask(site, "file")
+    assert len(opened_of(site.folder / "big")) <= 1
+    assert site.begun <= 1
+    sock.close()
+    wait_until(lambda: not opened_of(site.folder))
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_who_brings_about_that_no_file_can_be_opened_ends_no_process(
+    site: Site, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("compactor.http.files.open_path", refuse)
+        status, _, body = ask(site, "file")
+        assert (status, body) == (503, b"No more files can be opened right now.")
+    assert ask(site, "file")[0] == 200
+    assert site.context.metrics.handler_failures == 0
 
 
 def test_a_file_that_becomes_shorter_leaves_its_answer_cut_off(

@@ -157,6 +157,73 @@ def test_an_answer_that_comes_later_is_waited_for_within_one_context(context: Co
     context.join(TIMEOUT)
 
 
+class Slow(Process):
+    """Answers after some seconds, in each way that there is."""
+
+    @answer("deferred")
+    def deferred(self, from_pid: PID, body: bytes) -> None:
+        self.delay(float(body), self.defer_reply(), body)
+
+    @answer("plain")
+    async def plain(self, from_pid: PID, body: bytes) -> bytes:
+        await asyncio.sleep(float(body))
+        return body
+
+    @answer("concurrent", concurrent=True)
+    async def concurrent(self, from_pid: PID, body: bytes) -> bytes:
+        await asyncio.sleep(float(body))
+        return body
+
+
+@pytest.mark.parametrize("name", ["deferred", "plain", "concurrent"])
+@pytest.mark.parametrize("is_local", [False, True])
+def test_what_was_asked_is_answered_however_long_that_takes(name: str, is_local: bool) -> None:
+    async def scenario(world: World) -> None:
+        there, here = world.host("there").context(), world.host("here").context()
+        slow = there.spawn(Slow("slow"))
+        who = there if is_local else here
+        asks = [asyncio.ensure_future(who.ask(slow, name, b"2")) for _ in range(3)]
+        await world.sleep(0.1)
+        there.stop(drain=10)
+        assert await asyncio.gather(*asks) == [b"2"] * 3
+        assert not there._runtime.drain.lost
+
+    for seed in range(3):
+        Simulation(seed).run(scenario)
+
+
+@pytest.mark.parametrize("is_local", [False, True])
+def test_what_never_began_in_the_time_of_the_drain_can_be_asked_elsewhere(is_local: bool) -> None:
+    async def scenario(world: World) -> None:
+        there, here = world.host("there").context(), world.host("here").context()
+        slow = there.spawn(Slow("slow"))
+        who = there if is_local else here
+        asks = [asyncio.ensure_future(who.ask(slow, "plain", b"5")) for _ in range(4)]
+        await world.sleep(0.1)
+        there.stop(drain=2)
+        first, *others = await asyncio.gather(*asks, return_exceptions=True)
+        assert isinstance(first, AskFailed)
+        assert not isinstance(first, Draining)
+        assert [type(error) for error in others] == [Draining] * 3
+
+    for seed in range(3):
+        Simulation(seed).run(scenario)
+
+
+def test_an_answer_of_another_program_is_waited_for(make_context: MakeContext) -> None:
+    """On the wire, too: its farewell arrives, and says that one answer is due."""
+    here, there = make_context(), make_context()
+    kitchen = spawned(there, Kitchen())
+    open_ = here.ask(kitchen.pid, "later")
+    wait_until(lambda: kitchen.replies)
+    there.stop(drain=TIMEOUT)
+    waited_for = there._runtime.observers.farewells
+    wait_until(lambda: waited_for._asking and not waited_for._unheard)
+    on_loop_of(there, kitchen.replies[0], b"served")
+    assert open_.result(TIMEOUT) == b"served"
+    there.join(TIMEOUT)
+
+
 def test_what_is_under_way_is_refused_and_was_never_handled(
     make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ cdef class Exchange:
     cdef public Py_ssize_t early
     cdef readonly bint is_abandoned
     cdef public bint is_left
+    cdef readonly bint is_oldest
     cdef public bint takes_gzip
     cdef public object late
     cdef public object place
