@@ -67,7 +67,7 @@ class Engine(ABC):
         """Have the engine acknowledge one heartbeat that was sent after this call."""
 
     async def leave(self) -> None:  # noqa: B027  # not called where nothing expires
-        """Begin to go to another server, if there may be one: this one does not answer."""
+        """Begin to go to another server, if there are several: this one does not answer."""
 
     @abstractmethod
     async def end(self) -> None:

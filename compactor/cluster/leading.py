@@ -17,6 +17,8 @@ from compactor.pid import PID
 if TYPE_CHECKING:
     from compactor.actor.promises import Exit
 
+_LONGEST = 3600.0  # seconds of a session that never ends, as far as loops can wait
+
 
 class Leading:
     """``async with cluster.lead(...) as term``: waits until elected, and leads in the block.
@@ -103,12 +105,27 @@ class Leading:
             await pauses.next()
         self._ends.append(session.lease.on_lost(self.lose))
 
-        def told(records: Sequence[Record]) -> None:
-            if all(record.id != id_ for record in records):
-                self.lose("its record is gone from the engine")
-
-        self._ends.append(session.engine.watch(self._place, told))
+        self._watch(session, id_)
         return Term(order, self._name, session.lease)
+
+    def _watch(self, session: Session, id_: str) -> None:
+        """Lead as long as the record is there, once it was seen: what a watch tells at first may be
+        from before the election.
+        """
+
+        def told(records: Sequence[Record]) -> None:
+            if any(record.id == id_ for record in records):
+                late.cancel()
+            elif late.cancelled():
+                gone()
+
+        def gone() -> None:
+            self.lose("its record is gone from the engine")
+
+        # Watches are told within a session, or it is lost.
+        seconds = min(session.lease.seconds, _LONGEST)
+        late = asyncio.get_running_loop().call_later(seconds, gone)
+        self._ends += [session.engine.watch(self._place, told), late.cancel]
 
     async def __aexit__(
         self,

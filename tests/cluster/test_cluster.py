@@ -19,6 +19,7 @@ from compactor.cluster import (
     MemoryServer,
     NobodyFound,
 )
+from compactor.cluster.engine import Told
 from compactor.cluster.engines.memory import MemoryEngine
 from compactor.cluster.sessions import Session
 from compactor.cluster.urls import ClusterUrl
@@ -475,3 +476,38 @@ def test_an_address_that_only_this_machine_reaches_is_warned_of(
     assert f"{pid} advertises an address" in lines[0]
     assert "elsewhere: Elsewhere;" in lines[0]
     assert "elsewhere: orders@192.0.2.1:5050;" in lines[1]
+
+
+class Stale(MemoryEngine):
+    """Elects at once, as NATS does; its watches tell first what was there before."""
+
+    is_told = True
+
+    async def campaign(self, place: str, id: str, value: bytes) -> int:
+        return (await self.put(place, id, value)).order
+
+    def watch(self, place: str, told: Told) -> Callable[[], None]:
+        asyncio.get_running_loop().call_soon(told, [])
+        return super().watch(place, told) if self.is_told else lambda: None
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_what_was_there_before_the_election_ends_no_leadership(
+    world: World, monkeypatch: pytest.MonkeyPatch, is_told: bool
+) -> None:
+    """Nor does a leader lead for ever whose record is never seen."""
+    monkeypatch.setattr(Stale, "is_told", is_told)
+    context = world.host("a").context()
+    pid = context.spawn(Process("a"))
+    url = "memory:///shop"
+    async with Cluster(
+        lambda: Stale(ClusterUrl.parse(url), context), context, session=4
+    ) as cluster:
+        led = 0
+        with contextlib.suppress(LeadershipLost):
+            async with cluster.lead("boss", pid) as term:
+                while led < 20:
+                    await asyncio.sleep(1)
+                    led += 1
+                assert term.valid
+    assert led == (20 if is_told else 3)

@@ -51,7 +51,7 @@ class Part(Process):
         end = socket.socket(fileno=os.dup(line._connection.fileno()))
         end.sendall(content)
         if not content:
-            end.shutdown(socket.SHUT_RDWR)
+            end.shutdown(socket.SHUT_WR)
         return b""
 
     @answer("drop")

@@ -154,7 +154,8 @@ class NatsEngine(Engine):
         await asyncio.gather(*(self._renew(key) for key in list(self._own)))
 
     async def leave(self) -> None:
-        await self._client.force_reconnect()
+        if len(self._client.servers) > 1:
+            await self._client.force_reconnect()
 
     async def _renew(self, key: str) -> None:
         own = self._own.get(key)

@@ -155,7 +155,7 @@ class ZooKeeperEngine(Engine):
 
     async def leave(self) -> None:
         client = self._client
-        if client is not None and client.connected:
+        if self._servers > 1 and client is not None and client.connected:
             with contextlib.suppress(OSError, AttributeError):  # it has gone by itself
                 client._connection._socket.shutdown(socket.SHUT_RDWR)
 
