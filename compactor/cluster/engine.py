@@ -43,6 +43,7 @@ class Engine(ABC):
             ``LEAD``.
         max_value: bytes that a record may have.
         serves_this_machine_alone: whether no other machine can look at it.
+        trouble: why it cannot be reached right now, as far as it knows.
         doubt: to be called, on the loop, by an engine that hears that its session may be lost:
             the next heartbeat is sent at once.
     """
@@ -50,6 +51,7 @@ class Engine(ABC):
     capabilities: ClassVar[frozenset[str]] = frozenset({NAMES, REGISTER, LEAD})
     max_value: int = 65536
     serves_this_machine_alone: bool = False
+    trouble: str = ""
     doubt: Callable[[], object] = staticmethod(lambda: None)
 
     @abstractmethod

@@ -140,6 +140,7 @@ class Sessions:
         self._begun = begun
         self.now: Session | None = None
         self.trouble = ""  # why there is no session, or why its heartbeats do not arrive
+        self._engine: Engine | None = None  # the newest
         self._waiting: set[asyncio.Future[Session]] = set()
         self._task: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
@@ -162,7 +163,7 @@ class Sessions:
             if not live.done():
                 raise ClusterUnreachable(
                     f"{self._name} cannot be reached within {timeout:g} s: "
-                    f"{self.trouble or 'it is silent'}"
+                    f"{self.trouble or (self._engine and self._engine.trouble) or 'it is silent'}"
                 )
         except BaseException:
             await self.stop()
@@ -196,7 +197,7 @@ class Sessions:
         pauses = Pauses()
         is_first = True
         while True:
-            engine = self._make()
+            engine = self._engine = self._make()
             try:
                 session = await self._begin(engine)
             except asyncio.CancelledError:
@@ -225,7 +226,9 @@ class Sessions:
             if not math.isinf(seconds):  # what counts is a heartbeat, however long that has taken
                 await asyncio.wait_for(engine.renew(), seconds)
         except asyncio.TimeoutError:
-            raise ClusterUnreachable(f"{self._name} did not begin a session in time") from None
+            raise ClusterUnreachable(
+                f"{self._name} did not begin a session in time: {engine.trouble or 'it is silent'}"
+            ) from None
         session = Session(engine, Lease(seconds, sent))
         if self.trouble:
             log.info("%s: there is a session again", self._name)

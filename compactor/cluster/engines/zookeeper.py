@@ -108,7 +108,13 @@ class ZooKeeperEngine(Engine):
         invoke, connect = connection._invoke, handler.create_connection
 
         def connected(*args: Any, **kw: Any) -> Any:
-            return connect(*args, **{**kw, "timeout": self._patience(session)})
+            try:
+                found = connect(*args, **{**kw, "timeout": self._patience(session)})
+            except OSError as error:
+                self.trouble = error.strerror or str(error)
+                raise
+            self.trouble = ""
+            return found
 
         def invoked(timeout: float, *args: Any, **kw: Any) -> Any:
             answer = invoke(min(timeout, self._patience(session)), *args, **kw)
