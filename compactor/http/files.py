@@ -102,9 +102,6 @@ class FileSource(Sendable):
 
     def connect(self, connection: int | None) -> None:
         self._connection = connection
-        if self._file is None and connection is not None:  # there was nothing to send
-            self._connection = None
-            os.close(connection)
 
     async def send(self) -> bool:
         part = self._parts[-1] if self._parts else b""

@@ -97,7 +97,8 @@ class StreamWriter:
         has_body = head.method != "HEAD" and response.status not in NO_CONTENT
         begin, is_last = self._head(response, head, is_chunked)
         transport = self._transport
-        direct = source if has_body and isinstance(source, Sendable) else None
+        has_more = has_body and source.length != len(response.first or b"")
+        direct = source if has_more and isinstance(source, Sendable) else None
         if direct is not None and transport.get_extra_info("ssl_object") is None:
             direct.connect(system().copy_of(transport.get_extra_info("socket")))
         try:

@@ -112,7 +112,7 @@ class Pages:
         call = bind_route(mailbox.process, route)
         is_locked = self._is_locked(found)
         if is_locked:
-            call = behind(self._locks_of(found, path), call)
+            call = behind(self._locks_of(found), call)
         if values is not None:
             return mailbox, with_values(call, values)
         if not is_locked:
@@ -160,13 +160,13 @@ class Pages:
         endpoint = endpoint_of(found.mailbox.pid.id, found.route)
         return any(guard.lock(endpoint, endpoint, realm) for realm in ("", *realms))
 
-    def _locks_of(self, found: _Found, path: bytes) -> Callable[[str], Any]:
+    def _locks_of(self, found: _Found) -> Callable[[str], Any]:
         guard = self._guard
         if guard is None:  # it has a realm, and nobody could let anybody in
             return lambda _: ()
-        return lambda method: self._lock_of(guard, found, path, method)
+        return lambda method: self._lock_of(guard, found, method)
 
-    def _lock_of(self, guard: Guard, found: _Found, path: bytes, method: str) -> Lock | None:
+    def _lock_of(self, guard: Guard, found: _Found, method: str) -> Lock | None:
         realm = realm_of_route(found.table, found.route, method)
         id_ = found.mailbox.pid.id
         return guard.lock(endpoint_of(id_, found.route), _plain(id_, found.rest), realm)
@@ -178,7 +178,7 @@ class Pages:
             return None
         found = self._find(path)
         if found is not None:
-            return self._lock_of(guard, found, path, method)
+            return self._lock_of(guard, found, method)
         plain = self._plain(path)
         endpoint = self._endpoint_at(path)
         if endpoint is not None:

@@ -174,7 +174,7 @@ def test_the_system_sends_what_it_can_of_a_file_in_order(
     sock.sendall(b"".join(requests))
     assert b"Content-Length: %d\r\n" % BIG in read_head(sock)
     if takes == "all it can":
-        time.sleep(0.2)  # its buffers are full
+        wait_until(lambda: sent)  # its buffers are full
     assert read_bytes(sock, BIG) == content
     read_head(sock)
     assert read_bytes(sock, len(CONTENT)) == CONTENT
