@@ -26,6 +26,7 @@ Result = TypeVar("Result")
 _HEARTBEATS = 3  # in a session
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds between two tries to reach the engine
 _BEGIN = 5.0  # seconds that its beginning may take, or as long as it is to last
+_AGAIN = 1.0  # seconds before what did not end is cancelled once more
 _END = 2.0  # seconds that the end of a session may take
 
 
@@ -175,8 +176,9 @@ class Sessions:
         """End the session."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.wait({task})
+            while not task.done():  # before Python 3.12, wait_for may keep a cancellation to itself
+                task.cancel()
+                await asyncio.wait({task}, timeout=_AGAIN)
         if self._ending:
             await asyncio.wait(self._ending, timeout=_END)
         for waiting in self._waiting:

@@ -21,7 +21,7 @@ from compactor.cluster import (
 )
 from compactor.cluster.engine import Told
 from compactor.cluster.engines.memory import MemoryEngine
-from compactor.cluster.sessions import Session
+from compactor.cluster.sessions import Session, Sessions
 from compactor.cluster.urls import ClusterUrl
 from compactor.pool import NoMember
 from compactor.testing import Host, World
@@ -511,3 +511,19 @@ async def test_what_was_there_before_the_election_ends_no_leadership(
                     led += 1
                 assert term.valid
     assert led == (20 if is_told else 3)
+
+
+async def test_a_cancellation_that_is_lost_keeps_no_cluster_from_being_left(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ``wait_for`` may lose it before Python 3.12, when what it waits for ends at that time."""
+
+    async def keep(self: Sessions, session: Session) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(100)
+        await asyncio.sleep(100)
+
+    monkeypatch.setattr(Sessions, "_keep", keep)
+    async with Cluster("memory:///shop", world.host("a").context()):
+        await asyncio.sleep(1)
+    assert world.time < 10
